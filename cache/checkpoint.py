@@ -1,0 +1,51 @@
+"""Weights on disk: safetensors plus a JSON record in the file's header, loaded strictly."""
+
+import json
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import nn
+
+from cache.atomic import write_bytes
+from cache.errors import UserError
+
+
+def save_weights(path: Path, tensors: dict[str, torch.Tensor], record: dict) -> None:
+    """Write tensors (name -> any shape) and a JSON-able record into one safetensors file."""
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    write_bytes(path, save(tensors, metadata={"record": json.dumps(record)}))
+
+
+def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+    """Tensors by name and the record.
+
+    Raises:
+        UserError: the file is missing or is not such a file.
+    """
+    try:
+        with safe_open(path, framework="pt") as file:
+            record = json.loads((file.metadata() or {}).get("record", "{}"))
+            return {name: file.get_tensor(name) for name in file.keys()}, record
+    except (FileNotFoundError, SafetensorError) as error:
+        raise UserError(f"cannot read the weights {path}: {error}") from error
+
+
+def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], *, where: str) -> None:
+    """Fill `module` from `tensors`, every name and every shape.
+
+    Raises:
+        UserError: names that are missing, unexpected or of another shape; `module` may be partly filled then.
+    """
+    try:
+        result = module.load_state_dict(tensors, strict=False)
+    except RuntimeError as error:  # shapes differ: torch lists each with both shapes
+        raise UserError(f"{where} does not fit {type(module).__name__}: {error}") from error
+    problems = [
+        f"{len(names)} {what} ({', '.join(names[:5])}{', ...' if len(names) > 5 else ''})"
+        for what, names in (("missing", result.missing_keys), ("unexpected", result.unexpected_keys))
+        if names
+    ]
+    if problems:
+        raise UserError(f"{where} does not fit {type(module).__name__}: {'; '.join(problems)}")

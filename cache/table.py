@@ -1,0 +1,117 @@
+"""The shards of one spec as one array in the order of the digests asked for, in memory or read row by row.
+
+table = FeatureTable(spec, digests)      digests (N, 32) uint8, as Manifest.digests gives them
+X = table.load()                         (N, ...) everything
+batch = table.read(rows)                 (k, ...) any rows, at memory speed, each checked
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from cache.errors import UserError
+from cache.features import DIGEST_BYTES, FeatureSpec, Shard, open_shard, shard_paths
+
+READ_THREADS = 2  # measured by tests/bench/store.py: copying and checking release the interpreter's lock
+BIG_ROW = 1 << 16  # bytes; below it a thread costs more than it brings
+
+
+class FeatureTable:
+    """Rows of one FeatureSpec joined with a list of images.
+
+    Raises:
+        UserError: images without a row, with the command that computes them; a shard of another spec or damaged.
+    """
+
+    def __init__(self, spec: FeatureSpec, digests: np.ndarray):
+        self.spec = spec
+        self.shards = open_shards(spec)
+        self._shard_of, self._row_of = _locate(self.shards, digests)
+        missing = int((self._shard_of < 0).sum())
+        if missing or not len(digests):
+            raise UserError(
+                f"{missing} of {len(digests)} images have no row of {spec.backbone} {spec.feature} in {spec.folder}: "
+                "run `make extract` with the same DATA, BACKBONE and FEATURES."
+            )
+        self.row_shape: tuple[int, ...] = self.shards[0].features.shape[1:]
+        self.dtype: np.dtype = self.shards[0].features.dtype
+
+    def __len__(self) -> int:
+        return len(self._shard_of)
+
+    @property
+    def row_bytes(self) -> int:
+        return int(np.prod(self.row_shape)) * self.dtype.itemsize
+
+    def read(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Rows in the given order, (k, ...) of the stored dtype; into `out` when given (faster: no fresh pages)."""
+        rows = np.asarray(rows)
+        out = np.empty((len(rows), *self.row_shape), self.dtype) if out is None else out
+        if self.row_bytes < BIG_ROW:
+            self._read_part(rows, out)
+            return out
+        cuts = np.linspace(0, len(rows), READ_THREADS + 1).astype(int)
+        with ThreadPoolExecutor(READ_THREADS) as pool:
+            parts = [slice(a, b) for a, b in zip(cuts[:-1], cuts[1:], strict=True)]
+            list(pool.map(lambda part: self._read_part(rows[part], out[part]), parts))
+        return out
+
+    def load(self) -> np.ndarray:
+        """All rows, (N, ...) of the stored dtype."""
+        return self.read(np.arange(len(self)))
+
+    def _read_part(self, rows: np.ndarray, out: np.ndarray) -> None:
+        owners = self._shard_of[rows]
+        for number in np.unique(owners):
+            slots = np.flatnonzero(owners == number)
+            within = self._row_of[rows[slots]]
+            if len(slots) == len(rows):
+                self.shards[number].read(within, out)
+            else:
+                for slot, row in zip(slots, within, strict=True):
+                    self.shards[number].read([row], out[slot : slot + 1])
+
+
+def open_shards(spec: FeatureSpec) -> list[Shard]:
+    """Every finished shard of `spec`, frame-checked and mapped."""
+    return [open_shard(path, spec) for path in shard_paths(spec.folder)]
+
+
+def present(spec: FeatureSpec, digests: np.ndarray) -> np.ndarray:
+    """Which of `digests` (N, 32) have a row already: (N,) bool."""
+    return _locate(open_shards(spec), digests)[0] >= 0
+
+
+def verify(path: Path) -> int:
+    """Read every row of a shard against its checksum; the number of rows.
+
+    Raises:
+        DamagedShard: with the file and what is wrong.
+    """
+    shard = open_shard(path)
+    buffer = np.empty((1, *shard.features.shape[1:]), shard.features.dtype)
+    for row in range(len(shard)):
+        shard.read([row], buffer)
+    return len(shard)
+
+
+def _locate(shards: list[Shard], digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Shard number (-1 = nowhere) and row within it for each digest. A row held twice is taken from the first."""
+    shard_of = np.full(len(digests), -1, np.int32)
+    row_of = np.zeros(len(digests), np.int64)
+    if not shards or not len(digests):
+        return shard_of, row_of
+    known = _as_keys(np.concatenate([shard.digests for shard in shards]))
+    owner = np.repeat(np.arange(len(shards), dtype=np.int32), [len(shard) for shard in shards])
+    row = np.concatenate([np.arange(len(shard)) for shard in shards])
+    order = np.argsort(known, kind="stable")
+    wanted = _as_keys(digests)
+    at = np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)
+    found = known[order][at] == wanted
+    shard_of[found], row_of[found] = owner[order][at][found], row[order][at][found]
+    return shard_of, row_of
+
+
+def _as_keys(digests: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(digests).view(f"S{DIGEST_BYTES}")[:, 0]
