@@ -1,0 +1,91 @@
+"""The manifest: one row an image, a CSV with a JSON beside it that says where the images are.
+
+digest        sha256 of the file's bytes, 64 hex digits
+path          relative to the root, with forward slashes
+label         real or fake
+split         train, val or test
+group         what must stay in one split together: a video, an identity; by default the image itself
+status        ok, or why it cannot be used: missing, empty, unreadable, truncated, enormous; black, leak
+note          what was done to a usable image (CMYK, alpha, EXIF), or the reason in full
+width, height pixels, after the EXIF rotation; bytes of the file; format as Pillow names it
+quantisation  mean of the first JPEG table (0 = no JPEG): a compression shortcut shows here
+brightness, colour, sharpness    mean grey level; mean channel range; variance of the Laplacian
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cache.atomic import replacing, write_json
+from cache.errors import UserError
+
+LABELS = ("real", "fake")
+SPLITS = ("train", "val", "test")
+COLUMNS = ("digest", "path", "label", "split", "group", "status", "note", "width", "height", "bytes", "format")
+STATISTICS = ("quantisation", "brightness", "colour", "sharpness")
+BLACK_DIGEST = hashlib.sha256(b"").hexdigest()  # of the black image that can stand in for an unreadable one
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """Rows in a fixed order plus where they came from. `synthetic` marks the built-in sample."""
+
+    dataset: str
+    root: Path
+    synthetic: bool
+    rows: pd.DataFrame
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def usable(self) -> "Manifest":
+        """Only the rows that have an image to train on: status ok, or black by the user's choice."""
+        return replace(self, rows=self.rows[self.rows.status.isin(("ok", "black"))].reset_index(drop=True))
+
+    @property
+    def unusable(self) -> pd.DataFrame:
+        """The rows left out, with their reasons."""
+        return self.rows[~self.rows.status.isin(("ok", "black"))]
+
+    @cached_property
+    def digests(self) -> np.ndarray:
+        """(N, 32) uint8."""
+        return np.frombuffer(bytes.fromhex("".join(self.rows.digest)), np.uint8).reshape(-1, 32)
+
+    @property
+    def fake(self) -> np.ndarray:
+        """(N,) bool: the positive class."""
+        return (self.rows.label == "fake").to_numpy()
+
+    def where(self, split: str) -> np.ndarray:
+        """Row numbers of a split, (k,) int64."""
+        return np.flatnonzero(self.rows.split == split)
+
+    @cached_property
+    def key(self) -> str:
+        """12 hex digits over every usable row's image, label, split and group: what results depend on."""
+        columns = self.usable.rows[["digest", "label", "split", "group"]]
+        return hashlib.sha256(columns.to_csv(index=False).encode()).hexdigest()[:12]
+
+    def save(self, path: Path) -> None:
+        """Write the CSV, and beside it the JSON that `load` needs."""
+        with replacing(path) as temporary:
+            self.rows.to_csv(temporary, index=False)
+        source = {"dataset": self.dataset, "root": str(self.root), "synthetic": self.synthetic}
+        write_json(path.with_suffix(".json"), source)
+
+    @classmethod
+    def load(cls, path: Path) -> "Manifest":
+        """Raises: UserError if there is none."""
+        if not path.exists():
+            raise UserError(f"no manifest at {path}: run `make data DATA=...`")
+        source = json.loads(path.with_suffix(".json").read_text())
+        text = {name: str for name in ("digest", "path", "label", "split", "group", "status", "note", "format")}
+        rows = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={name: [""] for name in STATISTICS})
+        return cls(source["dataset"], Path(source["root"]), source["synthetic"], rows)
