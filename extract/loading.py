@@ -1,0 +1,90 @@
+"""Manifest rows -> batches of uint8 pixels, decoded in worker processes while the network computes."""
+
+import hashlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from cache.errors import UserError
+from cache.features import Preprocess
+from data.images import BadImageError, black, decode
+from data.manifest import Manifest
+from data.preprocess import to_input
+
+
+@dataclass(frozen=True)
+class Batch:
+    """pixels: (size, 3, crop, crop) uint8, always the full size; only the first `count` are images.
+
+    A network may pick other arithmetic for another batch size, so the last batch is filled up with black:
+    an image's features then do not depend on how many came with it.
+    """
+
+    pixels: torch.Tensor
+    count: int
+
+
+def batches(
+    manifest: Manifest, rows: np.ndarray, how: Preprocess, *, view: int, size: int, workers: int
+) -> Iterator[Batch]:
+    """Batches of `rows` (k,) in their order.
+
+    Raises:
+        UserError: an image is gone or its bytes are not the ones that were hashed.
+    """
+    workers = default_workers() if workers < 0 else workers
+    loader = DataLoader(
+        _Pixels(manifest, rows, how, view), batch_size=size, num_workers=workers, collate_fn=_collate,
+        pin_memory=torch.cuda.is_available(), prefetch_factor=4 if workers else None,
+    )  # fmt: skip
+    for pixels, problems in loader:
+        if problems:
+            raise UserError(problems[0])
+        count = len(pixels)
+        if count < size:
+            pixels = torch.cat([pixels, pixels.new_zeros(size - count, *pixels.shape[1:])])
+        yield Batch(pixels, count)
+
+
+def default_workers() -> int:
+    """On a GPU machine nearly all cores; on a CPU, where the forward pass needs them, one for every two."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores - 1) if torch.cuda.is_available() else max(1, cores // 2)
+
+
+class _Pixels(Dataset):
+    """Item i: (pixels, '') or (None, what is wrong). Exceptions would lose their words between processes."""
+
+    def __init__(self, manifest: Manifest, rows: np.ndarray, how: Preprocess, view: int) -> None:
+        chosen = manifest.rows.iloc[rows]
+        self.root, self.how, self.view = str(manifest.root), how, view
+        # Arrays of fixed-width text, not lists: worker processes then share their pages with the parent.
+        self.paths = chosen.path.to_numpy("U")
+        self.digests = chosen.digest.to_numpy("U")
+        self.black = (chosen.status == "black").to_numpy()
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray | None, str]:
+        digest = str(self.digests[index])
+        if self.black[index]:
+            return to_input(black(), self.how, digest=digest, view=self.view), ""
+        path = os.path.join(self.root, self.paths[index])
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+            if hashlib.sha256(content).hexdigest() != digest:
+                return None, f"{path} changed since it was hashed: run `make data` again with REHASH=1"
+            return to_input(decode(content)[0], self.how, digest=digest, view=self.view), ""
+        except (OSError, BadImageError) as error:
+            return None, f"{path} cannot be read any more ({error}): run `make data` again"
+
+
+def _collate(items: list[tuple[np.ndarray | None, str]]) -> tuple[torch.Tensor, list[str]]:
+    problems = [problem for _, problem in items if problem]
+    return (torch.empty(0) if problems else torch.from_numpy(np.stack([pixels for pixels, _ in items]))), problems

@@ -1,0 +1,279 @@
+"""`make extract`: the rows that are missing -> batches -> one forward -> shards.
+
+    python -m extract --data=path --backbone=resnet18 --features="layer3:map layer3:avg" --part=0/2
+
+Kill it anywhere and run it again: what the shards hold is not missing any more. That is the whole resume code.
+"""
+
+import os
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import nn
+
+from cache import paths, runs
+from cache.atomic import remove_leftovers
+from cache.command import option
+from cache.errors import UserError, one_of
+from cache.features import FeatureSpec, Preprocess, shard_paths
+from cache.key import key
+from cache.progress import Progress
+from cache.table import present
+from data import build as data_build
+from data.build import DataConfig
+from data.manifest import Manifest
+from data.preprocess import AUGMENTATION
+from extract.backbones import DEFAULT, POOLINGS, Backbone, Normalise, build, default_features, locate, preprocess
+from extract.loading import batches
+from extract.weights import RANDOM
+from extract.writing import ShardWriter
+
+COMPUTE = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+CPU_BATCH, GPU_BATCH = 32, 256  # images
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExtractConfig(DataConfig):
+    """Run frozen backbones over a data set's images and keep the features that are not kept yet."""
+
+    backbone: str = option(DEFAULT, "one or several names: tf_efficientnet_lite0, resnet18, ..., any timm model")
+    features: str = option("", "tap:pooling ..., pooling map, avg or avgstd (default: the backbone's own list)")
+    weights: str = option("", "a file, random, or name=file for each of several backbones (default: found)")
+    size: int = option(0, "side of the network's input in pixels (default: the model's own)")
+    crop_only: bool = option(False, "no resize, centre crop only")
+    views: int = option(0, "augmented views to keep beside the evaluation view")
+    compute: str = option("auto", "bf16, fp16 or fp32; auto = bf16 where the machine gains from it")
+    stored: str = option("auto", "float16 or float32; auto = float16 for maps, float32 for pooled vectors")
+    device: str = option("auto", "cpu, cuda, cuda:1, mps; auto = the best there is")
+    part: str = option("", "i/n: this process's share (default: torchrun's rank, else 0/1)")
+    batch: int = option(0, "images in a forward pass (default 32 on a CPU, 256 on a GPU)")
+    workers: int = option(-1, "processes that decode images (default by the number of cores)")
+    shard_mb: int = option(256, "largest shard in MB")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(self.compute, ("auto", *COMPUTE), what="COMPUTE")
+        one_of(self.stored, ("auto", "float16", "float32"), what="STORED")
+        if min(self.views, self.size, self.batch) < 0 or self.shard_mb < 1:
+            raise UserError("VIEWS, SIZE and BATCH must not be negative and SHARD_MB must be at least 1")
+
+    def each_backbone(self) -> Iterator["ExtractConfig"]:
+        """One config for each backbone named, with the weights meant for it."""
+        names = self.backbone.replace(",", " ").split()
+        given = dict(word.split("=", 1) for word in self.weights.split() if "=" in word)
+        for name in names:
+            if self.weights and not given and self.weights != RANDOM and len(names) > 1:
+                raise UserError(f"WEIGHTS={self.weights} for {len(names)} backbones: write WEIGHTS='{name}=file ...'")
+            yield replace(self, backbone=name, weights=given.get(name, "") if given else self.weights)
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """result.json of runs/extract/*. rate: images per second, 0 where everything was there already."""
+
+    dataset: str
+    backbone: str
+    weights: str
+    images: int
+    computed: int
+    seconds: float
+    rate: float
+    bytes: int
+    specs: list[FeatureSpec]
+
+
+def run(config: ExtractConfig) -> Path:
+    """Compute what is missing for one backbone; the folder whose result.json lists the specs once all rows exist.
+
+    Raises:
+        UserError: unknown backbone or tap, no weights, images that changed since they were hashed, a full disk.
+    """
+    manifest = Manifest.load(data_build.run(config)).usable
+    share, shares = _part(config.part)
+    specs, backbone = _specs(config)
+    folder = paths.run_dir("extract", f"{manifest.dataset}-{config.backbone}-{_identity(manifest, specs)}")
+    digests, rows = _distinct(manifest)
+    missing = {spec: ~present(spec, digests) for spec in specs}
+    mine = (np.arange(len(digests)) % shares) == share
+    seconds = computed = 0
+    if any((mask & mine).any() for mask in missing.values()):
+        backbone = backbone or build(config.backbone, weights=config.weights)
+        runs.begin(folder, config)
+        seconds, computed = _extract(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
+        missing = {spec: ~present(spec, digests) for spec in specs}
+    left = int(np.logical_or.reduce(list(missing.values())).sum())
+    if left:
+        print(f"extract {config.backbone}: part {share}/{shares} is done, {left} images are left to the other parts")
+    elif not runs.is_complete(folder):
+        _finish(folder, config, manifest, specs, seconds, computed, backbone)
+    return folder
+
+
+def specs_of(folder: Path) -> list[FeatureSpec]:
+    """The specs that a complete extract run filled.
+
+    Raises:
+        UserError: it is not complete.
+    """
+    if not runs.is_complete(folder):
+        raise UserError(f"{folder} is not complete: run `make extract` for the parts that are left")
+    return [FeatureSpec.from_json(record) for record in runs.result(folder)["specs"]]
+
+
+def device_of(word: str) -> torch.device:
+    """The device that a DEVICE word names; auto takes torchrun's LOCAL_RANK into account."""
+    if word == "auto":
+        word = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+        word = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if word == "cuda" else word
+    try:
+        torch.empty(1, device=word)
+    except (RuntimeError, AssertionError) as error:
+        raise UserError(f"DEVICE={word} cannot be used here: {str(error).splitlines()[0]}") from error
+    return torch.device(word)
+
+
+def compute_of(word: str, device: torch.device) -> str:
+    """auto -> bf16 on GPUs and CPUs that multiply it natively, else fp32."""
+    if word != "auto":
+        return word
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    native = device.type == "cpu" and any(torch.cpu.get_capabilities().get(f) for f in ("avx512_bf16", "amx_bf16"))
+    return "bf16" if native else "fp32"
+
+
+def parse_features(text: str) -> list[tuple[str, str]]:
+    """'layer3:map layer3:avg' -> [(tap, pooling), ...].
+
+    Raises:
+        UserError: a word that is not tap:pooling, or one that comes twice.
+    """
+    words = text.replace(",", " ").split()
+    for word in words:
+        tap, colon, pooling = word.rpartition(":")
+        if not colon or not tap:
+            raise UserError(f"FEATURES: {word!r} is not tap:pooling, for example {word.strip(':')}:avgstd")
+        one_of(pooling, POOLINGS, what=f"pooling in {word!r}")
+    if len(set(words)) < len(words):
+        raise UserError(f"FEATURES={text}: a feature is named twice")
+    return [(tap, pooling) for tap, _, pooling in (word.rpartition(":") for word in words)]
+
+
+def forward(module: nn.Module, pixels: torch.Tensor, compute: str) -> tuple[torch.Tensor, ...]:
+    """uint8 pixels (N, 3, H, W) on the device through Normalise and the tapped backbone in `compute`."""
+    with torch.inference_mode(), torch.autocast(pixels.device.type, COMPUTE[compute], enabled=compute != "fp32"):
+        try:
+            return module(pixels)
+        except torch.OutOfMemoryError as error:
+            raise UserError(f"out of GPU memory with {len(pixels)} images at once: lower BATCH") from error
+
+
+def frozen(backbone: Backbone, taps: tuple[str, ...], how: Preprocess, device: torch.device) -> nn.Module:
+    """uint8 pixels -> the maps of `taps`, in the memory layout that the device is fastest with."""
+    return nn.Sequential(Normalise(how), backbone.tapped(taps)).eval().to(device, memory_format=torch.channels_last)
+
+
+def _specs(config: ExtractConfig) -> tuple[list[FeatureSpec], Backbone | None]:
+    """One spec for each feature and view. Random weights are known by what was built, so that comes along."""
+    backbone = build(config.backbone, weights=RANDOM) if config.weights == RANDOM else None
+    how = preprocess(config.backbone, size=config.size, crop_only=config.crop_only)
+    weights = backbone.weights if backbone else locate(config.backbone, weights=config.weights)
+    compute = compute_of(config.compute, device_of(config.device))
+    wanted = parse_features(config.features or " ".join(default_features(config.backbone)))
+    return [
+        FeatureSpec(
+            backbone=config.backbone, weights=weights.identity, tap=tap, pooling=pooling, preprocess=how,
+            compute=compute, stored=_stored(config.stored, pooling),
+            view=view, augmentation=AUGMENTATION if view else "",
+        )
+        for view in range(config.views + 1) for tap, pooling in wanted
+    ], backbone  # fmt: skip
+
+
+def _stored(word: str, pooling: str) -> str:
+    if word != "auto":
+        return word
+    return "float16" if pooling == "map" else "float32"
+
+
+def _extract(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows: np.ndarray,
+             missing: dict[FeatureSpec, np.ndarray]) -> tuple[float, int]:  # fmt: skip
+    """One forward per image and view fills every feature that misses it. Returns seconds and images computed."""
+    device = device_of(config.device)
+    views = defaultdict(list)
+    for spec, mask in missing.items():
+        remove_leftovers(spec.folder)
+        if mask.any():
+            views[spec.view].append(spec)
+    seconds, computed = 0.0, 0
+    for view, specs in sorted(views.items()):
+        todo = np.flatnonzero(np.logical_or.reduce([missing[spec] for spec in specs]))
+        label = f"extract {backbone.name}{f' view {view}' if view else ''} part {config.part or '0/1'}"
+        with Progress(label, len(todo)) as progress:
+            _one_view(config, backbone, manifest, rows[todo], {s: missing[s][todo] for s in specs}, device, progress)
+        seconds, computed = seconds + progress.seconds, computed + progress.done
+    return seconds, computed
+
+
+def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows: np.ndarray,
+              wanted: dict[FeatureSpec, np.ndarray], device: torch.device, progress: Progress) -> None:  # fmt: skip
+    specs = list(wanted)
+    taps = tuple(dict.fromkeys(spec.tap for spec in specs))
+    module = frozen(backbone, taps, specs[0].preprocess, device)
+    size = config.batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
+    loader = batches(manifest, rows, specs[0].preprocess, view=specs[0].view, size=size, workers=config.workers)
+    with ShardWriter(specs, limit=config.shard_mb * 1_000_000) as writer:
+        while True:
+            with progress.timing("read"):
+                batch = next(loader, None)
+            if batch is None:
+                return
+            with progress.timing("forward"):
+                outputs = dict(
+                    zip(
+                        taps, forward(module, batch.pixels.to(device, non_blocking=True), specs[0].compute), strict=True
+                    )
+                )
+                kept = [backbone.pool(outputs[spec.tap], spec.pooling)[: batch.count] for spec in specs]
+            with progress.timing("write"):
+                at = slice(progress.done, progress.done + batch.count)
+                writer.add(manifest.digests[rows[at]], kept, [wanted[spec][at] for spec in specs])
+            progress.advance(batch.count)
+
+
+def _distinct(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
+    """Digests (M, 32) of the distinct images in manifest order, and the row of each one's first copy (M,)."""
+    rows = np.flatnonzero(~manifest.rows.digest.duplicated())
+    return manifest.digests[rows], rows
+
+
+def _identity(manifest: Manifest, specs: list[FeatureSpec]) -> str:
+    return key({"manifest": manifest.key, "specs": [spec.key for spec in specs]})
+
+
+def _part(text: str) -> tuple[int, int]:
+    text = text or f"{os.environ.get('RANK', 0)}/{os.environ.get('WORLD_SIZE', 1)}"
+    share, _, shares = text.partition("/")
+    if not (share.isdigit() and shares.isdigit() and int(share) < int(shares)):
+        raise UserError(f"PART={text}: expected i/n with i from 0 to n-1, for example 0/2 and 1/2")
+    return int(share), int(shares)
+
+
+def _finish(folder: Path, config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec], seconds: float,
+            computed: int, backbone: Backbone | None) -> None:  # fmt: skip
+    if not (folder / "config.json").exists():
+        runs.begin(folder, config)
+    source = backbone.weights.source if backbone else locate(config.backbone, weights=config.weights).source
+    size = sum(path.stat().st_size for spec in specs for path in shard_paths(spec.folder))
+    rate = round(computed / seconds, 1) if seconds else 0.0
+    found = ExtractResult(
+        manifest.dataset, config.backbone, source, len(manifest), computed, round(seconds, 2), rate, size, specs
+    )
+    runs.finish(folder, asdict(found))
+    runs.log(
+        folder, f"extract {config.backbone} ({source}): {len(specs)} features of {len(manifest)} images are complete"
+    )

@@ -1,0 +1,131 @@
+"""Pretrained weights: found, hashed, read. Never random unless asked for by that word.
+
+Looked for in this order: the file given, the pip package, the hub's local caches, the hub.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+
+import torch
+from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import nn
+
+from cache.errors import UserError
+
+RANDOM = "random"
+HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+HUB_TIMEOUT = 5.0  # seconds to wait for the hub's first answer
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Where a backbone's weights are published. package: pip package and the file's place in it."""
+
+    hub_id: str = ""
+    url: str = ""
+    package: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Weights:
+    """identity: what FeatureSpec.weights holds. source: for people. path: None when random."""
+
+    identity: str
+    source: str
+    path: Path | None
+
+    def read(self) -> dict[str, torch.Tensor]:
+        """All tensors of the file by name (safetensors, .pth, .bin).
+
+        Raises:
+            UserError: not a weight file.
+        """
+        try:
+            if self.path.suffix == ".safetensors":
+                return load_file(self.path)
+            content = torch.load(self.path, map_location="cpu", weights_only=True)
+        except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
+            raise UserError(f"cannot read the weights {self.path}: {error}") from error
+        except Exception as error:
+            raise UserError(f"{self.path} is not a weight file (safetensors or .pth of tensors): {error}") from error
+        return next((content[name] for name in ("state_dict", "model") if name in content), content)
+
+
+def find(backbone: str, origin: Origin, given: str) -> Weights:
+    """The weight file of a backbone. `given`: '' (find it) or a path.
+
+    Raises:
+        UserError: none can be had, with everything that would help.
+    """
+    path = _given(given) if given else _packaged(origin) or _cached(origin) or _downloaded(origin)
+    if path is None:
+        places = " or ".join(filter(None, [f"{origin.hub_id} on the hub" if origin.hub_id else "", origin.url]))
+        raise UserError(
+            f"no weights for {backbone}: neither in the hub's local cache ({_hub_cache()}) nor reachable at the hub.\n"
+            f"Get the file from {places or 'its authors'} and give it as WEIGHTS=path; or, only to try the pipeline, "
+            "WEIGHTS=random (every figure made from it then carries that word)."
+        )
+    return Weights(_sha256(path), str(path) if given else path.name, path)
+
+
+def randomised(build: "type[nn.Module] | object") -> tuple[nn.Module, Weights]:
+    """A module built from seed 0 and the identity of what came out: an initialisation may change with torch."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        module = build()
+    hasher = hashlib.sha256()
+    for name, tensor in module.state_dict().items():
+        hasher.update(name.encode() + tensor.contiguous().numpy().tobytes())
+    return module, Weights(f"{RANDOM}:{hasher.hexdigest()}", "random weights", None)
+
+
+def _given(given: str) -> Path:
+    path = Path(given).expanduser()
+    if not path.is_file():
+        raise UserError(f"WEIGHTS={given}: no such file (looked for {path.resolve()})")
+    return path
+
+
+def _packaged(origin: Origin) -> Path | None:
+    if origin.package is None:
+        return None
+    module = find_spec(origin.package[0])
+    path = Path(module.submodule_search_locations[0]) / origin.package[1] if module else None
+    return path if path and path.exists() else None
+
+
+def _cached(origin: Origin) -> Path | None:
+    """In the Hugging Face cache, or under the published file's name in torch's own."""
+    for name in HUB_FILES if origin.hub_id else ():
+        found = try_to_load_from_cache(origin.hub_id, name)
+        if isinstance(found, str):
+            return Path(found)
+    path = Path(torch.hub.get_dir()) / "checkpoints" / origin.url.rsplit("/", 1)[-1]
+    return path if origin.url and path.is_file() else None
+
+
+def _downloaded(origin: Origin) -> Path | None:
+    for name in HUB_FILES if origin.hub_id else ():
+        try:
+            return Path(hf_hub_download(origin.hub_id, name, etag_timeout=HUB_TIMEOUT))
+        except (LocalEntryNotFoundError, OfflineModeIsEnabled, HFValidationError):
+            return None  # no network, or no such hub name: the caller says what to do
+        except HfHubHTTPError:
+            continue  # this repository has the other file
+    return None
+
+
+def _hub_cache() -> str:
+    from huggingface_hub.constants import HF_HUB_CACHE  # read late, so that HF_HOME set by a caller counts
+
+    return HF_HUB_CACHE
+
+
+def _sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
