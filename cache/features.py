@@ -60,6 +60,7 @@ class FeatureSpec:
     pooling: map, avg or avgstd. view: 0 = evaluation preprocess, k = k-th seeded augmentation.
     augmentation: name of the augmentation policy, empty for view 0.
     compute, stored: dtype of the forward pass and of the rows.
+    channels_last, prefix_tokens: how the tap is laid out, as cache.pooling.pool takes them.
     """
 
     backbone: str
@@ -71,6 +72,8 @@ class FeatureSpec:
     stored: str
     view: int = 0
     augmentation: str = ""
+    channels_last: bool = False
+    prefix_tokens: int = 0
     format_version: int = FORMAT_VERSION
 
     @property

@@ -25,7 +25,6 @@ from data.preprocess import INTERPOLATION
 from extract.weights import RANDOM, Origin, Weights, find, randomised
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-POOLINGS = ("map", "avg", "avgstd")
 CROP_SHARE = 0.875  # crop side over resized side, where a model does not say
 
 
@@ -57,16 +56,11 @@ REGISTRY = {
 
 @dataclass(frozen=True)
 class Backbone:
-    """A network in eval mode from normalised images (N, 3, H, W) float to its pooled vector (N, D).
-
-    prefix_tokens: tokens before the spatial ones in a (N, T, C) tap. channels_last: 4-d taps are (N, H, W, C).
-    """
+    """A network in eval mode from normalised images (N, 3, H, W) float to its pooled vector (N, D)."""
 
     name: str
     module: nn.Module
     weights: Weights
-    prefix_tokens: int = 0
-    channels_last: bool = False
     _taps: list[str] = field(default_factory=list)
 
     def split(self, tap: str) -> tuple[nn.Module, nn.Module]:
@@ -83,21 +77,6 @@ class Backbone:
         """A module from images to a tuple of the maps of `taps`; nothing behind the last tap is computed."""
         graph = self._trace(taps)
         return fx.GraphModule(self.module, _until(graph, tuple(_node(graph, tap, self) for tap in taps), pack=True))
-
-    def pool(self, tapped: torch.Tensor, pooling: str) -> torch.Tensor:
-        """A tap's map -> what is kept: `map` as it is; `avg` (N, C) and `avgstd` (N, 2C) float32 over space."""
-        if pooling == "map":
-            return tapped
-        x = tapped.float()
-        if x.ndim == 3:
-            x = x[:, self.prefix_tokens :].transpose(1, 2)  # (N, C, T)
-        elif x.ndim == 4 and self.channels_last:
-            x = x.permute(0, 3, 1, 2)
-        space = tuple(range(2, x.ndim))
-        if pooling == "avg":
-            return x.mean(space) if space else x
-        variance, mean = torch.var_mean(x, space, correction=0)
-        return torch.cat([mean, variance.sqrt()], dim=1)
 
     def _trace(self, taps: tuple[str, ...]) -> fx.Graph:
         names = dict(self.module.named_modules())
@@ -150,12 +129,10 @@ def build(name: str, *, weights: str = "") -> Backbone:
         found = locate(name, weights=weights)
         module = build_module()
         load_strictly(module, _renamed(name, found.read(), module), where=f"{name} weights {found.source}")
-    prefix, layout = getattr(module, "num_prefix_tokens", 0), str(getattr(module, "output_fmt", "NCHW"))
     taps = [tap for tap, _ in module.named_modules() if tap and tap.count(".") <= 1]
-    prefix = 1 if name == "cvt_13" else prefix
     _without_classifier(module)
     module.eval().requires_grad_(False)
-    return Backbone(name, module, found, prefix, layout.endswith("NHWC"), taps)
+    return Backbone(name, module, found, taps)
 
 
 def locate(name: str, *, weights: str) -> Weights:
@@ -177,11 +154,20 @@ def preprocess(name: str, *, size: int = 0, crop_only: bool = False) -> Preproce
     return Preprocess(0 if crop_only else round(crop / share), crop, interpolation, tuple(mean), tuple(std))
 
 
+def layout(name: str) -> dict[str, bool | int]:
+    """How the backbone's taps are laid out: the keywords channels_last and prefix_tokens of cache.pooling.pool."""
+    if name == "cvt_13":
+        return {"channels_last": False, "prefix_tokens": 1}
+    module = _outline(name)
+    channels_last = str(getattr(module, "output_fmt", "NCHW")).endswith("NHWC")
+    return {"channels_last": channels_last, "prefix_tokens": getattr(module, "num_prefix_tokens", 0)}
+
+
 def default_features(name: str) -> tuple[str, ...]:
     """What is kept of a backbone when FEATURES is not given: for one outside the registry every stage's avgstd."""
     if name in REGISTRY:
         return REGISTRY[name].features
-    info = getattr(timm.create_model(_timm_name(name)), "feature_info", None) or []
+    info = getattr(_outline(name), "feature_info", None) or []
     stages = [stage["module"] for stage in info if stage.get("module")]
     if not stages:
         raise UserError(f"{name} does not name its stages: give FEATURES='tap:avgstd ...'")
@@ -194,6 +180,12 @@ def _timm_name(name: str) -> str:
     if not timm.is_model(name.split(".")[0]):
         one_of(name, [*REGISTRY, *timm.list_models()], what="backbone")
     return name
+
+
+def _outline(name: str) -> nn.Module:
+    """The timm model without memory behind it: enough to ask for its structure."""
+    with torch.device("meta"):
+        return timm.create_model(_timm_name(name))
 
 
 def _origin(name: str) -> Origin:

@@ -21,13 +21,14 @@ from cache.command import option
 from cache.errors import UserError, one_of
 from cache.features import FeatureSpec, Preprocess, shard_paths
 from cache.key import key
+from cache.pooling import POOLINGS, pool
 from cache.progress import Progress
 from cache.table import present
 from data import build as data_build
 from data.build import DataConfig
 from data.manifest import Manifest
 from data.preprocess import AUGMENTATION
-from extract.backbones import DEFAULT, POOLINGS, Backbone, Normalise, build, default_features, locate, preprocess
+from extract.backbones import DEFAULT, Backbone, Normalise, build, default_features, layout, locate, preprocess
 from extract.loading import batches
 from extract.weights import RANDOM
 from extract.writing import ShardWriter
@@ -167,14 +168,15 @@ def forward(module: nn.Module, pixels: torch.Tensor, compute: str) -> tuple[torc
     """uint8 pixels (N, 3, H, W) on the device through Normalise and the tapped backbone in `compute`."""
     with torch.inference_mode(), torch.autocast(pixels.device.type, COMPUTE[compute], enabled=compute != "fp32"):
         try:
-            return module(pixels)
+            return module(pixels.contiguous(memory_format=torch.channels_last))
         except torch.OutOfMemoryError as error:
             raise UserError(f"out of GPU memory with {len(pixels)} images at once: lower BATCH") from error
 
 
 def frozen(backbone: Backbone, taps: tuple[str, ...], how: Preprocess, device: torch.device) -> nn.Module:
     """uint8 pixels -> the maps of `taps`, in the memory layout that the device is fastest with."""
-    return nn.Sequential(Normalise(how), backbone.tapped(taps)).eval().to(device, memory_format=torch.channels_last)
+    network = nn.Sequential(Normalise(how), backbone.tapped(taps))
+    return network.eval().to(device, memory_format=torch.channels_last)
 
 
 def _specs(config: ExtractConfig) -> tuple[list[FeatureSpec], Backbone | None]:
@@ -188,7 +190,7 @@ def _specs(config: ExtractConfig) -> tuple[list[FeatureSpec], Backbone | None]:
         FeatureSpec(
             backbone=config.backbone, weights=weights.identity, tap=tap, pooling=pooling, preprocess=how,
             compute=compute, stored=_stored(config.stored, pooling),
-            view=view, augmentation=AUGMENTATION if view else "",
+            view=view, augmentation=AUGMENTATION if view else "", **layout(config.backbone),
         )
         for view in range(config.views + 1) for tap, pooling in wanted
     ], backbone  # fmt: skip
@@ -238,11 +240,15 @@ def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, row
                         taps, forward(module, batch.pixels.to(device, non_blocking=True), specs[0].compute), strict=True
                     )
                 )
-                kept = [backbone.pool(outputs[spec.tap], spec.pooling)[: batch.count] for spec in specs]
+                kept = [_kept(spec, outputs[spec.tap][: batch.count]) for spec in specs]
             with progress.timing("write"):
                 at = slice(progress.done, progress.done + batch.count)
                 writer.add(manifest.digests[rows[at]], kept, [wanted[spec][at] for spec in specs])
             progress.advance(batch.count)
+
+
+def _kept(spec: FeatureSpec, tapped: torch.Tensor) -> torch.Tensor:
+    return pool(tapped, spec.pooling, channels_last=spec.channels_last, prefix_tokens=spec.prefix_tokens)
 
 
 def _distinct(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,46 @@
+"""From a tap's map to a pooled vector, the same whether the map comes from the network or from a shard."""
+
+from collections.abc import Iterator
+
+import torch
+
+from cache.errors import UserError
+
+POOLINGS = ("map", "avg", "avgstd")
+CACHE_FRIENDLY = 8  # images at once: their float32 copies stay in a core's cache, 3 times faster on a CPU
+
+
+def pool(tapped: torch.Tensor, pooling: str, *, channels_last: bool = False, prefix_tokens: int = 0) -> torch.Tensor:
+    """`map` as it is; `avg` (N, C) and `avgstd` (N, 2C), mean and standard deviation over space, float32.
+
+    Args:
+        tapped: (N, C, H, W), (N, H, W, C) if channels_last, tokens (N, T, C), or vectors (N, C).
+        prefix_tokens: tokens before the spatial ones (class, registers); they are not averaged.
+    """
+    if pooling == "map":
+        return tapped
+    parts = [_moments(part, pooling) for part in _pieces(_places(tapped, channels_last, prefix_tokens))]
+    return torch.cat(parts)
+
+
+def _places(x: torch.Tensor, channels_last: bool, prefix_tokens: int) -> torch.Tensor:
+    """(N, places, C), without a copy where memory is channels-last already."""
+    if x.ndim == 4:
+        return (x if channels_last else x.permute(0, 2, 3, 1)).flatten(1, 2)
+    if x.ndim == 3:
+        return x[:, prefix_tokens:]
+    if x.ndim == 2:
+        return x[:, None]
+    raise UserError(f"a tap with outputs of shape {tuple(x.shape)} cannot be pooled; choose another tap")
+
+
+def _pieces(x: torch.Tensor) -> Iterator[torch.Tensor]:
+    yield from x.split(CACHE_FRIENDLY if x.device.type == "cpu" else max(1, len(x)))
+
+
+def _moments(places: torch.Tensor, pooling: str) -> torch.Tensor:
+    values = places.float()
+    mean = values.mean(dim=1)
+    if pooling == "avg":
+        return mean
+    return torch.cat([mean, (values - mean[:, None]).square_().mean(dim=1).sqrt_()], dim=1)

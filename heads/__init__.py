@@ -1,0 +1,1 @@
+"""Stage two: many heads trained on cached features in the time of one, chosen on validation data alone."""

@@ -1,0 +1,68 @@
+"""Cached features as matrices: pooled rows in manifest order, several features side by side."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from cache.errors import UserError
+from cache.features import FeatureSpec
+from cache.pooling import pool
+from cache.progress import Progress
+from cache.table import FeatureTable
+from data.manifest import Manifest
+
+BLOCK = 256  # rows of a map read at once
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """X: (N, D) float32, one block of columns for each spec; columns: where each block is."""
+
+    X: np.ndarray
+    specs: list[FeatureSpec]
+    columns: list[slice]
+
+    def choices(self) -> list[tuple[str, list[FeatureSpec], slice]]:
+        """What a head may read: everything, and where there are several features each alone."""
+        everything = ("all" if len(self.specs) > 1 else self.specs[0].feature, self.specs, slice(0, self.X.shape[1]))
+        alone = [(spec.feature, [spec], at) for spec, at in zip(self.specs, self.columns, strict=True)]
+        return [everything, *(alone if len(alone) > 1 else [])]
+
+
+def load_inputs(manifest: Manifest, specs: list[FeatureSpec]) -> Inputs:
+    """The evaluation view of every spec, pooled, for the manifest's rows.
+
+    A map is pooled here (mean and standard deviation over space) unless a pooled form of its tap is there too.
+
+    Raises:
+        UserError: no features to read, or rows missing from the cache.
+    """
+    first = [spec for spec in specs if spec.view == 0]
+    pooled_taps = {(spec.backbone, spec.tap) for spec in first if spec.pooling != "map"}
+    used = [spec for spec in first if spec.pooling != "map" or (spec.backbone, spec.tap) not in pooled_taps]
+    if not used:
+        raise UserError("no features to train on: run `make extract` first")
+    blocks = [_matrix(FeatureTable(spec, manifest.digests)) for spec in used]
+    ends = np.cumsum([block.shape[1] for block in blocks])
+    columns = [slice(int(end - block.shape[1]), int(end)) for end, block in zip(ends, blocks, strict=True)]
+    return Inputs(np.concatenate(blocks, axis=1), used, columns)
+
+
+def vectors(rows: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:
+    """What a pooled head reads of a spec's stored rows (n, ...): pooled rows as they are, maps as avgstd; float32."""
+    if spec.pooling != "map":
+        return rows.float().flatten(1)
+    return pool(rows, "avgstd", channels_last=spec.channels_last, prefix_tokens=spec.prefix_tokens)
+
+
+def _matrix(table: FeatureTable) -> np.ndarray:
+    if table.spec.pooling != "map":
+        return vectors(torch.from_numpy(table.load()), table.spec).numpy()
+    parts = []
+    with Progress(f"heads: pooling {table.spec.backbone} {table.spec.feature}", len(table)) as progress:
+        for start in range(0, len(table), BLOCK):
+            rows = np.arange(start, min(start + BLOCK, len(table)))
+            parts.append(vectors(torch.from_numpy(table.read(rows)), table.spec).numpy())
+            progress.advance(len(rows))
+    return np.concatenate(parts)
