@@ -19,7 +19,6 @@ from typing import Any
 
 from cache import paths
 from cache.atomic import append_line, read_lines, write_json
-from cache.key import plain
 
 RESULT = "result.json"
 PACKAGES = (
@@ -51,7 +50,11 @@ def finish(folder: Path, result: Any) -> None:
 
 
 def result(folder: Path) -> dict:
-    return json.loads((folder / RESULT).read_text())
+    return read_json(folder / RESULT)
+
+
+def read_json(path: Path) -> dict:
+    return json.loads(path.read_text())
 
 
 def complete_runs(stage: str) -> list[Path]:
@@ -109,8 +112,3 @@ def _processor() -> str:
     lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
-
-
-def describe(record: Any) -> str:
-    """One line of `name=value` for a log."""
-    return " ".join(f"{name}={value}" for name, value in plain(record).items() if value not in ("", None))

@@ -23,11 +23,29 @@ class Inputs:
     specs: list[FeatureSpec]
     columns: list[slice]
 
-    def choices(self) -> list[tuple[str, list[FeatureSpec], slice]]:
-        """What a head may read: everything, and where there are several features each alone."""
-        everything = ("all" if len(self.specs) > 1 else self.specs[0].feature, self.specs, slice(0, self.X.shape[1]))
-        alone = [(spec.feature, [spec], at) for spec, at in zip(self.specs, self.columns, strict=True)]
-        return [everything, *(alone if len(alone) > 1 else [])]
+    def choices(self) -> list["Choice"]:
+        """What a head may read: everything; each feature alone; the first k, which leaves out the deepest taps.
+
+        The deepest taps describe what ImageNet asked for and can drown what tells a camera from a generator.
+        """
+        last = len(self.specs)
+        spans = [(0, last), *((i, i + 1) for i in range(last)), *((0, i) for i in range(2, last))]
+        return [self._choice(first, end) for first, end in dict.fromkeys(spans)]
+
+    def _choice(self, first: int, end: int) -> "Choice":
+        specs = self.specs[first:end]
+        names = [spec.feature for spec in self.specs]
+        name = names[first] if end - first == 1 else "all" if end == len(names) else f"up to {names[end - 1]}"
+        return Choice(name, specs, slice(self.columns[first].start, self.columns[end - 1].stop))
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Some of the features, side by side in X: a name for tables, their specs, their columns."""
+
+    name: str
+    specs: list[FeatureSpec]
+    columns: slice
 
 
 def load_inputs(manifest: Manifest, specs: list[FeatureSpec]) -> Inputs:

@@ -23,7 +23,7 @@ from heads import metrics
 from heads.convex import logistic_path, ridge_path, to_logits
 from heads.fit import Split, fit
 from heads.grid import TRAINED, read_grid
-from heads.inputs import Inputs, load_inputs
+from heads.inputs import Choice, Inputs, load_inputs
 from heads.models import Head, HeadConfig, HeadRecord, save_head
 
 HEAD_FILE = "head.safetensors"
@@ -113,16 +113,27 @@ def choose(candidates: list[Candidate]) -> Candidate:
 
 def _train_all(config: SweepConfig, configs: list[HeadConfig], inputs: Inputs, manifest: Manifest,
                progress: Progress) -> list[Candidate]:  # fmt: skip
+    """Convex heads on every choice of inputs, since they need no learning rate; trained ones on the choice that won."""
+    convex = [each for each in configs if each.family not in TRAINED]
+    trained = [each for each in configs if each.family in TRAINED]
+    choices = inputs.choices()
     candidates: list[Candidate] = []
-    for name, _, columns in inputs.choices():
-        X, _, _ = _standardised(inputs.X[:, columns], manifest)
-        train, val = (_split(X, manifest, split, config.device) for split in ("train", "val"))
-        for bucket in _buckets(configs):
-            if bucket[0].family in TRAINED and name != inputs.choices()[0][0]:
-                continue  # features alone are compared by the convex heads, which need no learning rate
-            candidates += _train(bucket, name, train, val, config)
-            progress.note = f"best val AUC {max(c.val_auc for c in candidates):.4f}"
-            progress.advance(len(bucket))
+    for choice in choices if convex else []:
+        candidates += _train_on(choice, convex, config, inputs, manifest, progress)
+        progress.note = f"best val AUC {max(c.val_auc for c in candidates):.4f}"
+    winner = choose(candidates).inputs if candidates else choices[0].name
+    chosen = next(choice for choice in choices if choice.name == winner)
+    return candidates + (_train_on(chosen, trained, config, inputs, manifest, progress) if trained else [])
+
+
+def _train_on(choice: Choice, configs: list[HeadConfig], config: SweepConfig, inputs: Inputs, manifest: Manifest,
+              progress: Progress) -> list[Candidate]:  # fmt: skip
+    X, _, _ = _standardised(inputs.X[:, choice.columns], manifest)
+    train, val = (_split(X, manifest, split, config.device) for split in ("train", "val"))
+    candidates = []
+    for bucket in _buckets(configs):
+        candidates += _train(bucket, choice.name, train, val, config)
+        progress.advance(len(bucket))
     return candidates
 
 
@@ -185,8 +196,8 @@ def _save(folder: Path, config: SweepConfig, inputs: Inputs, manifest: Manifest,
           seconds: float) -> None:  # fmt: skip
     chosen = choose(candidates)
     floor = choose([c for c in candidates if c.config.family not in TRAINED] or candidates)
-    _, specs, columns = next(choice for choice in inputs.choices() if choice[0] == chosen.inputs)
-    X = inputs.X[:, columns]
+    choice = next(choice for choice in inputs.choices() if choice.name == chosen.inputs)
+    specs, X = choice.specs, inputs.X[:, choice.columns]
     _, mean, std = _standardised(X, manifest)
     head = Head.of(chosen.parameters, torch.from_numpy(mean), torch.from_numpy(std))
     with replacing(folder / "leaderboard.csv") as temporary:

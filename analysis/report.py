@@ -1,0 +1,219 @@
+"""`make report`: run folders -> one HTML page with its tables and pictures beside it.
+
+runs/report/<dataset>/index.html      opens offline, everything inside
+                      summary.json    the same figures for programs
+                      models.csv, *.png
+"""
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from analysis import figures
+from analysis.evaluate import Evaluation, choose_threshold, evaluate, roc
+from cache import paths, runs
+from cache.atomic import replacing, write_bytes, write_json, write_text
+from cache.errors import UserError
+from data.audit import Audit, examine
+from data.manifest import Manifest
+from heads.grid import TRAINED
+from heads.sweep import SweepResult
+
+TEMPLATE = "report.html.j2"
+METRICS = {
+    "auc": "AUC", "ap": "AP", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy",
+    "precision": "precision", "recall": "recall", "f1": "F1", "eer": "EER",
+    "accuracy_real": "accuracy on real", "accuracy_fake": "accuracy on fake",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """dataset: the name of a data set with finished runs."""
+
+    dataset: str
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Saved scores of one split: scores (N,) float64, fake (N,) bool, groups (N,) text."""
+
+    scores: np.ndarray
+    fake: np.ndarray
+    groups: np.ndarray
+
+
+@dataclass(frozen=True)
+class Model:
+    """One chosen head with what it reached; test is None where a data set has no test split."""
+
+    run: str
+    folder: Path
+    result: SweepResult
+    val: Evaluation
+    test: Evaluation | None
+
+    @property
+    def title(self) -> str:
+        return f"{self.result.backbone}{' (random weights)' if self.result.random_weights else ''}"
+
+    @property
+    def features(self) -> str:
+        return " ".join(self.result.features)
+
+
+def run(config: ReportConfig) -> Path:
+    """Write the page of a data set from its finished runs; its folder.
+
+    Made anew at each call, from saved predictions alone: it takes seconds and must not lag behind the runs.
+
+    Raises:
+        UserError: no manifest, or no finished run on the data as it is now.
+    """
+    manifest = Manifest.load(paths.manifest_file(config.dataset))
+    models = _models(manifest)
+    folder = paths.report_dir(config.dataset)
+    pictures = {name: _saved(figure, folder / f"{name}.png") for name, figure in _pictures(models).items()}
+    with replacing(folder / "models.csv") as temporary:
+        _table(models).to_csv(temporary, index=False)
+    write_json(folder / "summary.json", _summary(manifest, models))
+    write_text(folder / "index.html", _page(manifest, models, pictures))
+    best = models[0]
+    shown = best.test or best.val
+    auc = shown.metrics["auc"]
+    print(
+        f"report {manifest.dataset}{' (synthetic)' if manifest.synthetic else ''}: {best.title} {best.result.head}, "
+        f"{'test' if best.test else 'validation'} AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] -> "
+        f"{folder / 'index.html'}"
+    )
+    return folder
+
+
+def read_predictions(folder: Path, split: str) -> Predictions | None:
+    """What a run saved for a split; None where it has none."""
+    path = folder / f"predictions-{split}.csv"
+    if not path.exists():
+        return None
+    table = pd.read_csv(path, dtype={"group": str}, keep_default_na=False)
+    return Predictions(table.score.to_numpy(float), (table.label == "fake").to_numpy(), table.group.to_numpy())
+
+
+def _models(manifest: Manifest) -> list[Model]:
+    """The finished runs on the data as it is now, best on validation first."""
+    found = []
+    for folder in runs.complete_runs("heads"):
+        result = SweepResult(**runs.result(folder))
+        if result.dataset == manifest.dataset and result.manifest_key == manifest.key:
+            found.append(_model(folder, result))
+    if not found:
+        raise UserError(f"no finished run on {manifest.dataset} as it is now: run `make heads DATA=...` first")
+    return sorted(found, key=lambda model: -model.val.metrics["auc"].value)
+
+
+def _model(folder: Path, result: SweepResult) -> Model:
+    val, test = read_predictions(folder, "val"), read_predictions(folder, "test")
+    threshold = choose_threshold(val.scores, val.fake)
+    two_classes = test is not None and 0 < test.fake.sum() < len(test.fake)
+    evaluated = {
+        name: evaluate(each.scores, each.fake, each.groups, threshold=threshold)
+        for name, each in (("val", val), ("test", test if two_classes else None))
+        if each is not None
+    }
+    return Model(folder.name, folder, result, evaluated["val"], evaluated.get("test"))
+
+
+def _pictures(models: list[Model]) -> dict[str, Figure]:
+    best = models[0]
+    split = "test" if best.test else "val"
+    shown, predictions = best.test or best.val, read_predictions(best.folder, split)
+    curves = []
+    for model in models[: len(figures.CYCLE)]:
+        each = read_predictions(model.folder, split)
+        if each is not None:
+            curves.append(figures.Curve(f"{model.title} {model.result.family}", *roc(each.scores, each.fake)))
+    names, values = _feature_floor(best)
+    return {
+        "confusion": figures.confusion(shown.confusion, title=f"{best.title}, {split}"),
+        "roc": figures.roc(curves, title=f"ROC, {split}"),
+        "scores": figures.scores(predictions.scores, predictions.fake, shown.threshold, title=f"Scores, {split}"),
+        "features": figures.features(names, values, title="What each feature alone carries"),
+    }
+
+
+def _feature_floor(model: Model) -> tuple[list[str], list[float]]:
+    """Best validation AUC of the convex heads for each choice of inputs: alone, then together."""
+    table = pd.read_csv(model.folder / "leaderboard.csv")
+    convex = table[~table.family.isin(TRAINED)]
+    floor = (convex if len(convex) else table).groupby("inputs", sort=False).val_auc.max()
+    names = sorted(floor.index, key=lambda name: (name.startswith("up to"), name == "all", name))
+    return names, floor[names].tolist()
+
+
+def _saved(figure: Figure, path: Path) -> str:
+    """Write a PNG and return it as a data URI, so that the page needs no second file."""
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    write_bytes(path, buffer.getvalue())
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _figures(evaluation: Evaluation | None) -> dict | None:
+    """Metrics as summary.json has them: `auc`, `auc_ci` and so on."""
+    if evaluation is None:
+        return None
+    flat: dict = {"images": evaluation.images, "threshold": evaluation.threshold, "confusion": evaluation.confusion}
+    for name, interval in evaluation.metrics.items():
+        flat[name] = interval.value
+        flat[f"{name}_ci"] = [interval.low, interval.high]
+    return flat
+
+
+def _summary(manifest: Manifest, models: list[Model]) -> dict:
+    return {
+        "dataset": manifest.dataset,
+        "synthetic": manifest.synthetic,
+        "manifest": manifest.key,
+        "models": [
+            {
+                "run": model.run, "stage": "heads", "backbone": model.result.backbone,
+                "random_weights": model.result.random_weights, "features": model.features, "head": model.result.head,
+                "val": _figures(model.val), "test": _figures(model.test),
+            }
+            for model in models
+        ],
+    }  # fmt: skip
+
+
+def _table(models: list[Model]) -> pd.DataFrame:
+    rows = []
+    for model in models:
+        for split, evaluation in (("val", model.val), ("test", model.test)):
+            if evaluation:
+                rows.append({"run": model.run, "backbone": model.title, "head": model.result.head,
+                             "features": model.features, "split": split, **_figures(evaluation)})  # fmt: skip
+    return pd.DataFrame(rows).drop(columns="confusion")
+
+
+def _page(manifest: Manifest, models: list[Model], pictures: dict[str, str]) -> str:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    audit: Audit = examine(manifest)
+    leaders = pd.read_csv(models[0].folder / "leaderboard.csv").groupby(["inputs", "family"], sort=False).head(1)
+    return environment.get_template(TEMPLATE).render(
+        manifest=manifest, audit=audit, models=models, best=models[0], pictures=pictures, metrics=METRICS,
+        shown=models[0].test or models[0].val, split="test" if models[0].test else "validation",
+        leaders=leaders.head(12).to_dict("records"), left_out=manifest.unusable.head(20).to_dict("records"),
+        extractions=[r for r in map(runs.result, runs.complete_runs("extract")) if r["dataset"] == manifest.dataset],
+        environment=runs.environment(), scorings=runs.test_scorings(manifest.dataset), config=_command(models[0]),
+    )  # fmt: skip
+
+
+def _command(model: Model) -> str:
+    return runs.read_json(model.folder / "environment.json")["command"]

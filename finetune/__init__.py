@@ -1,0 +1,1 @@
+"""From the chosen head to one network, image to logit."""
