@@ -23,7 +23,7 @@ from cache.errors import UserError
 from data.audit import Audit, examine
 from data.manifest import Manifest
 from heads.grid import TRAINED
-from heads.sweep import SweepResult
+from heads.sweep import VERSION, SweepResult
 
 TEMPLATE = "report.html.j2"
 METRICS = {
@@ -65,7 +65,8 @@ class Model:
 
     @property
     def features(self) -> str:
-        return " ".join(self.result.features)
+        names = self.result.features
+        return " ".join(names) if len(names) < 4 else f"{len(names)} features, {names[0]} to {names[-1]}"
 
 
 def run(config: ReportConfig) -> Path:
@@ -108,9 +109,11 @@ def _models(manifest: Manifest) -> list[Model]:
     """The finished runs on the data as it is now, best on validation first."""
     found = []
     for folder in runs.complete_runs("heads"):
-        result = SweepResult(**runs.result(folder))
-        if result.dataset == manifest.dataset and result.manifest_key == manifest.key:
-            found.append(_model(folder, result))
+        record = runs.result(folder)
+        if record.get("version") != VERSION:
+            print(f"report: {folder.name} was made by another version of the program and is left out")
+        elif record["dataset"] == manifest.dataset and record["manifest_key"] == manifest.key:
+            found.append(_model(folder, SweepResult(**record)))
     if not found:
         raise UserError(f"no finished run on {manifest.dataset} as it is now: run `make heads DATA=...` first")
     return sorted(found, key=lambda model: -model.val.metrics["auc"].value)
@@ -151,7 +154,9 @@ def _feature_floor(model: Model) -> tuple[list[str], list[float]]:
     table = pd.read_csv(model.folder / "leaderboard.csv")
     convex = table[~table.family.isin(TRAINED)]
     floor = (convex if len(convex) else table).groupby("inputs", sort=False).val_auc.max()
-    names = sorted(floor.index, key=lambda name: (name.startswith("up to"), name == "all", name))
+    offered = model.result.offered
+    order = [*offered, *(f"up to {name}" for name in offered), "all"]
+    names = sorted(floor.index, key=order.index)
     return names, floor[names].tolist()
 
 

@@ -6,6 +6,9 @@ Both classes show the same drawn faces, in the same size, format and JPEG tables
     fake    generator-like: synthesis at half size, transposed-convolution upsampling with its checkerboard,
             no sensor noise, and an inner face of slightly other colour blended in along a soft seam
 
+So that the task is no gift, some of each class went another way since: every third real one was made smaller and
+larger again, as by a messenger, and every third fake one was photographed from a screen by the camera above.
+
 It is there so that every command runs on a fresh machine; its figures say nothing about real faces.
 seams.json keeps the ellipse of each seam, so that a heat map can be checked against it.
 """
@@ -27,6 +30,7 @@ COUNT = 360
 SIDE = 256  # pixels
 SEED = 20_250_912
 QUALITIES = (85, 90, 95)
+DETOUR = 1 / 3  # share of each class that went another way before it was saved
 
 Ellipse = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
@@ -51,7 +55,7 @@ def _portrait(index: int) -> tuple[str, bytes, Ellipse | None]:
     rng = np.random.default_rng([SEED, index])
     label = LABELS[index % 2]
     scene, face = _scene(rng)
-    pixels, seam = (_camera(scene, rng), None) if label == "real" else _generator(scene, face, rng)
+    pixels, seam = _real(scene, rng) if label == "real" else _fake(scene, face, rng)
     buffer = io.BytesIO()
     image = Image.fromarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
     image.save(buffer, "JPEG", quality=int(rng.choice(QUALITIES)), subsampling="4:2:0")
@@ -102,11 +106,25 @@ def _lit(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return np.clip(scene * light[..., None], 0, 255)
 
 
-def _camera(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Skin texture, Bayer mosaic with photon and read noise, bilinear demosaicing."""
-    textured = np.clip(scene + _texture(rng, scale=1.0, strength=rng.uniform(1.0, 5.0)), 0, 255)
-    linear = (textured / 255) ** 2.2
-    electrons = rng.uniform(600, 5000)  # of a white pixel
+def _real(scene: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, None]:
+    textured = scene + _texture(rng, scale=1.0, strength=rng.uniform(1.0, 5.0))
+    pixels = _camera(textured, rng)
+    if rng.random() < DETOUR:
+        image = Image.fromarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
+        smaller = image.resize((round(SIDE * rng.uniform(0.5, 0.8)),) * 2, Image.Resampling.BICUBIC)
+        pixels = np.asarray(smaller.resize((SIDE, SIDE), Image.Resampling.BICUBIC), float)
+    return pixels, None
+
+
+def _fake(scene: np.ndarray, face: Ellipse, rng: np.random.Generator) -> tuple[np.ndarray, Ellipse]:
+    pixels, seam = _generator(scene, face, rng)
+    return (_camera(pixels, rng) if rng.random() < DETOUR else pixels), seam
+
+
+def _camera(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Bayer mosaic with photon and read noise, bilinear demosaicing; grey levels in and out."""
+    linear = (np.clip(light, 0, 255) / 255) ** 2.2
+    electrons = rng.uniform(1000, 8000)  # of a white pixel
     noisy = rng.poisson(linear * electrons) / electrons + rng.normal(0, 0.002, linear.shape)
     masks = np.zeros((SIDE, SIDE, 3))
     masks[0::2, 0::2, 0] = masks[0::2, 1::2, 1] = masks[1::2, 0::2, 1] = masks[1::2, 1::2, 2] = 1
@@ -121,17 +139,17 @@ def _generator(scene: np.ndarray, face: Ellipse, rng: np.random.Generator) -> tu
     half = textured.reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3))
     spread = np.zeros_like(scene)
     spread[::2, ::2] = half
-    uneven = 1 + rng.uniform(0.002, 0.009)  # a kernel whose taps do not sum alike over even and odd pixels
+    uneven = 1 + 0.008 * rng.random() ** 2  # a kernel whose taps do not sum alike over even and odd pixels
     row = np.array([0.5, uneven, 0.5])
     upsampled = _filtered(spread, np.outer(row, row))
-    upsampled = _sharpened(upsampled * (scene.mean() / upsampled.mean()), rng.uniform(-0.2, 0.35))
+    upsampled = _sharpened(upsampled * (scene.mean() / upsampled.mean()), rng.uniform(-0.1, 0.6))
     left, top, right, bottom = face
     inset_x, inset_y = (right - left) * rng.uniform(0.08, 0.16), (bottom - top) * rng.uniform(0.1, 0.2)
     seam = (left + inset_x, top + inset_y, right - inset_x, bottom - inset_y * 0.6)
     mask = Image.new("L", (SIDE, SIDE))
     ImageDraw.Draw(mask).ellipse(seam, fill=255)
     weight = np.asarray(mask.filter(ImageFilter.GaussianBlur(1.5)), float)[..., None] / 255
-    swapped = upsampled * (1 + rng.normal(0, 0.04, 3)) + rng.normal(0, 4)
+    swapped = upsampled * (1 + rng.normal(0, 0.01, 3)) + rng.normal(0, 1.5)
     return upsampled * (1 - weight) + swapped * weight, seam
 
 

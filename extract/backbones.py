@@ -12,7 +12,7 @@ and it is refused where something passes beside the tap.
 import inspect
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import timm
 import torch
@@ -67,7 +67,15 @@ class Backbone:
     name: str
     module: nn.Module
     weights: Weights
-    _taps: list[str] = field(default_factory=list)
+
+    @property
+    def taps(self) -> list[str]:
+        """The names to choose from first: the network's parts, and the steps of those that are sequences."""
+        names = []
+        for name, part in self.module.named_children():
+            steps = [f"{name}.{step}" for step, _ in part.named_children()] if isinstance(part, nn.Sequential) else []
+            names += steps if steps else [name]
+        return names
 
     def split(self, tap: str) -> tuple[nn.Module, nn.Module]:
         """Trunk (images -> the tap's map) and tail (map -> pooled vector), sharing the backbone's parameters.
@@ -87,7 +95,7 @@ class Backbone:
     def _trace(self, taps: tuple[str, ...]) -> fx.Graph:
         names = dict(self.module.named_modules())
         for tap in taps:
-            one_of(tap, self._taps if tap not in names else names, what=f"tap of {self.name}")
+            one_of(tap, names if tap in names else self.taps, what=f"tap of {self.name}")
         try:
             return _TapTracer(taps).trace(self.module, concrete_args=_defaults(self.module))
         except (fx.proxy.TraceError, TypeError, RuntimeError) as error:
@@ -102,7 +110,7 @@ class Backbone:
             except KeyError as error:
                 raise UserError(
                     f"{self.name} cannot be split at {at.target}: {error.args[0]} passes beside it. "
-                    f"Choose among {', '.join(self._taps)}."
+                    f"Choose among {', '.join(self.taps)}."
                 ) from error
         return tail
 
@@ -135,10 +143,9 @@ def build(name: str, *, weights: str = "") -> Backbone:
         found = locate(name, weights=weights)
         module = build_module()
         load_strictly(module, _renamed(name, found.read(), module), where=f"{name} weights {found.source}")
-    taps = [tap for tap, _ in module.named_modules() if tap and tap.count(".") <= 1]
     _without_classifier(module)
     module.eval().requires_grad_(False)
-    return Backbone(name, module, found, taps)
+    return Backbone(name, module, found)
 
 
 def locate(name: str, *, weights: str) -> Weights:

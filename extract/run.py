@@ -103,6 +103,7 @@ def run(config: ExtractConfig) -> Path:
     seconds = computed = 0
     if any((mask & mine).any() for mask in missing.values()):
         backbone = backbone or build(config.backbone, weights=config.weights)
+        backbone.tapped(tuple(spec.tap for spec in specs))  # an unknown tap is told before anything is begun
         runs.begin(folder, config)
         seconds, computed = _extract(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
         missing = {spec: ~present(spec, digests) for spec in specs}

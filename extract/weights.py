@@ -4,12 +4,15 @@ Looked for in this order: the file given, the pip package, the hub's local cache
 """
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.request import Request, urlopen
 
 import torch
-from huggingface_hub import hf_hub_download, try_to_load_from_cache
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
 from safetensors.torch import load_file
@@ -66,14 +69,14 @@ def find(backbone: str, origin: Origin, given: str) -> Weights:
     if path is None:
         places = " or ".join(filter(None, [f"{origin.hub_id} on the hub" if origin.hub_id else "", origin.url]))
         raise UserError(
-            f"no weights for {backbone}: neither in the hub's local cache ({_hub_cache()}) nor reachable at the hub.\n"
+            f"no weights for {backbone}: neither in the hub's local cache ({constants.HF_HUB_CACHE}) nor reachable at the hub.\n"
             f"Get the file from {places or 'its authors'} and give it as WEIGHTS=path; or, only to try the pipeline, "
             "WEIGHTS=random (every figure made from it then carries that word)."
         )
     return Weights(_sha256(path), str(path) if given else path.name, path)
 
 
-def randomised(build: "type[nn.Module] | object") -> tuple[nn.Module, Weights]:
+def randomised(build: Callable[[], nn.Module]) -> tuple[nn.Module, Weights]:
     """A module built from seed 0 and the identity of what came out: an initialisation may change with torch."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -110,7 +113,7 @@ def _cached(origin: Origin) -> Path | None:
 
 
 def _downloaded(origin: Origin) -> Path | None:
-    for name in HUB_FILES if origin.hub_id else ():
+    for name in HUB_FILES if origin.hub_id and _hub_answers() else ():
         try:
             return Path(hf_hub_download(origin.hub_id, name, etag_timeout=HUB_TIMEOUT))
         except (LocalEntryNotFoundError, OfflineModeIsEnabled, HFValidationError):
@@ -120,10 +123,17 @@ def _downloaded(origin: Origin) -> Path | None:
     return None
 
 
-def _hub_cache() -> str:
-    from huggingface_hub.constants import HF_HUB_CACHE  # read late, so that HF_HOME set by a caller counts
-
-    return HF_HUB_CACHE
+def _hub_answers() -> bool:
+    """One quick question first: without a network the hub's client would go on trying for half a minute."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        urlopen(Request(constants.ENDPOINT, method="HEAD"), timeout=HUB_TIMEOUT).close()
+    except HTTPError:
+        return True  # it answers, if not to this
+    except OSError:
+        return False
+    return True
 
 
 def _sha256(path: Path) -> str:

@@ -27,6 +27,7 @@ from heads.inputs import Choice, Inputs, load_inputs
 from heads.models import Head, HeadConfig, HeadRecord, save_head
 
 HEAD_FILE = "head.safetensors"
+VERSION = 1  # of result.json; in the key, so that a run of another version is made anew
 BUCKET = 64  # heads trained together at most, so that memory stays bounded
 
 
@@ -45,13 +46,14 @@ class SweepConfig:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """result.json of runs/heads/*."""
+    """result.json of runs/heads/*. offered: all features; features: those that the chosen head reads."""
 
     dataset: str
     manifest_key: str
     synthetic: bool
     backbone: str
     random_weights: bool
+    offered: list[str]
     features: list[str]
     head: str
     family: str
@@ -59,6 +61,7 @@ class SweepResult:
     seconds: float
     val_auc: float
     floor_auc: float
+    version: int = VERSION
 
 
 @dataclass(frozen=True)
@@ -205,11 +208,20 @@ def _save(folder: Path, config: SweepConfig, inputs: Inputs, manifest: Manifest,
     save_head(folder / HEAD_FILE, head, HeadRecord(chosen.config, specs, X.shape[1]))
     _predict(folder, head, X, manifest)
     found = SweepResult(
-        dataset=manifest.dataset, manifest_key=manifest.key, synthetic=manifest.synthetic, backbone=specs[0].backbone,
-        random_weights=specs[0].random_weights, features=[spec.feature for spec in specs], head=chosen.config.name,
-        family=chosen.config.family, heads=len(candidates), seconds=round(seconds, 2), val_auc=chosen.val_auc,
+        dataset=manifest.dataset,
+        manifest_key=manifest.key,
+        synthetic=manifest.synthetic,
+        backbone=specs[0].backbone,
+        random_weights=specs[0].random_weights,
+        offered=[spec.feature for spec in inputs.specs],
+        features=[spec.feature for spec in specs],
+        head=chosen.config.name,
+        family=chosen.config.family,
+        heads=len(candidates),
+        seconds=round(seconds, 2),
+        val_auc=chosen.val_auc,
         floor_auc=floor.val_auc,
-    )  # fmt: skip
+    )
     runs.finish(folder, found)
     runs.log(folder, f"heads {found.backbone}: chose {found.head} on {chosen.inputs} among {found.heads}, "
                      f"val AUC {found.val_auc:.4f} (best convex {found.floor_auc:.4f})")  # fmt: skip
@@ -250,5 +262,5 @@ def _refuse_empty_splits(manifest: Manifest) -> None:
 def _identity(config: SweepConfig, manifest: Manifest, configs: list[HeadConfig]) -> str:
     return key({
         "manifest": manifest.key, "specs": [spec.key for spec in config.specs], "heads": [asdict(c) for c in configs],
-        "epochs": config.epochs, "batch": config.batch,
+        "epochs": config.epochs, "batch": config.batch, "version": VERSION,
     })  # fmt: skip

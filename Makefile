@@ -1,0 +1,71 @@
+# Every target is one python process that runs what it needs; `make` alone prints this help.
+# Stage names are folder names, hence .PHONY: without it make would call them up to date.
+.PHONY: help data extract heads sweep report verify test bench lint lock clean
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+READY := .venv/ready
+RUN := .venv/bin/python
+
+# Every variable that a command takes becomes its flag: DATA=faces -> --data='faces'
+DATA_OPTIONS := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
+EXTRACT_OPTIONS := $(DATA_OPTIONS) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED DEVICE PART BATCH WORKERS SHARD_MB
+HEADS_OPTIONS := $(EXTRACT_OPTIONS) GRID SEEDS EPOCHS HEAD_BATCH
+KNOWN := $(HEADS_OPTIONS) PYTHON ARGS CACHE_DIR DATA_DIR RUNS_DIR
+
+given := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
+unknown := $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES,$(given))
+$(if $(unknown),$(error unknown: $(unknown). Known: $(KNOWN)))
+
+quoted = '$(subst ','\'',$(1))'
+lower = $(shell echo $(1) | tr A-Z a-z)
+# Only what stands on make's command line counts: an environment variable called NAME or DATA is somebody else's.
+flags = $(foreach v,$(filter $(given),$(1)),--$(call lower,$(v))=$(call quoted,$($(v))))
+ifneq ($(filter CACHE_DIR DATA_DIR RUNS_DIR,$(given)),)
+export CACHE_DIR DATA_DIR RUNS_DIR
+endif
+
+help: ## this help
+	@grep -hE '^[a-z ]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z ]+):.*## /  make \1|/' | column -t -s '|'
+	@echo
+	@echo "Options: make extract heads report DATA=path BACKBONE=\"resnet18 cvt_13\" ... ; every stage lists its own:"
+	@echo "  $(RUN) -m extract --help        (data, extract, heads, analysis)"
+
+data: $(READY) ## DATA=path: manifest and audit
+	@$(RUN) -m data $(call flags,$(DATA_OPTIONS))
+
+extract: $(READY) ## DATA= BACKBONE= FEATURES= WEIGHTS= VIEWS= PART=0/2: fill the feature cache
+	@$(RUN) -m extract $(call flags,$(EXTRACT_OPTIONS))
+
+heads sweep: $(READY) ## the same and GRID=grid.json SEEDS=3 EPOCHS=30: train heads on the cache
+	@$(RUN) -m heads $(call flags,$(HEADS_OPTIONS))
+
+report: $(READY) ## all of it, then the page: runs/report/<dataset>/index.html
+	@$(RUN) -m analysis $(call flags,$(HEADS_OPTIONS))
+
+verify: $(READY) ## every shard, every checksum
+	@$(RUN) -m cache
+
+test: $(READY) ## the tests (ARGS="-k name" for some)
+	@$(RUN) -m pytest $(ARGS)
+
+bench: $(READY) ## speed, side by side with what people use today
+	@$(RUN) -m tests.bench.store
+	@$(RUN) -m tests.bench.extraction
+	@$(RUN) -m tests.bench.heads
+
+lint: $(READY) ## style
+	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+
+lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirements.txt (needs uv)
+	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
+
+clean: ## the environment and the feature cache; manifests and runs stay
+	rm -rf .venv cache/features
+
+# The stamp comes last, so that an interrupted installation is begun anew and never used.
+$(READY): requirements.txt
+	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
+	@echo "setting up .venv (once, about 6 GB with torch)"
+	@$(PYTHON) -m venv --clear .venv
+	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $(READY)
