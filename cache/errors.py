@@ -20,4 +20,4 @@ def one_of(word: str, choices: Iterable[str], *, what: str) -> str:
     near = get_close_matches(word, choices, n=3, cutoff=0.5)
     meant = f"; did you mean {' or '.join(near)}?" if near else ""
     known = f" Known: {', '.join(choices)}." if 0 < len(choices) <= 30 else ""
-    raise UserError(f"unknown {what} {word!r}{meant}{known}")
+    raise UserError(f"unknown {what} {word!r}{meant or '.'}{known}")

@@ -3,7 +3,7 @@
 A feature is fully determined by HOW it was made (`FeatureSpec`) and from WHAT (sha256 of the image file).
 A shard is an immutable HDF5 file of rows that share one spec:
 
-    userblock            512 bytes that begin with the frame checksum, 32 hex digits
+    userblock            512 bytes: frame checksum (32 hex digits), place and length of the rows in bytes, zeros
     features  (N, ...)   float16 or float32, little-endian, contiguous: mapped, never parsed, when read
     digests   (N, 32)    uint8, sha256 of each row's image file
     checksums (N,)       uint64, xxh3 of each row's bytes seeded with the row's digest
@@ -11,7 +11,8 @@ A shard is an immutable HDF5 file of rows that share one spec:
 
 The frame is every byte of the file but the rows themselves. It is checked when a shard is opened and each row
 when it is read, so that any changed byte is an error before it is a number, at the price of reading only what
-is asked for. Seeding a row's checksum with its digest also catches rows that changed places.
+is asked for. The frame is checked before HDF5 sees it, because a changed byte can send HDF5 into an endless loop.
+Seeding a row's checksum with its digest also catches rows that changed places.
 
 Contiguous, because mapped rows come at memory speed: `python -m tests.bench.store` compares the layouts.
 """
@@ -124,11 +125,11 @@ def write_shard(spec: FeatureSpec, digests: np.ndarray, features: np.ndarray) ->
     features = np.ascontiguousarray(features, dtype=np.dtype(spec.stored).newbyteorder("<"))
     _refuse_non_finite(spec, digests, features)
     image = _hdf5(spec, digests, features)
-    name = hashlib.sha256(digests.tobytes()).hexdigest()[:16]
-    offset = _features_offset(image)
-    frame = _frame_checksum(image[:offset], image[offset + features.nbytes :])
-    path = spec.folder / f"{name}.h5"
-    write_bytes(path, frame.ljust(USERBLOCK, b"\0"), image)
+    start = _features_offset(image)
+    place = f"{USERBLOCK + start} {features.nbytes}".encode()
+    frame = _frame_checksum(place, image[:start], image[start + features.nbytes :])
+    path = spec.folder / f"{hashlib.sha256(digests.tobytes()).hexdigest()[:16]}.h5"
+    write_bytes(path, (frame + b" " + place).ljust(USERBLOCK, b"\0"), image)
     return path
 
 
@@ -169,25 +170,46 @@ def open_shard(path: Path, expected: FeatureSpec | None = None) -> Shard:
         UserError: it was made under another format version or another spec than `expected`.
     """
     mapped = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size > USERBLOCK else np.empty(0, np.uint8)
-    try:
-        with h5py.File(path, "r") as file:
-            record = json.loads(file.attrs["spec"])
-            digests, checksums = file["digests"][:], file["checksums"][:]
-            dataset = file["features"]
-            offset, shape, dtype = dataset.id.get_offset(), dataset.shape, dataset.dtype
-    except (OSError, KeyError, ValueError, RuntimeError) as error:
-        raise DamagedShard(path, f"it cannot be read as HDF5 ({error})") from error
-    _check_version(path, record)
-    end = (offset or 0) + int(np.prod(shape)) * dtype.itemsize
-    if offset is None or end > len(mapped) or not len(digests) == len(checksums) == shape[0]:
-        raise DamagedShard(path, "its parts do not fit together")
-    frame = _frame_checksum(mapped[USERBLOCK:offset], mapped[end:])
-    if bytes(mapped[:USERBLOCK]) != frame.ljust(USERBLOCK, b"\0"):
-        raise DamagedShard(path, "the checksum of its frame does not match")
-    spec = FeatureSpec.from_json(record)
+    rows = _intact_rows(path, mapped)
+    with h5py.File(path, "r") as file:
+        record = json.loads(file.attrs["spec"])
+        if record.get("format_version") != FORMAT_VERSION:
+            raise UserError(
+                f"{path} has feature format version {record.get('format_version')}, this program reads version "
+                f"{FORMAT_VERSION}: run `make extract` again; the old files may then be deleted."
+            )
+        shape, dtype = file["features"].shape, file["features"].dtype
+        shard = Shard(
+            path,
+            FeatureSpec.from_json(record),
+            file["digests"][:],
+            file["checksums"][:],
+            rows.view(dtype).reshape(shape),
+        )
     if expected is not None:
-        check_spec(path, expected, spec)
-    return Shard(path, spec, digests, checksums, mapped[offset:end].view(dtype).reshape(shape))
+        check_spec(path, expected, shard.spec)
+    return shard
+
+
+def _intact_rows(path: Path, mapped: np.ndarray) -> np.ndarray:
+    """The bytes of a file's rows, once every other byte has been checked.
+
+    Raises:
+        DamagedShard: a byte outside the rows changed, or this is no shard.
+    """
+    header = bytes(mapped[:USERBLOCK])
+    try:
+        _, start, length = header.rstrip(b"\0").split(b" ")
+        first, end = int(start), int(start) + int(length)
+    except ValueError as error:
+        raise DamagedShard(path, "it does not begin like a shard") from error
+    if not USERBLOCK <= first <= end <= len(mapped):
+        raise DamagedShard(path, "it is shorter than it says")
+    place = start + b" " + length
+    expected = _frame_checksum(place, mapped[USERBLOCK:first], mapped[end:])
+    if header != (expected + b" " + place).ljust(USERBLOCK, b"\0"):
+        raise DamagedShard(path, "the checksum of its frame does not match")
+    return mapped[first:end]
 
 
 def check_spec(where: Path, expected: FeatureSpec, found: FeatureSpec) -> None:
@@ -233,20 +255,11 @@ def _row_checksum(row: np.ndarray, seed: int) -> int:
     return xxhash.xxh3_64_intdigest(row.data if row.ndim else row.tobytes(), seed)
 
 
-def _frame_checksum(*parts: memoryview | np.ndarray) -> bytes:
+def _frame_checksum(*parts: bytes | memoryview | np.ndarray) -> bytes:
     hasher = xxhash.xxh3_128()
     for part in parts:
         hasher.update(part)
     return hasher.hexdigest().encode()
-
-
-def _check_version(path: Path, record: dict) -> None:
-    found = record.get("format_version")
-    if found != FORMAT_VERSION:
-        raise UserError(
-            f"{path} has feature format version {found}, this program reads version {FORMAT_VERSION}: "
-            "run `make extract` again; the old files may then be deleted."
-        )
 
 
 def _refuse_non_finite(spec: FeatureSpec, digests: np.ndarray, features: np.ndarray) -> None:

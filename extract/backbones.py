@@ -74,7 +74,7 @@ class Backbone:
         names = []
         for name, part in self.module.named_children():
             steps = [f"{name}.{step}" for step, _ in part.named_children()] if isinstance(part, nn.Sequential) else []
-            names += steps if steps else [name]
+            names += [name, *steps]
         return names
 
     def split(self, tap: str) -> tuple[nn.Module, nn.Module]:

@@ -69,7 +69,8 @@ def find(backbone: str, origin: Origin, given: str) -> Weights:
     if path is None:
         places = " or ".join(filter(None, [f"{origin.hub_id} on the hub" if origin.hub_id else "", origin.url]))
         raise UserError(
-            f"no weights for {backbone}: neither in the hub's local cache ({constants.HF_HUB_CACHE}) nor reachable at the hub.\n"
+            f"no weights for {backbone}: not in the hub's local cache ({constants.HF_HUB_CACHE}), and the hub cannot "
+            "be reached.\n"
             f"Get the file from {places or 'its authors'} and give it as WEIGHTS=path; or, only to try the pipeline, "
             "WEIGHTS=random (every figure made from it then carries that word)."
         )

@@ -1,0 +1,53 @@
+"""Every test lives in a world of its own: empty cache, data and runs folders, and small images drawn from a seed."""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+torch.set_num_threads(2)
+
+
+@pytest.fixture(autouse=True)
+def world(tmp_path, monkeypatch):
+    """Artefact folders below tmp_path, and no torchrun."""
+    for name in ("CACHE_DIR", "DATA_DIR", "RUNS_DIR"):
+        monkeypatch.setenv(name, str(tmp_path / name.lower()))
+    for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    return tmp_path
+
+
+def picture(seed: int, *, fake: bool, side: int = 64) -> Image.Image:
+    """A seeded picture; fakes carry a checkerboard, so that heads have something to find."""
+    rng = np.random.default_rng(seed)
+    base = np.asarray(Image.fromarray(rng.integers(40, 216, (4, 4, 3), dtype=np.uint8)).resize((side, side)), float)
+    pixels = base + rng.normal(0, 6, base.shape)
+    if fake:
+        pixels[::2, ::2] += 14
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+def jpeg(image: Image.Image, quality: int = 92) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def write_faces(folder: Path, count: int, *, side: int = 64, start: int = 0) -> Path:
+    """`count` JPEGs in folder/real and folder/fake, half each; returns folder."""
+    for index in range(start, start + count):
+        label = ("real", "fake")[index % 2]
+        path = folder / label / f"{index:04d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(jpeg(picture(index, fake=label == "fake", side=side)))
+    return folder
+
+
+@pytest.fixture
+def faces(tmp_path) -> Path:
+    """60 small faces as class folders."""
+    return write_faces(tmp_path / "faces", 60)

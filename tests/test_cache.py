@@ -1,0 +1,176 @@
+"""The ground: keys, whole files, and shards that no changed byte survives."""
+
+import errno
+import json
+import os
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from cache import runs
+from cache.atomic import append_line, read_lines, remove_leftovers, replacing, write_text
+from cache.checkpoint import load_strictly, load_weights, save_weights
+from cache.errors import UserError
+from cache.features import DamagedShard, FeatureSpec, Preprocess, open_shard, shard_paths, write_shard
+from cache.key import canonical, differences, key
+from cache.table import FeatureTable, present, verify
+
+SPEC = FeatureSpec(
+    "net", "ab12", "layer3", "map", Preprocess(256, 224, "bicubic", (0.5,) * 3, (0.5,) * 3), "fp32", "float16"
+)
+
+
+def rows(count: int, shape=(8, 4, 4), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    digests = rng.integers(0, 256, (count, 32), dtype=np.uint8)
+    return digests, rng.standard_normal((count, *shape)).astype(np.float16)
+
+
+def test_key_is_the_record_and_nothing_else():
+    assert SPEC.key == FeatureSpec.from_json(json.loads(canonical(SPEC))).key
+    assert len({SPEC.key, replace(SPEC, view=1).key, replace(SPEC, compute="bf16").key}) == 3
+    assert key({"a": 1, "b": [1.5]}) == key({"b": [1.5], "a": 1})
+    inner = replace(SPEC, preprocess=replace(SPEC.preprocess, crop=256))
+    assert differences(SPEC, inner) == ["preprocess.crop: expected 224, found 256"]
+
+
+def test_a_failed_write_leaves_the_old_file_whole(tmp_path):
+    path = tmp_path / "file.txt"
+    write_text(path, "old")
+    with pytest.raises(RuntimeError), replacing(path) as temporary:
+        temporary.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert list(tmp_path.glob(".*part*")) == []
+
+
+def test_a_full_disk_is_said_in_words(tmp_path):
+    with pytest.raises(UserError, match=r"disk is full.*CACHE_DIR"), replacing(tmp_path / "x") as temporary:
+        temporary.write_text("half")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert os.listdir(tmp_path) == []
+
+
+def test_leftovers_of_killed_writers_go_and_fresh_ones_stay(tmp_path):
+    old, fresh = tmp_path / ".a.1-x.part.h5", tmp_path / ".b.1-x.part.h5"
+    old.touch()
+    fresh.touch()
+    os.utime(old, (0, 0))
+    remove_leftovers(tmp_path)
+    assert not old.exists()
+    assert fresh.exists()
+    assert shard_paths(tmp_path) == []
+
+
+def test_a_torn_last_line_is_not_read(tmp_path):
+    append_line(tmp_path / "log", "one")
+    with open(tmp_path / "log", "ab") as file:
+        file.write(b"tw")
+    assert read_lines(tmp_path / "log") == ["one"]
+
+
+def test_the_ledger_counts_a_data_set_by_itself():
+    runs.count_test_scoring("a", "run1")
+    runs.count_test_scoring("b", "run2")
+    runs.count_test_scoring("a", "run3")
+    assert runs.test_scorings("a") == 2
+
+
+def test_rows_come_back_in_the_order_asked_for():
+    digests, features = rows(50)
+    write_shard(SPEC, digests[:20], features[:20])
+    write_shard(SPEC, digests[15:], features[15:])  # overlaps, as two extractions at once would
+    order = np.random.default_rng(1).permutation(50)
+    table = FeatureTable(SPEC, digests[order])
+    np.testing.assert_array_equal(table.load(), features[order])
+    some = np.array([7, 3, 3, 49])
+    np.testing.assert_array_equal(table.read(some), features[order][some])
+    out = np.empty((4, 8, 4, 4), np.float16)
+    assert table.read(some, out) is out
+
+
+def test_big_rows_are_read_by_threads_alike():
+    digests, features = rows(9, shape=(512, 14, 14))
+    write_shard(SPEC, digests, features)
+    order = np.array([8, 0, 5, 5, 1])
+    np.testing.assert_array_equal(FeatureTable(SPEC, digests).read(order), features[order])
+
+
+def test_every_changed_byte_is_an_error():
+    digests, features = rows(3, shape=(5,))
+    path = write_shard(SPEC, digests, features)
+    content = path.read_bytes()
+    changed = path.with_name("changed.h5")
+    for position in range(len(content)):
+        damaged = bytearray(content)
+        damaged[position] ^= 0x20
+        changed.write_bytes(damaged)
+        with pytest.raises(UserError):
+            verify(changed)
+
+
+@pytest.mark.parametrize("length", [0, 100, 600, -1, -40])
+def test_a_cut_shard_is_an_error(length):
+    digests, features = rows(3)
+    path = write_shard(SPEC, digests, features)
+    path.write_bytes(path.read_bytes()[:length])
+    with pytest.raises(DamagedShard, match="make extract"):
+        open_shard(path)
+
+
+def test_a_changed_row_is_an_error_before_it_is_a_number():
+    digests, features = rows(4)
+    path = write_shard(SPEC, digests, features)
+    content = bytearray(path.read_bytes())
+    at = content.find(features[2].tobytes())
+    content[at + 10] ^= 1
+    path.write_bytes(content)
+    table = FeatureTable(SPEC, digests)
+    np.testing.assert_array_equal(table.read(np.array([0, 1, 3])), features[[0, 1, 3]])
+    with pytest.raises(DamagedShard, match="row 2"):
+        table.load()
+
+
+def test_another_spec_names_the_fields_that_differ():
+    digests, features = rows(2)
+    path = write_shard(SPEC, digests, features)
+    other = replace(SPEC, preprocess=replace(SPEC.preprocess, crop=256), view=1)
+    moved = other.folder / path.name
+    moved.parent.mkdir(parents=True)
+    path.rename(moved)
+    with pytest.raises(UserError, match=r"(?s)preprocess.crop: expected 256, found 224.*view: expected 1, found 0"):
+        FeatureTable(other, digests)
+
+
+def test_what_is_not_finite_is_refused():
+    digests, features = rows(3)
+    features[1, 0, 0, 0] = np.inf
+    with pytest.raises(UserError, match=r"not finite.*STORED=float32"):
+        write_shard(SPEC, digests, features)
+    assert shard_paths(SPEC.folder) == []
+
+
+def test_missing_rows_are_counted_with_the_cure():
+    digests, features = rows(5)
+    write_shard(SPEC, digests[:3], features[:3])
+    assert present(SPEC, digests).tolist() == [True, True, True, False, False]
+    with pytest.raises(UserError, match=r"2 of 5 images.*make extract"):
+        FeatureTable(SPEC, digests)
+
+
+def test_weights_are_loaded_strictly(tmp_path):
+    net = nn.Linear(3, 2)
+    save_weights(tmp_path / "w.safetensors", net.state_dict(), {"note": 1})
+    tensors, record = load_weights(tmp_path / "w.safetensors")
+    assert record == {"note": 1}
+    load_strictly(nn.Linear(3, 2), tensors, where="w")
+    with pytest.raises(UserError, match=r"1 missing \(bias\); 1 unexpected \(offset\)"):
+        load_strictly(nn.Linear(3, 2), {"weight": tensors["weight"], "offset": tensors["bias"]}, where="w")
+    with pytest.raises(UserError, match="size mismatch"):
+        load_strictly(nn.Linear(4, 2), tensors, where="w")
+    with pytest.raises(UserError, match="cannot read"):
+        load_weights(tmp_path / "none.safetensors")
+    assert torch.equal(tensors["weight"], net.weight)

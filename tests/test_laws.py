@@ -1,0 +1,82 @@
+"""The five laws of the architecture, each one a test."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from cache.paths import ROOT
+
+ORDER = ["cache", "data", "extract", "heads", "finetune", "analysis"]
+FILES = [path for folder in ORDER for path in sorted((ROOT / folder).glob("*.py"))]
+WRITERS = {"to_csv", "to_json", "savefig", "save_file", "write_text", "write_bytes", "mkdir", "dump", "imsave"}
+
+
+def calls(path: Path) -> list[ast.Call]:
+    return [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
+
+
+def imported(path: Path) -> set[str]:
+    names = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name.split(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names.add(node.module.split(".")[0])
+    return names
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_point_left(path):
+    right = ORDER[ORDER.index(path.parent.name) + 1 :]
+    assert not imported(path) & {*right, "tests"}
+
+
+def test_no_folder_for_leftovers():
+    assert not {path.stem for path in FILES} & {"utils", "util", "common", "core", "helpers", "misc"}
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name != "cache"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_only_cache_writes(path):
+    """Outside cache, whatever writes to a path does so to the temporary one that `replacing` gave."""
+    given = {"temporary", "buffer"}
+    for call in calls(path):
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+        target = call.args[0].id if call.args and isinstance(call.args[0], ast.Name) else ""
+        owner = call.func.value if isinstance(call.func, ast.Attribute) else None
+        if name == "open" and not (isinstance(owner, ast.Name) and owner.id == "Image"):
+            mode = [a.value for a in call.args[1:] if isinstance(a, ast.Constant)]
+            assert not set("".join(map(str, mode))) & set("wax+"), f"{path}:{call.lineno} opens a file to write"
+        elif name in WRITERS and owner is not None and not (name == "to_csv" and not call.args):
+            assert target in given, f"{path}:{call.lineno} writes with {name} past cache.atomic"
+
+
+def test_artefacts_are_ignored_and_code_is_not():
+    paths = [
+        "cache/features/x/y.h5",
+        "data/sample/manifest.csv",
+        "runs/heads/x/result.json",
+        "cache/key.py",
+        "data/build.py",
+    ]
+    call = subprocess.run(["git", "check-ignore", *paths], cwd=ROOT, capture_output=True, text=True, check=False)
+    if call.returncode == 128:
+        pytest.skip("not a git checkout")
+    assert call.stdout.split() == paths[:3]
+
+
+def test_stages_are_run_functions():
+    for module in ("data/build.py", "extract/run.py", "heads/sweep.py", "heads/run.py", "analysis/report.py"):
+        tree = ast.parse((ROOT / module).read_text())
+        run = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run")
+        assert [argument.arg for argument in run.args.args] == ["config"]
+        assert ast.unparse(run.returns) == "Path"
+
+
+def test_the_sweep_needs_no_images():
+    heavy = ["torchvision", "timm", "transformers", "PIL", "extract"]
+    code = f"import heads.sweep, sys; print([name for name in {heavy} if name in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
