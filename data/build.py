@@ -207,11 +207,18 @@ def _save(manifest: Manifest, path: Path) -> None:
             f"{manifest.dataset}: not one of {len(manifest)} images can be read; see {path.parent}/probes.csv"
         )
     examined = audit.examine(manifest)
-    if path.exists() and Manifest.load(path).rows.equals(manifest.rows) and (path.parent / "audit.json").exists():
+    if _is_saved(manifest, path) and (path.parent / "audit.json").exists():
         return
     manifest.save(path)
     write_json(path.parent / "audit.json", examined)
     _say(manifest, examined, path)
+
+
+def _is_saved(manifest: Manifest, path: Path) -> bool:
+    if not path.exists():
+        return False
+    saved = Manifest.load(path)
+    return saved.root == manifest.root and saved.rows.equals(manifest.rows)
 
 
 def _say(manifest: Manifest, examined: audit.Audit, path: Path) -> None:

@@ -1,0 +1,111 @@
+"""What a person types: the real commands, in processes of their own."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from cache import paths
+from cache.__main__ import VerifyConfig
+from cache.__main__ import run as verify
+from cache.command import parse, usage
+from cache.errors import UserError
+from data.build import DataConfig
+from tests.conftest import write_faces
+
+
+def python(*arguments: str) -> subprocess.CompletedProcess:
+    return subprocess.run(
+        [sys.executable, "-m", *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False
+    )
+
+
+def test_the_whole_pipeline_in_one_command(faces, world):
+    call = python(
+        "analysis", f"--data={faces}", "--size=64", "--features=blocks.2:avgstd blocks.3:avgstd", "--epochs=3"
+    )
+    assert call.returncode == 0, call.stderr
+    assert "report faces: tf_efficientnet_lite0" in call.stdout
+    summary = json.loads((world / "runs_dir" / "report" / "faces" / "summary.json").read_text())
+    assert summary["models"][0]["test"]["auc"] > 0.9  # a checkerboard on half of the pictures
+    assert not summary["models"][0]["random_weights"]
+    assert (world / "runs_dir" / "report" / "faces" / "index.html").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--data=/no/such/place"], "no such folder"),
+        (["--dta=x"], "unknown flag of python -m data 'dta'; did you mean data"),
+        (["faces"], "stray word 'faces'"),
+        (["--rehash=maybe"], "--rehash: expected True or False, found 'maybe'"),
+        (["--leaks=ignore"], "unknown LEAKS 'ignore'"),
+    ],
+)
+def test_a_mistake_is_one_message_and_no_traceback(arguments, words):
+    call = python("data", *arguments)
+    assert call.returncode == 1
+    assert words in call.stderr
+    assert "Traceback" not in call.stderr
+    assert call.stdout == ""
+
+
+def test_help_lists_every_flag_with_its_meaning():
+    call = python("data", "--help")
+    assert call.returncode == 0
+    assert "--bad_images=skip" in call.stdout
+    assert "put a black image" in call.stdout
+
+
+def test_flags_become_the_types_of_their_fields():
+    assert parse(DataConfig, ["--data", "1234", "--rehash"], "x").data == "1234"
+    assert parse(DataConfig, ["--rehash"], "x").rehash is True
+    assert parse(DataConfig, ["--bad-images=black", "--norehash"], "x").bad_images == "black"
+    assert "Build the manifest" in usage(DataConfig, "x")
+    with pytest.raises(UserError, match="expected text, found 3"):
+        DataConfig(data=3)
+
+
+def test_ctrl_c_keeps_what_is_done(tmp_path, world):
+    faces = write_faces(tmp_path / "many", 400)
+    command = [sys.executable, "-m", "extract", f"--data={faces}", "--features=blocks.2:avg", "--size=128", "--batch=8"]
+    process = subprocess.Popen(command, cwd=paths.ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    cache = world / "cache_dir" / "features"
+    deadline = time.monotonic() + 120
+    # `config.json` is written when the work begins; then a few batches are let through.
+    while not list((world / "runs_dir").glob("extract/*/config.json")) and time.monotonic() < deadline:
+        os.sched_yield()
+    begun = time.monotonic()
+    while time.monotonic() - begun < 1.5:
+        os.sched_yield()
+    os.killpg(process.pid, signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "Finished work is kept" in errors
+    assert "Traceback" not in errors
+    assert len(list(cache.glob("*/*.h5"))) == 1
+
+
+def test_verify_names_the_damaged_shard(faces, capsys):
+    from extract.run import run
+    from tests.test_extract import config
+
+    run(config(faces))
+    verify(VerifyConfig())
+    assert "3 shards, 180 rows: all as they were written" in capsys.readouterr().out
+    shard = sorted(paths.features_dir().glob("*/*.h5"))[1]
+    content = bytearray(shard.read_bytes())
+    content[len(content) // 2] ^= 1
+    shard.write_bytes(content)
+    with pytest.raises(UserError, match=f"1 of 3 shards are damaged.*{shard.name}".replace(".*", r"(?s:.*)")):
+        verify(VerifyConfig())
+
+
+def test_make_refuses_a_misspelt_variable():
+    call = subprocess.run(["make", "data", "BAKBONE=x"], cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    assert call.returncode == 2
+    assert "unknown: BAKBONE" in call.stderr

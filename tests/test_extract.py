@@ -1,0 +1,297 @@
+"""Stage one: parity, splitting, weights of every format, resume, parts, views."""
+
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import timm
+import torch
+from safetensors.torch import save_file
+
+from cache import paths, runs
+from cache.errors import UserError
+from cache.features import shard_paths
+from cache.table import FeatureTable
+from data.images import decode
+from data.manifest import Manifest
+from data.preprocess import to_input
+from extract import backbones, weights
+from extract.__main__ import run_each
+from extract.backbones import build
+from extract.run import CPU_BATCH, ExtractConfig, run, specs_of
+from finetune.detector import Detector
+from heads.inputs import load_inputs
+from heads.models import Head, HeadConfig, HeadRecord, load_head, save_head
+from tests.conftest import write_faces
+
+FOUR = {
+    "tf_efficientnet_lite0": "blocks.2:avgstd blocks.4:map",
+    "resnet18": "layer2:avg layer3:avgstd layer4:avgstd",
+    "wide_resnet50_2": "layer3:map",
+    "cvt_13": "stages.1:avgstd stages.2:map",
+}
+SMALL = {"size": 64, "device": "cpu", "workers": 1, "compute": "fp32"}
+
+
+def config(data, backbone="resnet18", **options) -> ExtractConfig:
+    given = "" if backbone == "tf_efficientnet_lite0" else "random"
+    merged = {"weights": given, "features": FOUR[backbone], **SMALL, **options}
+    return ExtractConfig(data=str(data), backbone=backbone, **merged)
+
+
+def manifest_of(options: ExtractConfig) -> Manifest:
+    return Manifest.load(paths.manifest_file(options.dataset)).usable
+
+
+def loaded(options: ExtractConfig) -> list[np.ndarray]:
+    specs = specs_of(run(options))
+    return [FeatureTable(spec, manifest_of(options).digests).load() for spec in specs]
+
+
+def pixels_of(manifest: Manifest, how) -> torch.Tensor:
+    images = [decode((manifest.root / path).read_bytes())[0] for path in manifest.rows.path]
+    return torch.from_numpy(np.stack([to_input(image, how) for image in images]))
+
+
+@pytest.mark.parametrize("backbone", FOUR)
+@pytest.mark.parametrize("hidden", [0, 5])
+def test_parity_of_cache_and_image(backbone, hidden, tmp_path):
+    """logits(cache -> head) == logits(image -> Detector), for every backbone and head family."""
+    data = write_faces(tmp_path / "few", 12)
+    options = config(data, backbone)
+    specs = specs_of(run(options))
+    inputs = load_inputs(manifest_of(options), specs)
+    torch.manual_seed(0)
+    head = Head(inputs.X.shape[1], hidden)
+    head.mean.copy_(torch.from_numpy(inputs.X.mean(axis=0)))
+    head.std.copy_(torch.from_numpy(inputs.X.std(axis=0)).clamp_min(1e-3))
+    torch.nn.init.normal_(head.stack.weight)
+    save_head(
+        tmp_path / "head.safetensors", head, HeadRecord(HeadConfig("mlp", hidden), inputs.specs, inputs.X.shape[1])
+    )
+    again, _ = load_head(tmp_path / "head.safetensors")
+    detector = Detector.load(tmp_path / "head.safetensors", build(backbone, weights=options.weights))
+    with torch.inference_mode():
+        from_cache = again(torch.from_numpy(inputs.X))
+        # In a batch of the size that extraction uses: another one may change the last bit of a float32.
+        pixels = pixels_of(manifest_of(options), detector.preprocess)
+        filled = torch.cat([pixels, pixels.new_zeros(CPU_BATCH - len(pixels), *pixels.shape[1:])])
+        from_images = detector(filled.contiguous(memory_format=torch.channels_last))[: len(pixels)]
+    assert from_cache.std() > 0.1
+    torch.testing.assert_close(from_cache, from_images, rtol=1e-4, atol=1e-4)
+
+
+def test_a_detector_refuses_other_weights(tmp_path):
+    specs = specs_of(run(config(write_faces(tmp_path / "few", 12))))
+    with pytest.raises(UserError, match="give the weights it was trained on"):
+        Detector(build("cvt_13", weights="random"), Head(4), specs)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "tap"),
+    [("tf_efficientnet_lite0", "bn1"), ("tf_efficientnet_lite0", "blocks.4"), ("resnet18", "layer1"),
+     ("resnet18", "layer3.0"), ("wide_resnet50_2", "layer3"), ("cvt_13", "stages.0"), ("cvt_13", "stages.2"),
+     ("vit_tiny_patch16_224", "blocks.5"), ("swin_tiny_patch4_window7_224", "layers.1")],
+)  # fmt: skip
+def test_trunk_and_tail_compose_to_the_whole_exactly(backbone, tap):
+    network = build(backbone, weights="" if backbone == "tf_efficientnet_lite0" else "random")
+    trunk, tail = network.split(tap)
+    images = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        tapped = trunk(images)
+        assert torch.equal(tail(tapped), network.module(images))
+        assert torch.equal(network.tapped((tap,))(images)[0], tapped)
+
+
+def test_taps_that_cannot_be():
+    network = build("resnet18", weights="random")
+    with pytest.raises(UserError, match="unknown tap of resnet18 'layer9'"):
+        network.split("layer9")
+    with pytest.raises(UserError, match=r"cannot be split at layer3.0.conv1: .* passes beside it"):
+        network.split("layer3.0.conv1")
+
+
+def test_the_default_backbone_has_its_imagenet_weights():
+    network = build(backbones.DEFAULT)
+    assert network.weights.source == "efficientnet-lite0-57934424.pth"
+    assert not any(p.requires_grad for p in network.module.parameters())
+    assert not network.module.training
+
+
+def test_published_files_of_every_format_load(tmp_path):
+    torch.manual_seed(1)
+    whole = timm.create_model("resnet18")
+    state = whole.state_dict()
+    save_file(state, tmp_path / "timm.safetensors")
+    torchvision_form = {name: t for name, t in state.items() if "num_batches" not in name}
+    torch.save(torchvision_form, tmp_path / "resnet18-abc.pth")  # torchvision's older files count no batches
+    cvt = build("cvt_13", weights="random")
+    for file in ("timm.safetensors", "resnet18-abc.pth"):
+        network = build("resnet18", weights=str(tmp_path / file))
+        assert torch.equal(network.module.layer3[0].conv1.weight, state["layer3.0.conv1.weight"])
+    assert len(cvt.weights.identity) == len("random:") + 64
+
+
+def test_a_transformers_file_loads_and_gives_what_transformers_gives(tmp_path):
+    from transformers import CvtConfig, CvtForImageClassification
+
+    torch.manual_seed(2)
+    theirs = CvtForImageClassification(CvtConfig(num_labels=1000)).eval()
+    theirs.save_pretrained(tmp_path)
+    ours = build("cvt_13", weights=str(tmp_path / "model.safetensors"))
+    images = torch.randn(2, 3, 224, 224)
+    with torch.inference_mode():
+        tokens = theirs.cvt(images).cls_token_value
+        assert torch.equal(ours.module(images), theirs.layernorm(tokens).mean(dim=1))
+
+
+def test_the_hubs_local_cache_is_found(tmp_path, monkeypatch):
+    found = tmp_path / "model.safetensors"
+    save_file(timm.create_model("resnet18").state_dict(), found)
+    monkeypatch.setattr(
+        weights, "try_to_load_from_cache", lambda hub_id, name: str(found) if "resnet18" in hub_id else None
+    )
+    assert backbones.locate("resnet18", weights="").path == found
+    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda hub_id, name: None)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "resnet18-f37072fd.pth").touch()
+    assert backbones.locate("resnet18", weights="").path.name == "resnet18-f37072fd.pth"
+
+
+def test_no_weights_is_said_with_the_cure(monkeypatch):
+    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(weights, "_hub_answers", lambda: False)
+    monkeypatch.setattr(torch.hub, "get_dir", lambda: "/nonexistent")
+    with pytest.raises(UserError, match=r"(?s)no weights for resnet18.*timm/resnet18.tv_in1k.*WEIGHTS=random"):
+        build("resnet18")
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    save_file(timm.create_model("resnet34").state_dict(), tmp_path / "r34.safetensors")
+    with pytest.raises(UserError, match="unexpected"):
+        build("resnet18", weights=str(tmp_path / "r34.safetensors"))
+    (tmp_path / "junk.pth").write_bytes(b"junk")
+    with pytest.raises(UserError, match=r"junk.pth"):
+        build("resnet18", weights=str(tmp_path / "junk.pth"))
+
+
+def test_only_missing_rows_are_computed(faces):
+    options = config(faces)
+    first = runs.result(run(options))
+    assert first["computed"] == 60
+    write_faces(faces, 10, start=60)
+    second = runs.result(run(options))
+    assert (second["images"], second["computed"]) == (70, 10)
+    assert second["dataset"] == "faces"
+    shards = {path: path.stat().st_mtime_ns for spec in specs_of(run(options)) for path in shard_paths(spec.folder)}
+    run(options)
+    assert {path: path.stat().st_mtime_ns for path in shards} == shards
+
+
+def test_batch_and_workers_change_no_number(faces, world, monkeypatch):
+    one = loaded(config(faces, batch=32))
+    monkeypatch.setenv("CACHE_DIR", str(world / "other"))
+    monkeypatch.setenv("RUNS_DIR", str(world / "other_runs"))
+    for a, b in zip(one, loaded(config(faces, batch=7, workers=0)), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+def test_parts_together_are_the_whole(faces, monkeypatch):
+    folder = run(config(faces, part="0/2"))
+    assert not runs.is_complete(folder)
+    with pytest.raises(UserError, match="not complete"):
+        specs_of(folder)
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.setenv("WORLD_SIZE", "2")  # as torchrun sets them
+    assert runs.is_complete(run(config(faces)))
+    with pytest.raises(UserError, match="PART=2/2: expected i/n"):
+        run(config(faces, part="2/2"))
+
+
+def test_a_changed_image_stops_and_what_was_done_stays(faces):
+    from data import build as data_build
+
+    options = config(faces, batch=8)
+    data_build.run(options)
+    victim = faces / "real" / "0058.jpg"
+    stamp = victim.stat()
+    content = bytearray(victim.read_bytes())
+    content[-10] ^= 1
+    victim.write_bytes(content)
+    import os
+
+    os.utime(victim, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))  # same size, same date: only the digest tells
+    with pytest.raises(UserError, match=r"0058.jpg changed since it was hashed.*REHASH=1"):
+        run(options)
+    kept = sum(len(shard_paths(folder)) for folder in paths.features_dir().glob("*/"))
+    assert kept > 0
+    assert runs.is_complete(run(replace(options, rehash=True)))
+
+
+def test_views_differ_and_are_kept_beside_the_first(faces):
+    options = config(faces, views=2, features="layer2:avg")
+    plain, first, second = loaded(options)
+    assert (plain != first).any()
+    assert (first != second).any()
+    assert [spec.view for spec in specs_of(run(options))] == [0, 1, 2]
+
+
+def test_black_stands_in_for_bad_images(faces):
+    for name in ("a.jpg", "b.jpg"):
+        (faces / "real" / name).write_bytes(b"broken" + name.encode())
+    options = config(faces, bad_images="black")
+    (first, *_), manifest = loaded(options), manifest_of(options)
+    black = first[(manifest.rows.status == "black").to_numpy()]
+    assert len(manifest) == 62
+    np.testing.assert_array_equal(black[0], black[1])
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"backbone": "resnt18"}, "unknown backbone 'resnt18'; did you mean resnet18"),
+        ({"features": "layer3"}, "'layer3' is not tap:pooling"),
+        ({"features": "layer3:mean"}, "unknown pooling"),
+        ({"features": "layer3:avg layer3:avg"}, "named twice"),
+        ({"features": "layer7:avg"}, "unknown tap of resnet18 'layer7'"),
+        ({"weights": "/no/such/file.pth"}, "no such file"),
+        ({"device": "cuda:9"}, "DEVICE=cuda:9 cannot be used here"),
+    ],
+)
+def test_mistakes_are_told_before_work(faces, options, words):
+    merged = {"backbone": "resnet18", "weights": "random", **SMALL, **options}
+    with pytest.raises(UserError, match=words):
+        run(ExtractConfig(data=str(faces), **merged))
+    assert not paths.features_dir().exists()
+
+
+def test_several_backbones_take_turns(faces):
+    options = ExtractConfig(data=str(faces), backbone="resnet18 resnet10t", weights="random", **SMALL)
+    folders = run_each(options)
+    assert [runs.result(folder)["backbone"] for folder in folders] == ["resnet18", "resnet10t"]
+    assert all(runs.result(folder)["weights"] == "random weights" for folder in folders)
+    with pytest.raises(UserError, match="WEIGHTS='resnet18=file"):
+        list(ExtractConfig(backbone="resnet18 cvt_13", weights="x.pth").each_backbone())
+
+
+def test_values_too_large_for_their_type_are_refused(tmp_path):
+    options = config(write_faces(tmp_path / "few", 12), features="layer2:map")
+    network = build("resnet18", weights="random")
+    state = timm.create_model("resnet18").state_dict()
+    state.update(network.module.state_dict())
+    state["layer2.1.bn2.weight"] = torch.full_like(state["layer2.1.bn2.weight"], 1e7)
+    save_file(state, tmp_path / "large.safetensors")
+    with pytest.raises(UserError, match=r"not finite in float16.*STORED=float32"):
+        run(replace(options, weights=str(tmp_path / "large.safetensors")))
+    assert runs.is_complete(run(replace(options, weights=str(tmp_path / "large.safetensors"), stored="float32")))
+
+
+def test_killed_extractions_leave_what_an_undisturbed_one_leaves():
+    call = subprocess.run(
+        [sys.executable, "-m", "tests.kills", "4"], capture_output=True, text=True, check=False, cwd=paths.ROOT
+    )
+    assert "4 kills, 320 images, 2 features" in call.stdout, call.stderr
+    assert "equal" in call.stdout
