@@ -146,16 +146,14 @@ class Shard:
     def __len__(self) -> int:
         return len(self.digests)
 
-    def read(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """Copy `rows` (k,) into `out` (k, ...), checking each.
+    def check(self, row: int, content: np.ndarray) -> None:
+        """Compare `content`, a copy of `row`, with what was written.
 
         Raises:
-            DamagedShard: a row's bytes are not the ones that were written.
+            DamagedShard: the bytes differ.
         """
-        for slot, row in enumerate(rows):
-            out[slot] = self.features[row]
-            if _row_checksum(out[slot], self._seeds[row]) != self.checksums[row]:
-                raise DamagedShard(self.path, f"the checksum of row {row} does not match")
+        if _row_checksum(content, self._seeds[row]) != self.checksums[row]:
+            raise DamagedShard(self.path, f"the checksum of row {row} does not match")
 
     @cached_property
     def _seeds(self) -> list[int]:
@@ -163,7 +161,7 @@ class Shard:
 
 
 def open_shard(path: Path, expected: FeatureSpec | None = None) -> Shard:
-    """Open a shard and check everything but its rows, which `Shard.read` checks one by one.
+    """Open a shard and check everything but its rows, which `Shard.check` checks one by one.
 
     Raises:
         DamagedShard: a byte of the frame changed, or it is no shard at all.

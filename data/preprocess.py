@@ -20,7 +20,7 @@ INTERPOLATION = {name.lower(): value for name, value in Image.Resampling.__membe
 
 
 def to_input(image: Image.Image, how: Preprocess, *, digest: str = "", view: int = 0) -> np.ndarray:
-    """(3, crop, crop) uint8 of an RGB image.
+    """(crop, crop, 3) uint8 of an RGB image.
 
     View 0: shorter side to how.resize (0 = as it is), centre crop, black where the image is smaller than the crop.
     """
@@ -31,8 +31,7 @@ def to_input(image: Image.Image, how: Preprocess, *, digest: str = "", view: int
     if side:
         image = _resized(image, side, INTERPOLATION[how.interpolation])
     left, top = round((image.width - how.crop) / 2), round((image.height - how.crop) / 2)
-    cropped = image.crop((left, top, left + how.crop, top + how.crop))
-    return np.ascontiguousarray(np.asarray(cropped).transpose(2, 0, 1))
+    return np.asarray(image.crop((left, top, left + how.crop, top + how.crop)))
 
 
 def _resized(image: Image.Image, side: int, interpolation: Image.Resampling) -> Image.Image:

@@ -116,7 +116,7 @@ class Backbone:
 
 
 class Normalise(nn.Module):
-    """(N, 3, H, W) uint8 -> float32 with the network's mean and standard deviation."""
+    """Pixels (N, H, W, 3) uint8 -> network input (N, 3, H, W) float32, channels-last in memory."""
 
     def __init__(self, how: Preprocess) -> None:
         super().__init__()
@@ -124,7 +124,7 @@ class Normalise(nn.Module):
         self.register_buffer("std", 255 * torch.tensor(how.std).view(3, 1, 1), persistent=False)
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return (pixels.float() - self.mean) / self.std
+        return (pixels.permute(0, 3, 1, 2).float() - self.mean) / self.std
 
 
 def build(name: str, *, weights: str = "") -> Backbone:

@@ -1,8 +1,9 @@
-"""Manifest rows -> batches of uint8 pixels, decoded in worker processes while the network computes."""
+"""Manifest rows -> batches of uint8 pixels, decoded beside the network on a GPU and between its passes on a CPU."""
 
 import hashlib
 import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,7 @@ from data.preprocess import to_input
 
 @dataclass(frozen=True)
 class Batch:
-    """pixels: (size, 3, crop, crop) uint8, always the full size; only the first `count` are images.
+    """pixels: (size, crop, crop, 3) uint8, always the full size; only the first `count` are images.
 
     A network may pick other arithmetic for another batch size, so the last batch is filled up with black:
     an image's features then do not depend on how many came with it.
@@ -33,15 +34,14 @@ def batches(
 ) -> Iterator[Batch]:
     """Batches of `rows` (k,) in their order.
 
+    Args:
+        workers: processes that decode; 0 = threads of this one, between two forward passes.
+
     Raises:
         UserError: an image is gone or its bytes are not the ones that were hashed.
     """
-    workers = default_workers() if workers < 0 else workers
-    loader = DataLoader(
-        _Pixels(manifest, rows, how, view), batch_size=size, num_workers=workers, collate_fn=_collate,
-        pin_memory=torch.cuda.is_available(), prefetch_factor=4 if workers else None,
-    )  # fmt: skip
-    for pixels, problems in loader:
+    images = _Pixels(manifest, rows, how, view)
+    for pixels, problems in _by_processes(images, size, workers) if workers else _by_threads(images, size):
         if problems:
             raise UserError(problems[0])
         count = len(pixels)
@@ -50,10 +50,31 @@ def batches(
         yield Batch(pixels, count)
 
 
-def default_workers() -> int:
-    """On a GPU machine nearly all cores; on a CPU, where the forward pass needs them, one for every two."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, cores - 1) if torch.cuda.is_available() else max(1, cores // 2)
+def default_workers(device: torch.device) -> int:
+    """Processes beside a GPU, one a core; none beside a CPU's forward pass.
+
+    There a process that decodes takes a core from one of the network's threads, and the others wait for that one:
+    twice the loss of decoding in between.
+    """
+    return 0 if device.type == "cpu" else max(1, cores() - 1)
+
+
+def cores() -> int:
+    """Processor cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _by_threads(images: "_Pixels", size: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
+    with ThreadPoolExecutor(cores()) as pool:
+        for start in range(0, len(images), size):
+            yield _collate(list(pool.map(images.__getitem__, range(start, min(start + size, len(images))))))
+
+
+def _by_processes(images: "_Pixels", size: int, workers: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
+    yield from DataLoader(
+        images, batch_size=size, num_workers=workers, collate_fn=_collate, prefetch_factor=4,
+        pin_memory=torch.cuda.is_available(),
+    )  # fmt: skip
 
 
 class _Pixels(Dataset):

@@ -29,7 +29,7 @@ from data.build import DataConfig
 from data.manifest import Manifest
 from data.preprocess import AUGMENTATION
 from extract.backbones import DEFAULT, Backbone, Normalise, build, default_features, layout, locate, preprocess
-from extract.loading import batches
+from extract.loading import batches, default_workers
 from extract.weights import RANDOM
 from extract.writing import ShardWriter
 
@@ -52,7 +52,7 @@ class ExtractConfig(DataConfig):
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto = the best there is")
     part: str = option("", "i/n: this process's share (default: torchrun's rank, else 0/1)")
     batch: int = option(0, "images in a forward pass (default 32 on a CPU, 256 on a GPU)")
-    workers: int = option(-1, "processes that decode images (default by the number of cores)")
+    workers: int = option(-1, "processes that decode images, 0 = threads (default: 0 beside a CPU, else one a core)")
     shard_mb: int = option(256, "largest shard in MB")
 
     def __post_init__(self) -> None:
@@ -166,10 +166,10 @@ def parse_features(text: str) -> list[tuple[str, str]]:
 
 
 def forward(module: nn.Module, pixels: torch.Tensor, compute: str) -> tuple[torch.Tensor, ...]:
-    """uint8 pixels (N, 3, H, W) on the device through Normalise and the tapped backbone in `compute`."""
+    """uint8 pixels (N, H, W, 3) on the device through Normalise and the tapped backbone in `compute`."""
     with torch.inference_mode(), torch.autocast(pixels.device.type, COMPUTE[compute], enabled=compute != "fp32"):
         try:
-            return module(pixels.contiguous(memory_format=torch.channels_last))
+            return module(pixels)
         except torch.OutOfMemoryError as error:
             raise UserError(f"out of GPU memory with {len(pixels)} images at once: lower BATCH") from error
 
@@ -228,7 +228,8 @@ def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, row
     taps = tuple(dict.fromkeys(spec.tap for spec in specs))
     module = frozen(backbone, taps, specs[0].preprocess, device)
     size = config.batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
-    loader = batches(manifest, rows, specs[0].preprocess, view=specs[0].view, size=size, workers=config.workers)
+    workers = default_workers(device) if config.workers < 0 else config.workers
+    loader = batches(manifest, rows, specs[0].preprocess, view=specs[0].view, size=size, workers=workers)
     with ShardWriter(specs, limit=config.shard_mb * 1_000_000) as writer:
         while True:
             with progress.timing("read"):

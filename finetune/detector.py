@@ -18,7 +18,7 @@ from heads.models import Head, load_head
 
 
 class Detector(nn.Module):
-    """uint8 pixels (N, 3, crop, crop) to logits of fake (N,) float32.
+    """uint8 pixels (N, crop, crop, 3) to logits of fake (N,) float32.
 
     Args:
         backbone: the one whose features the head was trained on. inputs: the head's specs, in its order.
