@@ -103,7 +103,7 @@ class Images(Dataset):
         return len(self.files)
 
     def __getitem__(self, index: int) -> torch.Tensor:
-        pixels = torch.from_numpy(to_input(decode(self.files[index].read_bytes())[0], self.how))
+        pixels = torch.tensor(to_input(decode(self.files[index].read_bytes())[0], self.how))
         mean, std = (torch.tensor(values).view(3, 1, 1) for values in (self.how.mean, self.how.std))
         return (pixels.permute(2, 0, 1).contiguous().float() / 255 - mean) / std
 
