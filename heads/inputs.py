@@ -77,10 +77,10 @@ def vectors(rows: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:
 def _matrix(table: FeatureTable) -> np.ndarray:
     if table.spec.pooling != "map":
         return vectors(torch.from_numpy(table.load()), table.spec).numpy()
-    parts = []
+    parts, buffer = [], np.empty((BLOCK, *table.row_shape), table.dtype)
     with Progress(f"heads: pooling {table.spec.backbone} {table.spec.feature}", len(table)) as progress:
         for start in range(0, len(table), BLOCK):
             rows = np.arange(start, min(start + BLOCK, len(table)))
-            parts.append(vectors(torch.from_numpy(table.read(rows)), table.spec).numpy())
+            parts.append(vectors(torch.from_numpy(table.read(rows, buffer[: len(rows)])), table.spec).numpy())
             progress.advance(len(rows))
     return np.concatenate(parts)

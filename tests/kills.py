@@ -52,12 +52,12 @@ def features(options: ExtractConfig) -> list[np.ndarray]:
     return [FeatureTable(spec, manifest.digests).load() for spec in specs_of(run(options))]
 
 
-def undisturbed(options: ExtractConfig, folder: Path) -> tuple[list[np.ndarray], float]:
-    """The reference, and the seconds that one run takes."""
+def undisturbed(options: ExtractConfig, folder: Path) -> float:
+    """Make the reference below `folder`; the seconds that it took."""
     os.environ["CACHE_DIR"], os.environ["RUNS_DIR"] = str(folder / "cache"), str(folder / "runs")
     start = time.monotonic()
     os.waitpid(child(options), 0)
-    return None, time.monotonic() - start
+    return time.monotonic() - start
 
 
 def main(kills: int) -> None:
@@ -66,7 +66,7 @@ def main(kills: int) -> None:
         home = Path(name)
         os.environ["DATA_DIR"] = str(home / "data")
         options = config(write_faces(home / "faces", IMAGES))
-        _, seconds = undisturbed(options, home / "whole")
+        seconds = undisturbed(options, home / "whole")
         os.environ["CACHE_DIR"], os.environ["RUNS_DIR"] = str(home / "cache"), str(home / "runs")
         done, finished = 0, 0
         while done < kills:
