@@ -13,7 +13,7 @@ import numpy as np
 from cache.errors import UserError
 from cache.features import DIGEST_BYTES, FeatureSpec, Shard, open_shard, shard_paths
 
-BIG_ROW = 1 << 16  # bytes; from here on two threads read faster than one (tests/bench/store.py)
+BIG_ROW = 1 << 16  # bytes; from here on two threads fill a buffer faster than one (tests/bench/store.py)
 
 
 class FeatureTable:
@@ -46,8 +46,9 @@ class FeatureTable:
     def read(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Rows in the given order, (k, ...) of the stored dtype; into `out` when given (faster: no fresh pages)."""
         rows = np.asarray(rows)
-        out = np.empty((len(rows), *self.row_shape), self.dtype) if out is None else out
-        if self.row_bytes < BIG_ROW:
+        fresh = out is None  # two threads would wait for each other's new pages
+        out = np.empty((len(rows), *self.row_shape), self.dtype) if fresh else out
+        if fresh or self.row_bytes < BIG_ROW:
             self._read_part(rows, out)
             return out
         half = len(rows) // 2

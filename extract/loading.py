@@ -53,8 +53,7 @@ def batches(
 def default_workers(device: torch.device) -> int:
     """Processes beside a GPU, one a core; none beside a CPU's forward pass.
 
-    There a process that decodes takes a core from one of the network's threads, and the others wait for that one:
-    twice the loss of decoding in between.
+    There a process that decodes takes a core from one of the network's threads, and the others wait for that one.
     """
     return 0 if device.type == "cpu" else max(1, cores() - 1)
 
