@@ -20,7 +20,7 @@ Contiguous, because mapped rows come at memory speed: `python -m tests.bench.sto
 import hashlib
 import io
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -94,6 +94,9 @@ class FeatureSpec:
     @property
     def random_weights(self) -> bool:
         return self.weights.startswith("random:")
+
+    def to_json(self) -> dict:
+        return asdict(self)
 
     @classmethod
     def from_json(cls, record: dict) -> "FeatureSpec":

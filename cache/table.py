@@ -5,6 +5,7 @@ X = table.load()                         (N, ...) everything
 batch = table.read(rows)                 (k, ...) any rows, at memory speed, each checked
 """
 
+from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -49,22 +50,26 @@ class FeatureTable:
         fresh = out is None  # two threads would wait for each other's new pages
         out = np.empty((len(rows), *self.row_shape), self.dtype) if fresh else out
         if fresh or self.row_bytes < BIG_ROW:
-            self._read_part(rows, out)
+            self.scatter(rows, out, range(len(rows)))
             return out
         half = len(rows) // 2
         with ThreadPoolExecutor(1) as other:
-            second = other.submit(self._read_part, rows[half:], out[half:])
-            self._read_part(rows[:half], out[:half])
+            second = other.submit(self.scatter, rows[half:], out, range(half, len(rows)))
+            self.scatter(rows[:half], out, range(half))
             second.result()
         return out
+
+    def location(self, rows: np.ndarray) -> np.ndarray:
+        """A number for each row that grows along the disk, (k,) int64."""
+        return (self._shard_of[rows].astype(np.int64) << 40) + self._row_of[rows]
 
     def load(self) -> np.ndarray:
         """All rows, (N, ...) of the stored dtype."""
         return self.read(np.arange(len(self)))
 
-    def _read_part(self, rows: np.ndarray, out: np.ndarray) -> None:
-        """Row by row, so that a row is checked while it is still in the core's cache."""
-        for slot, (number, row) in enumerate(zip(self._shard_of[rows], self._row_of[rows], strict=True)):
+    def scatter(self, rows: np.ndarray, out: np.ndarray, places: Iterable[int]) -> None:
+        """Read rows into the given places of `out`, one by one, so that each is checked while still in the cache."""
+        for slot, number, row in zip(places, self._shard_of[rows], self._row_of[rows], strict=True):
             shard = self.shards[number]
             out[slot] = shard.features[row]
             shard.check(row, out[slot])

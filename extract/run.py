@@ -94,7 +94,7 @@ def run(config: ExtractConfig) -> Path:
         UserError: unknown backbone or tap, no weights, images that changed since they were hashed, a full disk.
     """
     manifest = Manifest.load(data_build.run(config)).usable
-    share, shares = _part(config.part)
+    share, shares = share_of(config.part)
     specs, backbone = _specs(config)
     folder = paths.run_dir("extract", f"{manifest.dataset}-{config.backbone}-{_identity(manifest, specs)}")
     digests, rows = _distinct(manifest)
@@ -163,6 +163,19 @@ def parse_features(text: str) -> list[tuple[str, str]]:
     if len(set(words)) < len(words):
         raise UserError(f"FEATURES={text}: a feature is named twice")
     return [(tap, pooling) for tap, _, pooling in (word.rpartition(":") for word in words)]
+
+
+def share_of(text: str) -> tuple[int, int]:
+    """PART=i/n, or torchrun's rank and world size, as numbers.
+
+    Raises:
+        UserError: not two whole numbers with i below n.
+    """
+    text = text or f"{os.environ.get('RANK', 0)}/{os.environ.get('WORLD_SIZE', 1)}"
+    share, _, shares = text.partition("/")
+    if not (share.isdigit() and shares.isdigit() and int(share) < int(shares)):
+        raise UserError(f"PART={text}: expected i/n with i from 0 to n-1, for example 0/2 and 1/2")
+    return int(share), int(shares)
 
 
 def forward(module: nn.Module, pixels: torch.Tensor, compute: str) -> tuple[torch.Tensor, ...]:
@@ -261,14 +274,6 @@ def _distinct(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
 
 def _identity(manifest: Manifest, specs: list[FeatureSpec]) -> str:
     return key({"manifest": manifest.key, "specs": [spec.key for spec in specs]})
-
-
-def _part(text: str) -> tuple[int, int]:
-    text = text or f"{os.environ.get('RANK', 0)}/{os.environ.get('WORLD_SIZE', 1)}"
-    share, _, shares = text.partition("/")
-    if not (share.isdigit() and shares.isdigit() and int(share) < int(shares)):
-        raise UserError(f"PART={text}: expected i/n with i from 0 to n-1, for example 0/2 and 1/2")
-    return int(share), int(shares)
 
 
 def _finish(folder: Path, config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec], seconds: float,

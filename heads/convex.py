@@ -1,55 +1,195 @@
-"""Convex heads over a whole penalty path: the floor that every trained head must beat."""
+"""Convex heads over a whole penalty path: the floor that every trained head must beat.
 
-import warnings
+One eigendecomposition of the features serves both families and all penalties. In its basis ridge regression is a
+division, and the Hessian of logistic regression starts out diagonal, so that L-BFGS for all penalties together needs
+tens of steps where it needs hundreds on the features themselves.
+"""
+
+from collections.abc import Callable, Iterator
 
 import numpy as np
+import torch
 from scipy.linalg import eigh
-from sklearn.exceptions import ConvergenceWarning
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-MAX_ITERATIONS = 300
+from heads.families import Ridge
+from heads.task import Fitted, Member, Task, judge
+
+CHUNK = 8192  # rows turned into float64 at once
+SMALLEST_VALUE = 1e-12  # of the largest eigenvalue; smaller ones are rounding
+MEMORY = 12  # steps that L-BFGS remembers
+MAX_STEPS = 1000
+MAX_HALVINGS = 40
+SUFFICIENT = 1e-4  # share of the expected decrease that a step must bring (Armijo 1966)
+ROUNDING = 1e-14  # of a loss
+TOLERANCE = 1e-6  # bound on the distance of weights and intercept from the optimum
+FLATTEST = 0.05  # the intercept has no penalty; its curvature is that of its scores, at most 1 / 4
 
 
-def ridge_path(X: np.ndarray, fake: np.ndarray, penalties: list[float]) -> tuple[np.ndarray, np.ndarray]:
+class Principal:
+    """Rows in the basis of their principal axes: X - mean = coordinates (N, r) @ axes' (r, D).
+
+    Where there are more columns than rows the kernel X X' is decomposed and no matrix of D x D is ever made; where
+    there are more rows the coordinates are not stored but computed on the way.
+
+    Args:
+        X: (N, D) float32.
+    """
+
+    def __init__(self, X: np.ndarray) -> None:
+        self.mean = X.mean(axis=0, dtype=np.float64)
+        self.wide = X.shape[1] > X.shape[0]
+        self.centred = X - self.mean if self.wide else None
+        self.X = X
+        square = self.centred @ self.centred.T if self.wide else sum(part.T @ part for part in self._parts())
+        values, vectors = eigh(square, driver="evd")
+        kept = values > SMALLEST_VALUE * max(values[-1], 1e-300)
+        self.values, self.vectors = values[kept], vectors[:, kept]  # squares of the coordinates summed over rows
+
+    def scores(self, v: np.ndarray) -> np.ndarray:
+        """coordinates @ v: (r, P) -> (N, P)."""
+        if self.wide:
+            return self.vectors @ (np.sqrt(self.values)[:, None] * v)
+        weights = self.vectors @ v
+        return np.concatenate([part @ weights for part in self._parts()])
+
+    def gather(self, errors: np.ndarray) -> np.ndarray:
+        """coordinates' @ errors: (N, P) -> (r, P)."""
+        if self.wide:
+            return np.sqrt(self.values)[:, None] * (self.vectors.T @ errors)
+        starts = range(0, len(self.X), CHUNK)
+        parts = zip(self._parts(), starts, strict=True)
+        return self.vectors.T @ sum(part.T @ errors[start : start + CHUNK] for part, start in parts)
+
+    def weights(self, v: np.ndarray) -> np.ndarray:
+        """On the columns of X: (r, P) -> (P, D)."""
+        if self.wide:
+            return (self.centred.T @ (self.vectors @ (v / np.sqrt(self.values)[:, None]))).T
+        return (self.vectors @ v).T
+
+    def _parts(self) -> Iterator[np.ndarray]:
+        for start in range(0, len(self.X), CHUNK):
+            yield self.X[start : start + CHUNK] - self.mean
+
+
+def fit_convex(members: list[Member], task: Task) -> list[Fitted]:
+    """Ridge and logistic heads, fold by fold: whole paths on the fold's training rows, judged on its held-out ones.
+
+    Ridge scores are scaled into logits there, so that every head's score means the same.
+    """
+    fitted: dict[Member, Fitted] = {}
+    for fold in dict.fromkeys(member.fold for member in members):
+        X, fake = task.training_rows(fold)
+        principal = Principal(X)
+        for kind, path in ((True, ridge_path), (False, logistic_path)):
+            mine = [m for m in members if m.fold == fold and isinstance(m.config, Ridge) == kind]
+            if mine:
+                weights, intercepts = path(principal, fake, [member.config.penalty for member in mine])
+                fitted |= _judged(mine, weights, intercepts, task, as_logits=kind)
+    return [fitted[member] for member in members]
+
+
+def ridge_path(principal: Principal, fake: np.ndarray, penalties: list[float]) -> tuple[np.ndarray, np.ndarray]:
     """Weights (P, D) and intercepts (P,), float64, of ridge regression on targets -1 and 1 for every penalty.
 
-    Minimises |Xw + b - t|^2 + penalty * |w|^2 (Hoerl and Kennard 1970). One eigendecomposition of the smaller of
-    X'X and XX' serves all penalties, as in big_vision's few-shot evaluator; each further one costs a matrix product.
+    Minimises |Xw + b - t|^2 + penalty * |w|^2 (Hoerl and Kennard 1970).
 
     Args:
-        X: (N, D). fake: (N,) bool.
+        fake: (N,) bool.
     """
     targets = np.where(fake, 1.0, -1.0)
-    mean, level = X.mean(axis=0, dtype=np.float64), targets.mean()
-    centred = X.astype(np.float64) - mean
-    wide = X.shape[1] > X.shape[0]
-    values, vectors = eigh(centred @ centred.T if wide else centred.T @ centred)
-    values = np.maximum(values, 0)  # rounding can make the smallest ones negative
-    projected = vectors.T @ ((targets - level) if wide else centred.T @ (targets - level))
-    scaled = projected[:, None] / (values[:, None] + np.asarray(penalties))  # (rank, P)
-    solutions = vectors @ scaled
-    weights = (centred.T @ solutions if wide else solutions).T
-    return weights, level - weights @ mean
+    level = targets.mean()
+    solutions = principal.gather((targets - level)[:, None]) / (principal.values[:, None] + np.asarray(penalties))
+    weights = principal.weights(solutions)
+    return weights, level - weights @ principal.mean
 
 
-def logistic_path(X: np.ndarray, fake: np.ndarray, penalties: list[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Weights (P, D) and intercepts (P,) of L2-penalised logistic regression, strongest penalty first in the solving.
+def logistic_path(principal: Principal, fake: np.ndarray, penalties: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (P, D) and intercepts (P,), float64, of L2-penalised logistic regression for every penalty.
 
-    Minimises the mean log loss plus penalty / 2 * |w|^2 with scikit-learn's L-BFGS, each fit starting at the last.
+    Minimises the mean log loss plus penalty / 2 * |w|^2, all penalties together. A penalty that has not converged
+    after MAX_STEPS stays where it is: an early-stopped head like any other.
 
     Args:
-        X: (N, D). fake: (N,) bool.
+        fake: (N,) bool.
     """
-    model = LogisticRegression(warm_start=True, max_iter=MAX_ITERATIONS)
-    found = {}
-    for penalty in sorted(penalties, reverse=True):
-        model.C = 1 / (penalty * len(X))
-        with warnings.catch_warnings():
-            # The weakest penalties may stop at MAX_ITERATIONS; they are then early-stopped heads like any other.
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(X, fake)
-        found[penalty] = model.coef_[0].copy(), model.intercept_[0]
-    return np.stack([found[p][0] for p in penalties]), np.array([found[p][1] for p in penalties])
+    strength, rows = np.asarray(penalties), len(fake)
+
+    def evaluate(v: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Loss (p,) and gradient (r + 1, p) of some penalties at v, whose last row is the intercept."""
+        scores = principal.scores(v[:-1]) + v[-1]
+        loss = (np.logaddexp(0, scores) - fake[:, None] * scores).mean(axis=0)
+        errors = (expit(scores) - fake[:, None]) / rows
+        shrinking = strength[which] * v[:-1]
+        gradient = np.concatenate([principal.gather(errors) + shrinking, errors.sum(axis=0, keepdims=True)])
+        return loss + 0.5 * (shrinking * v[:-1]).sum(axis=0), gradient
+
+    # The Hessian at zero, where every probability is one half.
+    curvature = np.concatenate([principal.values[:, None] / (4 * rows) + strength, np.full((1, len(strength)), 0.25)])
+    found = lbfgs(evaluate, curvature, tolerance=TOLERANCE * np.minimum(strength, FLATTEST))
+    weights = principal.weights(found[:-1])
+    return weights, found[-1] - weights @ principal.mean
+
+
+def lbfgs(evaluate: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], curvature: np.ndarray, *,
+          tolerance: np.ndarray) -> np.ndarray:  # fmt: skip
+    """Minimise P strictly convex functions of n numbers at once, from zero: (n, P).
+
+    L-BFGS (Liu and Nocedal 1989) in every column, with backtracking of its own for each; a finished column leaves.
+
+    Args:
+        evaluate: x (n, p) and the numbers (p,) of its columns -> losses (p,), gradients (n, p).
+        curvature: (n, P), diagonal guess of the Hessians. tolerance: (P,), norm of the gradient that ends a column.
+    """
+    which = np.arange(curvature.shape[1])
+    x, found = np.zeros_like(curvature), np.zeros_like(curvature)
+    loss, gradient = evaluate(x, which)
+    history: list[tuple[np.ndarray, np.ndarray]] = []
+    for _ in range(MAX_STEPS):
+        running = np.linalg.norm(gradient, axis=0) > tolerance[which]
+        if not running.all():
+            found[:, which] = x
+            which, x, loss, gradient = which[running], x[:, running], loss[running], gradient[:, running]
+            history = [(step[:, running], change[:, running]) for step, change in history]
+        if not len(which):
+            return found
+        direction = -_inverse_hessian_times(gradient, history, curvature[:, which])
+        step, loss, new_gradient = _backtracked(evaluate, which, x, loss, gradient, direction)
+        history = [*history[1 - MEMORY :], (step, new_gradient - gradient)]
+        x, gradient = x + step, new_gradient
+    found[:, which] = x
+    return found
+
+
+def _backtracked(evaluate: Callable, which: np.ndarray, x: np.ndarray, loss: np.ndarray, gradient: np.ndarray,
+                 direction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+    """The first of direction, direction / 2, ... that lowers each column's loss enough; with loss and gradient."""
+    slope = (direction * gradient).sum(axis=0)
+    length = np.ones_like(loss)
+    for _ in range(MAX_HALVINGS):
+        step = length * direction
+        new_loss, new_gradient = evaluate(x + step, which)
+        # Rounding of the loss itself must not stop a column that is nearly there.
+        enough = new_loss <= loss + SUFFICIENT * length * slope + ROUNDING * np.abs(loss)
+        if enough.all():
+            break
+        length = np.where(enough, length, length / 2)
+    return step, new_loss, new_gradient
+
+
+def _inverse_hessian_times(gradient: np.ndarray, history: list[tuple[np.ndarray, np.ndarray]],
+                           curvature: np.ndarray) -> np.ndarray:  # fmt: skip
+    """The two-loop recursion in every column."""
+    q, shares = gradient, []
+    inverse = [1 / np.maximum((step * change).sum(axis=0), 1e-300) for step, change in history]
+    for (step, change), rho in zip(reversed(history), reversed(inverse), strict=True):
+        shares.append(rho * (step * q).sum(axis=0))
+        q = q - shares[-1] * change
+    q = q / curvature
+    for (step, change), rho, share in zip(history, inverse, reversed(shares), strict=True):
+        q = q + step * (share - rho * (change * q).sum(axis=0))
+    return q
 
 
 def to_logits(scores: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
@@ -57,3 +197,21 @@ def to_logits(scores: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
     scale = scores.std() or 1.0
     model = LogisticRegression(C=1e3).fit(scores[:, None] / scale, fake)
     return max(float(model.coef_[0, 0]), 1e-6) / scale, float(model.intercept_[0])
+
+
+def _judged(members: list[Member], weights: np.ndarray, intercepts: np.ndarray, task: Task, *,
+            as_logits: bool) -> dict[Member, Fitted]:  # fmt: skip
+    views, fake = task.judged_rows(members[0].fold)
+    X = views.mean(axis=0)  # of a linear head, the mean of the scores is the score of the mean
+    if as_logits:
+        slopes, offsets = np.array([to_logits(X @ w + b, fake) for w, b in zip(weights, intercepts, strict=True)]).T
+        weights, intercepts = weights * slopes[:, None], intercepts * slopes + offsets
+    auc, loss = judge(X @ weights.T + intercepts, fake)
+    return {
+        member: Fitted(member, _tensors(w, b) | task.standardisation(member.fold), float(a), float(e))
+        for member, w, b, a, e in zip(members, weights, intercepts, auc, loss, strict=True)
+    }
+
+
+def _tensors(weight: np.ndarray, bias: np.ndarray) -> dict[str, torch.Tensor]:
+    return {"weight": torch.tensor(weight).float(), "bias": torch.tensor(bias).float()}

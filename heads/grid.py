@@ -1,77 +1,134 @@
-"""The grid: which heads a sweep trains.
+"""The grid: which heads a sweep trains, as a named grid, a JSON file, or JSON itself.
 
-A JSON file holds a list of objects; every value may be one value or a list, and all combinations are taken:
+A list of objects, one for each family; a setting may have one value or a list of them, and all combinations are taken:
 
-    [{"family": "linear", "lr": [1e-3, 1e-2], "weight_decay": [0.01, 0.1]}, {"family": "ridge", "penalty": [1, 10]}]
+    [{"family": "linear", "lr": [1e-3, 1e-2], "weight_decay": [0.01, 0.1]}, {"family": "svm-rbf", "C": [1, 10]}]
+
+With `samples` that many combinations are drawn instead (seeded), and a setting may be a range:
+
+    [{"family": "mlp", "samples": 40, "hidden": [64, [128, 32]], "lr": {"low": 1e-4, "high": 1e-2, "log": true}}]
 """
 
 import json
-from dataclasses import fields
+import math
+from collections.abc import Iterator
+from dataclasses import MISSING, fields
 from itertools import product
 from pathlib import Path
+from typing import Any
+
+import numpy as np
 
 from cache.errors import UserError, one_of
-from heads.models import HeadConfig
+from heads.estimators import SHORT_NAMES, resolve
+from heads.families import FAMILIES, Estimator, HeadConfig, TrainedConfig
 
-USED = {
-    "linear": ("lr", "weight_decay"),
-    "mlp": ("hidden", "lr", "weight_decay"),
-    "ridge": ("penalty",),
-    "logistic": ("penalty",),
-}
-TRAINED = ("linear", "mlp")
-DEFAULT_GRID = [
-    {"family": "linear", "lr": [3e-4, 1e-3, 3e-3, 1e-2], "weight_decay": [0.01, 0.1, 1.0, 10.0]},
-    {"family": "mlp", "hidden": [32, 128], "lr": [3e-4, 1e-3, 3e-3], "weight_decay": [0.1, 1.0, 10.0]},
-    {"family": "logistic", "penalty": [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]},
-    {"family": "ridge", "penalty": [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6]},
-]
+WORDS = ("family", "samples", "seed")  # of a block, beside the settings of its family
+GRIDS = {
+    "default": [
+        {"family": "linear", "lr": [1e-4, 3e-4, 1e-3, 3e-3], "weight_decay": [0.1, 1.0, 10.0]},
+        {"family": "mlp", "hidden": [32, 128], "lr": [1e-3, 3e-3], "weight_decay": [1.0, 10.0], "dropout": [0.0, 0.5]},
+        {"family": "logistic", "penalty": [1e-4, 1e-3, 1e-2, 0.1, 1.0]},
+        {"family": "ridge", "penalty": [1.0, 10.0, 100.0, 1e3, 1e4, 1e5]},
+    ],
+    "convex": [
+        {"family": "logistic", "penalty": [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]},
+        {"family": "ridge", "penalty": [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6]},
+    ],
+    # The Wide ResNet-50-2 notebook: layer4, average pooling, dropout, two logits, on 1024x14x14 maps of layer3.
+    # Its L1 term carried no gradient; this one does.
+    "wrn50-2-layer4": [
+        {"family": "tail", "lr": 1e-3, "body_lr": 1.0, "optimiser": "adam", "weight_decay": 0.1, "l1": 0.001,
+         "dropout": 0.5, "loss": "ce", "schedule": "constant", "batch": 120, "epochs": 10, "curve_every": 10},
+    ],
+}  # fmt: skip
 
 
-def read_grid(path: str, *, seeds: int) -> list[HeadConfig]:
-    """The heads of a grid file, or of the default grid when `path` is empty; trained families once a seed.
+def read_grid(text: str, *, epochs: int = 0, batch: int = 0) -> list[HeadConfig]:
+    """The heads that a grid describes, each once, in its order.
+
+    Args:
+        text: a name in GRIDS, a file, or JSON beginning with '['; '' is the default grid.
+        epochs, batch: of linear and mlp heads that do not say, 0 = the family's own.
 
     Raises:
-        UserError: no file, no JSON, an unknown family or name, a value that is no number, nothing at all.
+        UserError: no such file, no JSON, an unknown family or setting, a value out of its limits, nothing at all.
     """
-    blocks = _read(path) if path else DEFAULT_GRID
-    configs = [config for block in blocks for config in _expand(block, seeds, path or "the default grid")]
+    where, blocks = _blocks(text)
+    defaults = {name: value for name, value in (("epochs", epochs), ("batch", batch)) if value}
+    configs = []
+    for number, block in enumerate(blocks):
+        try:
+            configs += _expand(block, defaults, number)
+        except UserError as error:
+            raise UserError(f"{where}, block {number + 1}: {error}") from error
     if not configs:
-        raise UserError(f"{path}: the grid holds no heads")
+        raise UserError(f"{where}: the grid holds no heads")
     return list(dict.fromkeys(configs))
 
 
-def _read(path: str) -> list[dict]:
+def _blocks(text: str) -> tuple[str, list[dict]]:
+    """What to call the grid in messages, and its blocks."""
+    if text in ("", *GRIDS):
+        return f"grid {text or 'default'}", GRIDS[text or "default"]
+    inline = text.lstrip().startswith("[")
+    where = "GRID" if inline else f"GRID={text}"
     try:
-        blocks = json.loads(Path(path).read_text())
-    except FileNotFoundError as error:
-        raise UserError(f"GRID={path}: no such file") from error
+        blocks = json.loads(text if inline else Path(text).read_text())
+    except (FileNotFoundError, IsADirectoryError) as error:
+        raise UserError(f"{where}: no such file, and no grid of that name ({', '.join(GRIDS)})") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"GRID={path} is not JSON: {error}") from error
+        raise UserError(f"{where} is not JSON: {error}") from error
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
-        raise UserError(f'GRID={path}: expected a list of objects like {{"family": "linear", "lr": [0.001]}}')
-    return blocks
+        raise UserError(f'{where}: expected a list of objects like {{"family": "linear", "lr": [0.001]}}')
+    return where, blocks
 
 
-def _expand(block: dict, seeds: int, where: str) -> list[HeadConfig]:
-    family = one_of(str(block.get("family", "")), USED, what=f"family in {where}")
-    types = {field.name: field.type for field in fields(HeadConfig)}
-    choices = {}
-    for name, value in block.items():
-        if name != "family":
-            one_of(name, USED[family], what=f"setting of {family} in {where}")
-            choices[name] = [
-                _number(each, name, types[name], where) for each in (value if isinstance(value, list) else [value])
-            ]
-    missing = [name for name in USED[family] if not choices.get(name)]
+def _expand(block: dict, defaults: dict, number: int) -> Iterator[HeadConfig]:
+    family = str(block.get("family", ""))
+    settings = {name: value for name, value in block.items() if name not in WORDS}
+    if family not in FAMILIES and ("." in family or family in SHORT_NAMES):
+        estimator, fixed = resolve(family, list(settings))
+        for values in _combinations(settings, block, number):
+            yield Estimator(estimator, tuple(sorted({**fixed, **values}.items())))
+        return
+    kind = FAMILIES[one_of(family, [*(set(FAMILIES) - {"sklearn"}), *SHORT_NAMES], what="family")]
+    for name in settings:
+        one_of(name, [each.name for each in fields(kind)], what=f"setting of {family}")
+    missing = [each.name for each in fields(kind) if each.default is MISSING and settings.get(each.name) in (None, [])]
     if missing:
-        raise UserError(f"{where}: {family} needs {', '.join(missing)}")
-    choices["seed"] = list(range(seeds)) if family in TRAINED else [0]
-    return [HeadConfig(family, **dict(zip(choices, values, strict=True))) for values in product(*choices.values())]
+        raise UserError(f"{family} needs {', '.join(missing)}")
+    defaults = defaults if issubclass(kind, TrainedConfig) and family != "tail" else {}
+    for values in _combinations(settings, block, number):
+        yield kind(**{**defaults, **values})
 
 
-def _number(value: object, name: str, kind: type, where: str) -> float | int:
-    right = isinstance(value, int | float) and not isinstance(value, bool) and (kind is float or value == int(value))
-    if not right or value < 0 or (value == 0 and name != "weight_decay"):
-        raise UserError(f"{where}: {name} = {value!r}; expected a {'whole ' if kind is int else ''}number above 0")
-    return kind(value)
+def _combinations(settings: dict, block: dict, number: int) -> Iterator[dict[str, Any]]:
+    """Every combination of the listed values, or `samples` drawn ones."""
+    samples = block.get("samples", 0)
+    if not isinstance(samples, int) or samples < 0:
+        raise UserError(f"samples = {samples!r}: expected a whole number")
+    if not samples:
+        ranges = [name for name, value in settings.items() if isinstance(value, dict)]
+        if ranges:
+            raise UserError(f"{', '.join(ranges)}: a range is drawn from, so the block needs samples")
+        for values in product(*(value if isinstance(value, list) else [value] for value in settings.values())):
+            yield dict(zip(settings, values, strict=True))
+        return
+    rng = np.random.default_rng([int(block.get("seed", 0)), number])
+    for _ in range(samples):
+        yield {name: _drawn(value, name, rng) for name, value in settings.items()}
+
+
+def _drawn(value: Any, name: str, rng: np.random.Generator) -> Any:
+    if isinstance(value, list):
+        return value[rng.integers(len(value))]
+    if not isinstance(value, dict):
+        return value
+    low, high = value.get("low"), value.get("high")
+    log = value.get("log", False)
+    numbers = all(isinstance(end, int | float) for end in (low, high))
+    if not numbers or not low < high or (log and low <= 0) or set(value) - {"low", "high", "log"}:
+        raise UserError(f'{name} = {value}: expected a range like {{"low": 1e-4, "high": 1e-2, "log": true}}')
+    drawn = math.exp(rng.uniform(math.log(low), math.log(high))) if log else rng.uniform(low, high)
+    return round(drawn) if isinstance(low, int) and isinstance(high, int) else float(f"{drawn:.4g}")

@@ -1,6 +1,7 @@
-"""Cached features as matrices: pooled rows in manifest order, several features side by side."""
+"""Cached features as matrices: rows in manifest order, several features and backbones side by side, all their views."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import groupby
 
 import numpy as np
 import torch
@@ -11,60 +12,97 @@ from cache.pooling import pool
 from cache.progress import Progress
 from cache.table import FeatureTable
 from data.manifest import Manifest
+from heads.stream import free_memory
 
 BLOCK = 256  # rows of a map read at once
 
 
 @dataclass(frozen=True)
-class Inputs:
-    """X: (N, D) float32, one block of columns for each spec; columns: where each block is."""
-
-    X: np.ndarray
-    specs: list[FeatureSpec]
-    columns: list[slice]
-
-    def choices(self) -> list["Choice"]:
-        """What a head may read: everything; each feature alone; the first k, which leaves out the deepest taps.
-
-        The deepest taps describe what ImageNet asked for and can drown what tells a camera from a generator.
-        """
-        last = len(self.specs)
-        spans = [(0, last), *((i, i + 1) for i in range(last)), *((0, i) for i in range(2, last))]
-        return [self._choice(first, end) for first, end in dict.fromkeys(spans)]
-
-    def _choice(self, first: int, end: int) -> "Choice":
-        specs = self.specs[first:end]
-        names = [spec.feature for spec in self.specs]
-        name = names[first] if end - first == 1 else "all" if end == len(names) else f"up to {names[end - 1]}"
-        return Choice(name, specs, slice(self.columns[first].start, self.columns[end - 1].stop))
-
-
-@dataclass(frozen=True)
 class Choice:
-    """Some of the features, side by side in X: a name for tables, their specs, their columns."""
+    """Some of the features side by side: a name for tables, their specs (view 0), their columns in X."""
 
     name: str
     specs: list[FeatureSpec]
     columns: slice
 
+    @property
+    def width(self) -> int:
+        """How many columns."""
+        return self.columns.stop - self.columns.start
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """X: (V, N, D) float32, one block of columns for each spec; specs: of view 0; columns: where each block is.
+
+    maps: name -> the specs of all views, of the features that are kept as maps.
+    """
+
+    X: np.ndarray
+    specs: list[FeatureSpec]
+    columns: list[slice]
+    maps: dict[str, list[FeatureSpec]]
+
+    def choices(self) -> list[Choice]:
+        """What a head may read: everything; each feature alone; the first k of a backbone; a backbone of several.
+
+        Leaving out the deepest taps can pay: they describe what ImageNet asked for and can drown what tells a
+        camera from a generator.
+        """
+        last = len(self.specs)
+        spans = [(0, last, "all"), *((i, i + 1, self._named(i)) for i in range(last))]
+        for backbone, (first, end) in self._backbones().items():
+            spans += [(first, k, f"up to {self._named(k - 1)}") for k in range(first + 2, end)]
+            spans += [(first, end, f"all of {backbone}")]
+        distinct: dict[tuple[int, int], str] = {}
+        for first, end, name in spans:
+            distinct.setdefault((first, end), name)
+        return [self._choice(*span, name) for span, name in distinct.items()]
+
+    def _choice(self, first: int, end: int, name: str) -> Choice:
+        return Choice(name, self.specs[first:end], slice(self.columns[first].start, self.columns[end - 1].stop))
+
+    def _named(self, number: int) -> str:
+        return feature_name(self.specs[number], several=len(self._backbones()) > 1)
+
+    def _backbones(self) -> dict[str, tuple[int, int]]:
+        """Backbone -> its first spec and the one behind its last."""
+        spans, at = {}, 0
+        for backbone, group in groupby(self.specs, key=lambda spec: spec.backbone):
+            spans[backbone] = (at, at + len(list(group)))
+            at = spans[backbone][1]
+        return spans
+
+
+def feature_name(spec: FeatureSpec, *, several: bool) -> str:
+    """`layer3:avg`, with the backbone before it where there are several."""
+    return f"{spec.backbone}/{spec.feature}" if several else spec.feature
+
 
 def load_inputs(manifest: Manifest, specs: list[FeatureSpec]) -> Inputs:
-    """The evaluation view of every spec, pooled, for the manifest's rows.
+    """All views of every spec, pooled, for the manifest's rows.
 
     A map is pooled here (mean and standard deviation over space) unless a pooled form of its tap is there too.
 
     Raises:
-        UserError: no features to read, or rows missing from the cache.
+        UserError: no features to read, rows missing from the cache, a feature in fewer views than another, or more
+            numbers than fit into memory.
     """
-    first = [spec for spec in specs if spec.view == 0]
-    pooled_taps = {(spec.backbone, spec.tap) for spec in first if spec.pooling != "map"}
-    used = [spec for spec in first if spec.pooling != "map" or (spec.backbone, spec.tap) not in pooled_taps]
+    views = _views(specs)
+    pooled_taps = {(spec.backbone, spec.tap) for spec in views if spec.pooling != "map"}
+    used = [spec for spec in views if spec.pooling != "map" or (spec.backbone, spec.tap) not in pooled_taps]
     if not used:
         raise UserError("no features to train on: run `make extract` first")
-    blocks = [_matrix(FeatureTable(spec, manifest.digests)) for spec in used]
-    ends = np.cumsum([block.shape[1] for block in blocks])
-    columns = [slice(int(end - block.shape[1]), int(end)) for end, block in zip(ends, blocks, strict=True)]
-    return Inputs(np.concatenate(blocks, axis=1), used, columns)
+    several = len({spec.backbone for spec in specs}) > 1
+    maps = {feature_name(spec, several=several): views[spec] for spec in views if spec.pooling == "map"}
+    tables = [[FeatureTable(spec, manifest.digests) for spec in views[first]] for first in used]
+    ends = np.cumsum([_width(each[0]) for each in tables])
+    columns = [slice(int(end) - _width(each[0]), int(end)) for end, each in zip(ends, tables, strict=True)]
+    X = _allocated(len(tables[0]), len(manifest), int(ends[-1]))
+    for each, where in zip(tables, columns, strict=True):
+        for view, table in enumerate(each):
+            _fill(X[view, :, where], table)
+    return Inputs(X, used, columns, maps)
 
 
 def vectors(rows: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:
@@ -74,13 +112,41 @@ def vectors(rows: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:
     return pool(rows, "avgstd", channels_last=spec.channels_last, prefix_tokens=spec.prefix_tokens)
 
 
-def _matrix(table: FeatureTable) -> np.ndarray:
+def _views(specs: list[FeatureSpec]) -> dict[FeatureSpec, list[FeatureSpec]]:
+    """Spec of view 0 -> itself and its augmented views in order."""
+    views: dict[FeatureSpec, list[FeatureSpec]] = {}
+    for spec in specs:
+        views.setdefault(replace(spec, view=0, augmentation=""), []).append(spec)
+    counts = {first.feature: len(each) for first, each in views.items()}
+    if len(set(counts.values())) > 1:
+        raise UserError(f"features differ in their number of views: {counts}; extract all with the same VIEWS")
+    return {first: sorted(each, key=lambda spec: spec.view) for first, each in views.items()}
+
+
+def _width(table: FeatureTable) -> int:
+    return vectors(torch.from_numpy(table.read(np.zeros(1, int))), table.spec).shape[1]
+
+
+def _allocated(*shape: int) -> np.ndarray:
+    """Raises: UserError if half of the free memory does not hold it; training needs a second copy."""
+    size, free = 4 * int(np.prod(shape)), free_memory()
+    if 2 * size > free:
+        raise UserError(
+            f"the pooled features of {shape[1]} images in {shape[0]} views, {shape[2]} numbers each, are "
+            f"{size / 1e9:.1f} GB and training needs them twice; {free / 1e9:.1f} GB are free. Name fewer FEATURES, "
+            "use `avg` in place of `avgstd`, or fewer VIEWS."
+        )
+    return np.empty(shape, np.float32)
+
+
+def _fill(X: np.ndarray, table: FeatureTable) -> None:
+    """(N, d), from one table."""
     if table.spec.pooling != "map":
-        return vectors(torch.from_numpy(table.load()), table.spec).numpy()
-    parts, buffer = [], np.empty((BLOCK, *table.row_shape), table.dtype)
+        X[:] = vectors(torch.from_numpy(table.load()), table.spec).numpy()
+        return
+    buffer = np.empty((BLOCK, *table.row_shape), table.dtype)
     with Progress(f"heads: pooling {table.spec.backbone} {table.spec.feature}", len(table)) as progress:
         for start in range(0, len(table), BLOCK):
             rows = np.arange(start, min(start + BLOCK, len(table)))
-            parts.append(vectors(torch.from_numpy(table.read(rows, buffer[: len(rows)])), table.spec).numpy())
+            X[rows] = vectors(torch.from_numpy(table.read(rows, buffer[: len(rows)])), table.spec).numpy()
             progress.advance(len(rows))
-    return np.concatenate(parts)

@@ -1,110 +1,191 @@
 """Heads: pooled features (N, D) -> logit of fake (N,), alone as `Head` or many at once as `Stack`."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.functional import gelu
+from torch.nn.functional import gelu, layer_norm, relu
 
-from cache.checkpoint import load_strictly, load_weights, save_weights
-from cache.features import FeatureSpec
+from cache.checkpoint import load_strictly
+from heads.families import Mlp, TrainedConfig
+
+ACTIVATIONS = {"gelu": gelu, "relu": relu}
+NORM_EPSILON = 1e-5
 
 
 @dataclass(frozen=True)
-class HeadConfig:
-    """One head of a sweep.
+class Shape:
+    """What heads must share to be stacked: columns read, widths of the hidden layers, activation, LayerNorm."""
 
-    family: linear or mlp (trained), ridge or logistic (convex). hidden: width of the mlp's layer, else 0.
-    lr: peak learning rate of AdamW. weight_decay: decoupled, a step. penalty: L2 strength of the convex ones.
-    """
+    columns: int
+    hidden: tuple[int, ...] = ()
+    activation: str = "gelu"
+    layer_norm: bool = False
 
-    family: str
-    hidden: int = 0
-    lr: float = 0.0
-    weight_decay: float = 0.0
-    penalty: float = 0.0
-    seed: int = 0
+    @classmethod
+    def of(cls, config: TrainedConfig, columns: int) -> "Shape":
+        if isinstance(config, Mlp):
+            return cls(columns, config.hidden, config.activation, config.layer_norm)
+        return cls(columns)
+
+    def tensors(self) -> dict[str, tuple[int, ...]]:
+        """Name -> shape of one head's parameters: weight1, bias1, ... of the hidden layers, then weight and bias."""
+        shapes, width = {}, self.columns
+        for number, hidden in enumerate(self.hidden, start=1):
+            shapes |= {f"weight{number}": (hidden, width), f"bias{number}": (hidden,)}
+            if self.layer_norm:
+                shapes |= {f"scale{number}": (hidden,), f"shift{number}": (hidden,)}
+            width = hidden
+        return shapes | {"weight": (width,), "bias": ()}
 
     @property
-    def name(self) -> str:
-        """Unique among configs: every field that its family uses, unrounded."""
-        used = {k: v for k, v in asdict(self).items() if k != "family" and (v or k == "seed")}
-        return " ".join([self.family, *(f"{name}={value!r}" for name, value in used.items())])
+    def parameters(self) -> int:
+        """Numbers in one head."""
+        return sum(torch.Size(shape).numel() for shape in self.tensors().values())
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """rates: (H,) of each head. seeds: (H,) of each head. Masks depend on (seed, step, layer) alone, so that a head
+    sees the same ones in a stack as alone; heads that share a seed share its draws."""
+
+    rates: torch.Tensor
+    seeds: tuple[int, ...]
+    step: int
+
+    def drawn(self, layer: int, shape: tuple[int, ...], device: torch.device) -> dict[int, torch.Tensor]:
+        """Uniform numbers of `shape` for each distinct seed."""
+        numbers = {}
+        for seed in dict.fromkeys(self.seeds):
+            generator = torch.Generator().manual_seed((seed * 1_000_003 + self.step) * 8 + layer)
+            numbers[seed] = torch.rand(shape, generator=generator).to(device)
+        return numbers
 
 
 class Stack(nn.Module):
-    """H heads of one shape side by side: x (N, D) -> logits (N, H). Parameters carry a leading head axis."""
+    """H heads of one shape side by side: x (N, D) -> logits (N, H). Parameters carry a leading head axis.
 
-    def __init__(self, inputs: int, hidden: int, seeds: list[int]) -> None:
+    Args:
+        tensors: name -> (H, ...), as Shape.tensors names them.
+        mean, std: (H, D) standardisation of each head, on top of whatever x went through; none if left out. It is
+            folded into the first layer's weights, which are few, and not applied to x for every head.
+    """
+
+    def __init__(self, shape: Shape, tensors: dict[str, torch.Tensor], *, mean: torch.Tensor | None = None,
+                 std: torch.Tensor | None = None) -> None:  # fmt: skip
         super().__init__()
-        shapes = {"weight": (inputs,), "bias": ()}
-        if hidden:
-            shapes = {"weight1": (hidden, inputs), "bias1": (hidden,), "weight": (hidden,), "bias": ()}
-        self.hidden = hidden
-        drawn = [_drawn(shapes, seed) for seed in seeds]
-        for name in shapes:
-            setattr(self, name, nn.Parameter(torch.stack([each[name] for each in drawn])))
+        self.shape = shape
+        for name in shape.tensors():
+            setattr(self, name, nn.Parameter(tensors[name]))
+        self.register_buffer("mean", mean)
+        self.register_buffer("std", std)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        if not self.hidden:
-            return torch.addmm(self.bias, x, self.weight.T)  # (N, D) @ (D, H)
-        first = self.weight1.flatten(0, 1)  # (H * hidden, D): one matrix product for all heads
-        activations = gelu(torch.addmm(self.bias1.flatten(), x, first.T)).unflatten(1, self.bias1.shape)
-        return (activations * self.weight).sum(dim=2) + self.bias  # (N, H, hidden) -> (N, H)
+    def selected(self, heads: torch.Tensor) -> "Stack":
+        """A stack of copies of some of the heads, by number."""
+        tensors = {name: p.detach()[heads] for name, p in self.named_parameters()}
+        mean, std = (None if each is None else each[heads] for each in (self.mean, self.std))
+        return Stack(self.shape, tensors, mean=mean, std=std)
+
+    def forward(self, x: torch.Tensor, dropout: Dropout | None = None) -> torch.Tensor:
+        weight, bias = self._first_layer()
+        if not self.shape.hidden:
+            return _linear(x, weight, bias, dropout)
+        heads = len(self.bias)
+        a = torch.addmm(bias.flatten(), x, weight.flatten(0, 1).T).unflatten(1, (heads, -1)).transpose(0, 1)
+        for layer in range(1, len(self.shape.hidden) + 1):  # a: (H, N, width)
+            if layer > 1:
+                weight, bias = getattr(self, f"weight{layer}"), getattr(self, f"bias{layer}")
+                a = torch.baddbmm(bias[:, None], a, weight.transpose(1, 2))
+            a = ACTIVATIONS[self.shape.activation](self._normed(a, layer))
+            a = a if dropout is None else _dropped(a, dropout, layer)
+        return torch.bmm(a, self.weight[..., None])[..., 0].T + self.bias
+
+    def _first_layer(self) -> tuple[torch.Tensor, torch.Tensor]:
+        name = "1" if self.shape.hidden else ""
+        weight, bias = getattr(self, f"weight{name}"), getattr(self, f"bias{name}")
+        if self.mean is None:
+            return weight, bias
+        per_head = (len(bias), *[1] * (weight.ndim - 2), -1)
+        weight = weight / self.std.view(per_head)
+        return weight, bias - (weight * self.mean.view(per_head)).sum(dim=-1)
+
+    def _normed(self, a: torch.Tensor, layer: int) -> torch.Tensor:
+        if not self.shape.layer_norm:
+            return a
+        normed = layer_norm(a, a.shape[-1:], eps=NORM_EPSILON)
+        return normed * getattr(self, f"scale{layer}")[:, None] + getattr(self, f"shift{layer}")[:, None]
 
 
 class Head(nn.Module):
-    """One head with the standardisation it was trained with: raw pooled features (N, D) -> logit of fake (N,)."""
+    """Raw pooled features (N, D) -> logit of fake (N,): the mean of M members, each with its own standardisation.
 
-    def __init__(self, inputs: int, hidden: int = 0) -> None:
+    One member is trained for each fold and seed of a setting.
+    """
+
+    def __init__(self, shape: Shape, members: int) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(inputs))
-        self.register_buffer("std", torch.ones(inputs))
-        self.stack = Stack(inputs, hidden, seeds=[0])
+        self.stack = Stack(shape, initial(shape, [0] * members))
+        self.register_buffer("mean", torch.zeros(members, shape.columns))
+        self.register_buffer("std", torch.ones(members, shape.columns))
+
+    @property
+    def members(self) -> int:
+        return len(self.mean)
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.stack((features.float() - self.mean) / self.std)[:, 0]
+        return self.each(features).mean(dim=1)
 
-    @classmethod
-    def of(cls, parameters: dict[str, torch.Tensor], mean: torch.Tensor, std: torch.Tensor) -> "Head":
-        """From one head's parameters, without the head axis, and the standardisation (D,)."""
-        hidden = len(parameters["bias1"]) if "bias1" in parameters else 0
-        head = cls(len(mean), hidden)
-        tensors = {f"stack.{name}": tensor[None] for name, tensor in parameters.items()}
-        load_strictly(head, {"mean": mean, "std": std, **tensors}, where="trained head")
-        return head.eval().requires_grad_(False)
+    def fill(self, members: list[dict[str, torch.Tensor]]) -> None:
+        """Take over the tensors of trained members: mean, std, and those of Shape.tensors."""
+        stacked = {name: torch.stack([each[name] for each in members]) for name in members[0]}
+        named = {name if name in ("mean", "std") else f"stack.{name}": tensor for name, tensor in stacked.items()}
+        load_strictly(self, named, where="trained head")
 
+    def each(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, M), one column a member."""
+        return torch.cat([self.member(features, number) for number in range(self.members)], dim=1)
 
-@dataclass(frozen=True)
-class HeadRecord:
-    """What a saved head needs to be used: its inputs in order, and how it came about."""
-
-    config: HeadConfig
-    inputs: list[FeatureSpec]
-    dimensions: int
+    def member(self, features: torch.Tensor, number: int) -> torch.Tensor:
+        """(N, 1)."""
+        standard = (features.float() - self.mean[number]) / self.std[number]
+        one = {name: p[number : number + 1] for name, p in self.stack.named_parameters()}
+        return torch.func.functional_call(self.stack, one, standard)
 
 
-def save_head(path: Path, head: Head, record: HeadRecord) -> None:
-    save_weights(path, head.state_dict(), asdict(record))
+def initial(shape: Shape, seeds: list[int]) -> dict[str, torch.Tensor]:
+    """PyTorch's default initialisation of linear layers: name -> (H, ...), each head from a seed of its own."""
+    drawn = [_initial(shape, torch.Generator().manual_seed(seed)) for seed in seeds]
+    return {name: torch.stack([each[name] for each in drawn]) for name in shape.tensors()}
 
 
-def load_head(path: Path) -> tuple[Head, HeadRecord]:
-    """Raises: UserError if the file is missing or is no head."""
-    tensors, record = load_weights(path)
-    config = HeadConfig(**record["config"])
-    head = Head(record["dimensions"], config.hidden)
-    load_strictly(head, tensors, where=str(path))
-    inputs = [FeatureSpec.from_json(spec) for spec in record["inputs"]]
-    return head.eval().requires_grad_(False), HeadRecord(config, inputs, record["dimensions"])
-
-
-def _drawn(shapes: dict[str, tuple[int, ...]], seed: int) -> dict[str, torch.Tensor]:
-    """PyTorch's default initialisation of linear layers, from a seed of its own for each head."""
-    generator = torch.Generator().manual_seed(seed)
-    fan_in = shapes["weight1"][-1] if "weight1" in shapes else shapes["weight"][0]
-    drawn = {}
-    for name, shape in shapes.items():
-        bound = (fan_in if name.endswith("1") or "weight1" not in shapes else shapes["weight"][0]) ** -0.5
-        drawn[name] = (torch.rand(shape, generator=generator) * 2 - 1) * bound
+def _initial(shape: Shape, generator: torch.Generator) -> dict[str, torch.Tensor]:
+    drawn, bound = {}, 0.0
+    for name, size in shape.tensors().items():
+        if name.startswith("weight"):
+            bound = size[-1] ** -0.5  # of this layer's bias too, which comes next
+        if name.startswith(("weight", "bias")):
+            drawn[name] = (torch.rand(size, generator=generator) * 2 - 1) * bound
+        else:
+            drawn[name] = (torch.ones if name.startswith("scale") else torch.zeros)(size)
     return drawn
+
+
+def _linear(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor, dropout: Dropout | None) -> torch.Tensor:
+    """(N, D) @ (D, H); with dropout one product for each distinct mask."""
+    if dropout is None:
+        return torch.addmm(bias, x, weight.T)
+    kinds = list(zip(dropout.seeds, dropout.rates.tolist(), strict=True))
+    uniform = dropout.drawn(0, tuple(x.shape), x.device)
+    logits = torch.empty(len(x), len(bias), dtype=x.dtype, device=x.device)
+    for seed, rate in dict.fromkeys(kinds):
+        which = torch.tensor([number for number, kind in enumerate(kinds) if kind == (seed, rate)], device=x.device)
+        kept = x * (uniform[seed] >= rate) / (1 - rate)
+        logits[:, which] = torch.addmm(bias[which], kept, weight[which].T)
+    return logits
+
+
+def _dropped(a: torch.Tensor, dropout: Dropout, layer: int) -> torch.Tensor:
+    """Inverted dropout of (H, N, width)."""
+    uniform = dropout.drawn(layer, tuple(a.shape[1:]), a.device)
+    kept = torch.stack([uniform[seed] for seed in dropout.seeds]) >= dropout.rates[:, None, None]
+    return a * kept / (1 - dropout.rates[:, None, None])

@@ -1,45 +1,73 @@
 """`make heads`: features if they are missing, then the sweep over them.
 
-python -m heads --data=path --backbone="resnet18 cvt_13"
+python -m heads --data=path --backbone="resnet18 cvt_13 resnet18+cvt_13" --folds=5
 """
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cache import paths
 from cache.command import option
 from cache.errors import UserError
-from extract.run import ExtractConfig, device_of, specs_of
+from extract.run import ExtractConfig, device_of, share_of, specs_of
 from extract.run import run as extract
+from heads.families import Tail
 from heads.grid import read_grid
-from heads.sweep import SweepConfig
+from heads.sweep import SEARCH, SweepConfig
 from heads.sweep import run as sweep
 
 
 @dataclass(frozen=True, kw_only=True)
 class HeadsConfig(ExtractConfig):
-    """Train a grid of heads on cached features and choose one on validation data."""
+    """Train a grid of heads on cached features and choose one on validation data.
 
-    grid: str = option("", "a JSON file of heads (default: linear, mlp, logistic and ridge)")
+    BACKBONE may also join backbones whose features are read side by side: "resnet18+cvt_13".
+    """
+
+    grid: str = option("", "default, convex, wrn50-2-layer4, a JSON file, or JSON itself")
+    folds: int = option(1, "cut train and val anew into k folds (default: the given split)")
     seeds: int = option(3, "how often each trained head is initialised anew")
-    epochs: int = option(30, "epochs of the trained heads")
-    head_batch: int = option(256, "rows a step of the trained heads")
+    epochs: int = option(0, "epochs of linear and mlp heads whose grid does not say (default 30)")
+    head_batch: int = option(0, "rows a step of linear and mlp heads whose grid does not say (default 256)")
+    inputs: str = option(SEARCH, "all, a feature, 'up to' a feature; search = let the convex heads find the best")
+    one_se: bool = option(False, "choose the simplest head within one standard error of the best; needs FOLDS")
+    mean_views: bool = option(False, "judge and score images by the mean over their cached views, not by view 0")
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.seeds, self.epochs, self.head_batch) < 1:
-            raise UserError("SEEDS, EPOCHS and HEAD_BATCH must be at least 1")
-        read_grid(self.grid, seeds=1)  # a bad grid is known before the features are computed
+        if min(self.seeds, self.folds) < 1 or min(self.epochs, self.head_batch) < 0:
+            raise UserError("SEEDS and FOLDS must be at least 1, EPOCHS and HEAD_BATCH must not be negative")
+        if self.one_se and self.folds < 2:
+            raise UserError("ONE_SE needs the spread over folds: give FOLDS=5, for example")
+        if self.mean_views and not self.views:
+            raise UserError("MEAN_VIEWS needs cached views: give VIEWS=4, for example")
+        read_grid(self.grid)  # a bad grid is known before the features are computed
+
+    def each_backbone(self) -> Iterator["HeadsConfig"]:
+        """One config for each word of BACKBONE, joined backbones among them."""
+        self.parts()  # one weight file for several is refused
+        yield from (replace(self, backbone=word) for word in self.backbone.replace(",", " ").split())
+
+    def parts(self) -> list["HeadsConfig"]:
+        """One config for each backbone, joined ones taken apart."""
+        return list(ExtractConfig.each_backbone(replace(self, backbone=self.backbone.replace("+", " "))))
 
 
 def run(config: HeadsConfig) -> Path:
-    """Extract what is missing of one backbone and sweep; the sweep's run folder."""
-    specs = specs_of(extract(config))
-    device = device_of(config.device).type
+    """Extract what is missing of one backbone, or of several joined ones, and sweep; the sweep's run folder."""
+    parts = config.parts()
+    configs = read_grid(config.grid, epochs=config.epochs, batch=config.head_batch)
+    specs = [spec for part in parts for spec in specs_of(extract(part))]
+    if any(isinstance(each, Tail) for each in configs) and not any(spec.pooling == "map" for spec in specs):
+        raise UserError("the grid holds tail heads, which read maps: add one to FEATURES, for example layer3:map")
+    device = device_of(config.device)
+    weights = {part.backbone: part.weights for part in parts}
     return sweep(
         SweepConfig(
-            paths.manifest_file(config.dataset), specs, config.grid, config.seeds, config.epochs, config.head_batch,
-            device=device if device == "cuda" else "cpu",
+            paths.manifest_file(config.dataset), specs, configs, folds=config.folds, seeds=config.seeds,
+            inputs=config.inputs, one_se=config.one_se, mean_views=config.mean_views, weights=weights,
+            device=str(device) if device.type == "cuda" else "cpu", part=share_of(config.part),
         )
     )  # fmt: skip
 

@@ -1,52 +1,86 @@
-"""Train every head of a grid on one backbone's cached features, choose one on validation data, score the test once.
+"""Train every head of a grid on cached features, choose one on validation data, score the test once.
 
-    python -m heads --data=path --backbone=name --grid=grid.json --seeds=3
+    python -m heads --data=path --backbone=name --grid=grid.json --folds=5 --seeds=3
 
-The run folder gets leaderboard.csv (validation only, every head), head.safetensors, predictions-{train,val,test}.csv.
+The run folder gets leaderboard.csv, members.csv and curves.csv (validation only) as buckets of heads finish, then
+head.safetensors, predictions-{train,val,test}.csv and scores-inputs.csv. A finished bucket is kept in buckets/ until
+all are: killed anywhere and run again, the sweep goes on behind the last one.
 """
 
-from dataclasses import asdict, dataclass
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from datetime import timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
 from cache import paths, runs
 from cache.atomic import replacing
-from cache.errors import UserError
+from cache.errors import one_of
 from cache.features import FeatureSpec
 from cache.key import key
 from cache.progress import Progress
+from cache.table import FeatureTable
 from data.manifest import SPLITS, Manifest
-from heads import metrics
-from heads.convex import logistic_path, ridge_path, to_logits
-from heads.fit import Split, fit
-from heads.grid import TRAINED, read_grid
-from heads.inputs import Choice, Inputs, load_inputs
-from heads.models import Head, HeadConfig, HeadRecord, save_head
+from heads import folds as cutting
+from heads import leaderboard
+from heads.convex import fit_convex
+from heads.estimators import fit_estimators
+from heads.families import Estimator, HeadConfig, Tail
+from heads.fit import fit
+from heads.folds import Folds
+from heads.inputs import Choice, load_inputs
+from heads.leaderboard import Setting, Trial, choose, settings
+from heads.plan import Bucket, buckets, expected_seconds, is_convex, load_trials, save_trials
+from heads.saved import HeadRecord, assemble, save_head
+from heads.stream import MapStream
+from heads.task import Fitted, Task
+
+if TYPE_CHECKING:
+    from heads.tail import MapTask  # imports the backbones, which pooled heads do without
 
 HEAD_FILE = "head.safetensors"
-VERSION = 1  # of result.json; in the key, so that a run of another version is made anew
-BUCKET = 64  # heads trained together at most, so that memory stays bounded
+BUCKETS = "buckets"
+SEARCH = "search"
+VERSION = 2  # of result.json; in the key, so that a run of another version is made anew
+SCORED_AT_ONCE = 16_384  # rows
 
 
 @dataclass(frozen=True)
 class SweepConfig:
-    """manifest: the CSV. specs: the cached features. grid: a JSON file, '' = the default. batch: rows a step."""
+    """What to train on what.
+
+    manifest: the CSV. specs: the cached features, all views. configs: the heads. folds: 1 = the given split.
+    seeds: how often each trained head starts anew. inputs: a choice of Inputs.choices, or `search` among them.
+    one_se: choose by the one-standard-error rule. mean_views: judge and score by the mean over the views.
+    weights: backbone -> its weight file as WEIGHTS names it, for tails. part: this process's share, (i, n).
+    """
 
     manifest: Path
     specs: list[FeatureSpec]
-    grid: str = ""
+    configs: list[HeadConfig]
+    folds: int = 1
     seeds: int = 3
-    epochs: int = 30
-    batch: int = 256
+    inputs: str = SEARCH
+    one_se: bool = False
+    mean_views: bool = False
+    weights: dict[str, str] = field(default_factory=dict)
     device: str = "cpu"
+    part: tuple[int, int] = (0, 1)
 
 
 @dataclass(frozen=True)
 class SweepResult:
-    """result.json of runs/heads/*. offered: all features; features: those that the chosen head reads."""
+    """result.json of runs/heads/*.
+
+    offered: all features; features: those that the chosen head reads. members: how many it averages, one for each of
+    the folds and seeds. val_auc, val_auc_std: mean and spread over them. floor_auc: of the best convex head.
+    """
 
     dataset: str
     manifest_key: str
@@ -55,212 +89,293 @@ class SweepResult:
     random_weights: bool
     offered: list[str]
     features: list[str]
+    inputs: str
     head: str
     family: str
+    settings: int
     heads: int
+    folds: int
+    members: int
+    views: int
     seconds: float
     val_auc: float
-    floor_auc: float
+    val_auc_std: float | None
+    floor_auc: float | None
     version: int = VERSION
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A trained head as the choice sees it; parameters as Stack names them, on standardised features."""
-
-    inputs: str
-    config: HeadConfig
-    epoch: int
-    val_auc: float
-    val_loss: float
-    parameters: dict[str, torch.Tensor]
 
 
 def run(config: SweepConfig) -> Path:
     """Train, choose, save; the run folder. Does nothing when it is complete.
 
     Raises:
-        UserError: a bad grid, features missing, a split without both classes.
+        UserError: features missing, a fold without both classes, more folds than groups, every head diverged.
     """
     manifest = Manifest.load(config.manifest).usable
-    configs = read_grid(config.grid, seeds=config.seeds)
-    backbone = config.specs[0].backbone
-    folder = paths.run_dir("heads", f"{manifest.dataset}-{backbone}-{_identity(config, manifest, configs)}")
+    folder = paths.run_dir("heads", f"{manifest.dataset}-{_backbone(config.specs)}-{_identity(config, manifest)}")
     if runs.is_complete(folder):
         return folder
-    _refuse_empty_splits(manifest)
-    runs.begin(folder, {**asdict(config), "manifest": str(config.manifest)})
-    inputs = load_inputs(manifest, config.specs)
-    with Progress(f"heads {backbone}", _heads(inputs, configs), unit="heads") as progress:
-        candidates = _train_all(config, configs, inputs, manifest, progress)
-        seconds = progress.seconds
-    _save(folder, config, inputs, manifest, candidates, seconds)
+    folds = cutting.cut(manifest, config.folds)
+    runs.begin(folder, _readable(config))
+    _Sweep(config, folder, manifest, folds).run()
     return folder
 
 
-def choose(candidates: list[Candidate]) -> Candidate:
-    """The best setting by validation AUC, averaged over its seeds, ties by loss; of it the best seed.
+class _Sweep:
+    """One sweep on its way. Trials of finished buckets are in `trials` and on disk."""
 
-    Raises:
-        UserError: every head diverged.
-    """
-    finite = [c for c in candidates if np.isfinite(c.val_auc) and np.isfinite(c.val_loss)]
-    if not finite:
-        raise UserError("not one head has a finite validation loss; lower the learning rates in GRID")
-    groups: dict[tuple, list[Candidate]] = {}
-    for c in finite:
-        groups.setdefault((c.inputs, HeadConfig(**{**asdict(c.config), "seed": 0})), []).append(c)
-    best = max(groups.values(), key=lambda g: (np.mean([c.val_auc for c in g]), -np.mean([c.val_loss for c in g])))
-    return max(best, key=lambda c: (c.val_auc, -c.val_loss))
+    def __init__(self, config: SweepConfig, folder: Path, manifest: Manifest, folds: Folds) -> None:
+        self.config, self.folder, self.manifest, self.folds = config, folder, manifest, folds
+        self.inputs = load_inputs(manifest, config.specs)
+        self.choices = self._choices()
+        self.trials: list[Trial] = []
+        self.tasks: dict[str, Task] = {}
+        self.map_tasks: dict[str, MapTask] = {}
 
+    def run(self) -> None:
+        """Scouts first: convex heads need no learning rate, so they look for the best inputs; the others follow."""
+        scouts = [bucket for choice in self.choices.values() for bucket in self._buckets(choice, is_convex)]
+        with Progress(f"heads {_backbone(self.config.specs)}", _members(scouts), unit="heads") as progress:
+            self._announce(scouts, progress)
+            for bucket in scouts:
+                self._finish(bucket, progress)
+            others = self._others()
+            share, shares = self.config.part
+            for bucket in others[share::shares]:
+                self._finish(bucket, progress)
+        left = [bucket for bucket in others if not self._file(bucket).exists()]
+        if left:
+            print(f"heads: part {share}/{shares} is done, {len(left)} buckets of heads are left to the other parts")
+            return
+        self.trials = [trial for bucket in scouts + others for trial in load_trials(self._file(bucket))]
+        self._save()
 
-def _train_all(config: SweepConfig, configs: list[HeadConfig], inputs: Inputs, manifest: Manifest,
-               progress: Progress) -> list[Candidate]:  # fmt: skip
-    """Convex heads on every choice of inputs, since they need no learning rate; trained ones on the choice that won."""
-    convex = [each for each in configs if each.family not in TRAINED]
-    trained = [each for each in configs if each.family in TRAINED]
-    choices = inputs.choices()
-    candidates: list[Candidate] = []
-    for choice in choices if convex else []:
-        candidates += _train_on(choice, convex, config, inputs, manifest, progress)
-        progress.note = f"best val AUC {max(c.val_auc for c in candidates):.4f}"
-    winner = choose(candidates).inputs if candidates else choices[0].name
-    chosen = next(choice for choice in choices if choice.name == winner)
-    return candidates + (_train_on(chosen, trained, config, inputs, manifest, progress) if trained else [])
+    def _choices(self) -> dict[str, Choice]:
+        choices = {choice.name: choice for choice in self.inputs.choices()}
+        if self.config.inputs == SEARCH:
+            return choices
+        name = one_of(self.config.inputs, choices, what="INPUTS")
+        return {name: choices[name]}
 
+    def _buckets(self, choice: Choice, wanted: Callable[[HeadConfig], bool]) -> list[Bucket]:
+        configs = [config for config in self.config.configs if wanted(config)]
+        return buckets(configs, choice.name, columns=choice.width, folds=self.config.folds, seeds=self.config.seeds)
 
-def _train_on(choice: Choice, configs: list[HeadConfig], config: SweepConfig, inputs: Inputs, manifest: Manifest,
-              progress: Progress) -> list[Candidate]:  # fmt: skip
-    X, _, _ = _standardised(inputs.X[:, choice.columns], manifest)
-    train, val = (_split(X, manifest, split, config.device) for split in ("train", "val"))
-    candidates = []
-    for bucket in _buckets(configs):
-        candidates += _train(bucket, choice.name, train, val, config)
-        progress.advance(len(bucket))
-    return candidates
-
-
-def _train(bucket: list[HeadConfig], name: str, train: Split, val: Split, config: SweepConfig) -> list[Candidate]:
-    if bucket[0].family in TRAINED:
-        fitted = fit(bucket, train, val, epochs=config.epochs, batch=config.batch)
-        return [
-            Candidate(name, each, int(fitted.epoch[i]), float(fitted.val_auc[i]), float(fitted.val_loss[i]),
-                      {k: v.cpu() for k, v in fitted.head(i).items()})
-            for i, each in enumerate(bucket)
+    def _others(self) -> list[Bucket]:
+        """Trained heads and estimators on the inputs that won, tails on every map."""
+        won = self.choices[choose(settings(self.trials)).inputs if self.trials else next(iter(self.choices))]
+        pooled = self._buckets(won, lambda config: not is_convex(config) and not isinstance(config, Tail))
+        tails = [config for config in self.config.configs if isinstance(config, Tail)]
+        return pooled + [
+            bucket for name in self.inputs.maps
+            for bucket in buckets(tails, name, columns=0, folds=self.config.folds, seeds=self.config.seeds)
         ]  # fmt: skip
-    path = ridge_path if bucket[0].family == "ridge" else logistic_path
-    X, fake, val_X, val_fake = (t.cpu().numpy() for t in (train.X, train.fake, val.X, val.fake))
-    weights, intercepts = path(X, fake, [each.penalty for each in bucket])
-    if bucket[0].family == "ridge":
-        weights, intercepts = _as_logits(weights, intercepts, val_X, val_fake)
-    scores = torch.from_numpy(val_X @ weights.T + intercepts)
-    auc, loss = metrics.auc(scores, torch.from_numpy(val_fake)), metrics.log_loss(scores, torch.from_numpy(val_fake))
-    return [
-        Candidate(name, each, 0, float(auc[i]), float(loss[i]),
-                  {"weight": torch.tensor(weights[i]).float(), "bias": torch.tensor(intercepts[i]).float()})
-        for i, each in enumerate(bucket)
-    ]  # fmt: skip
 
+    def _announce(self, scouts: list[Bucket], progress: Progress) -> None:
+        """How many heads, and about how long those take whose steps can be timed beforehand."""
+        widest = max(self.choices.values(), key=lambda choice: choice.width)
+        stacked = self._buckets(widest, lambda c: not is_convex(c) and not isinstance(c, Tail | Estimator))
+        others = self._others()  # as many as there will be, if on other inputs
+        progress.total = _members(scouts) + _members(others)
+        seconds = sum(expected_seconds(bucket, self._task(bucket.inputs)) for bucket in stacked)
+        untimed = [name for kind, name in ((Tail, "tails"), (Estimator, "scikit-learn heads"))
+                   if any(isinstance(config, kind) for config in self.config.configs)]  # fmt: skip
+        print(
+            f"heads {_backbone(self.config.specs)}: {len(self.config.configs)} settings, {self.config.folds} folds, "
+            f"{self.config.seeds} seeds: {_members(scouts)} convex heads on {len(self.choices)} inputs, then "
+            f"{_members(others)} others, the stacked ones in {timedelta(seconds=round(seconds))} at most"
+            + (f" (beside {' and '.join(untimed)})" if untimed else ""),
+            flush=True,
+        )
 
-def _as_logits(weights: np.ndarray, intercepts: np.ndarray, X: np.ndarray, fake: np.ndarray) -> tuple:
-    """Ridge scores scaled into logits on validation data, so that every head's score means the same."""
-    lines = [to_logits(X @ w + b, fake) for w, b in zip(weights, intercepts, strict=True)]
-    slopes, offsets = np.array(lines).T
-    return weights * slopes[:, None], intercepts * slopes + offsets
+    def _finish(self, bucket: Bucket, progress: Progress) -> None:
+        """Train a bucket, unless that has been done, and bring the leaderboard up to date."""
+        path = self._file(bucket)
+        if not path.exists():
+            started = progress.seconds
+            fitted = self._train(bucket, progress)
+            seconds = (progress.seconds - started) / len(fitted)
+            save_trials(path, [Trial(bucket.inputs, each, seconds) for each in fitted])
+        self.trials += load_trials(path)
+        self._write("leaderboard.csv", leaderboard.table(settings(self.trials)))
+        progress.note = f"best val AUC {self._best_auc():.4f}"
+        progress.advance(len(bucket.members))
 
+    def _best_auc(self, unfinished: list[Trial] | None = None) -> float:
+        """Of all settings so far, 0 when there is none."""
+        return max((each.val_auc for each in settings(self.trials + (unfinished or [])) if each.usable), default=0.0)
 
-def _buckets(configs: list[HeadConfig]) -> list[list[HeadConfig]]:
-    """Heads that can be computed together: one family and one shape, at most BUCKET of them."""
-    shapes: dict[tuple, list[HeadConfig]] = {}
-    for config in configs:
-        shapes.setdefault((config.family, config.hidden), []).append(config)
-    return [group[i : i + BUCKET] for group in shapes.values() for i in range(0, len(group), BUCKET)]
+    def _train(self, bucket: Bucket, progress: Progress) -> list[Fitted]:
+        members, first = list(bucket.members), bucket.members[0].config
 
+        def report(epoch: int, fitted: list[Fitted]) -> None:
+            best = self._best_auc([Trial(bucket.inputs, each, 0.0) for each in fitted])
+            progress.note = f"epoch {epoch}, best val AUC {best:.4f}"
+            progress.advance(0)
 
-def _heads(inputs: Inputs, configs: list[HeadConfig]) -> int:
-    convex = sum(config.family not in TRAINED for config in configs)
-    return len(configs) + convex * (len(inputs.choices()) - 1)
+        if isinstance(first, Tail):
+            from heads.tail import fit_tails  # imports the backbones, which pooled heads do without
 
+            return fit_tails(members, self._map_task(bucket.inputs), report=report)
+        task = self._task(bucket.inputs)
+        if is_convex(first):
+            return fit_convex(members, task)
+        return fit_estimators(members, task) if isinstance(first, Estimator) else fit(members, task, report=report)
 
-def _standardised(X: np.ndarray, manifest: Manifest) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """X with training mean 0 and deviation 1 in every column, and both (D,); constant columns stay constant."""
-    train = X[manifest.where("train")]
-    mean, std = train.mean(axis=0, dtype=np.float64), train.std(axis=0, dtype=np.float64)
-    std = np.where(std > 1e-6 * (np.abs(mean) + 1e-6), std, 1.0)
-    return ((X - mean) / std).astype(np.float32), mean.astype(np.float32), std.astype(np.float32)
+    def _task(self, inputs: str) -> Task:
+        """Kept until another is asked for, because its copy of the features is large."""
+        if inputs not in self.tasks:
+            self.tasks.clear()
+            X = self.inputs.X[:, :, self.choices[inputs].columns]
+            self.tasks[inputs] = Task.of(
+                X, self.manifest.fake, self.folds, device=self.config.device, mean_views=self.config.mean_views
+            )
+        return self.tasks[inputs]
 
+    def _map_task(self, inputs: str) -> "MapTask":
+        if inputs not in self.map_tasks:
+            from heads.tail import MapTask
 
-def _split(X: np.ndarray, manifest: Manifest, split: str, device: str) -> Split:
-    rows = manifest.where(split)
-    return Split(torch.from_numpy(X[rows]).to(device), torch.from_numpy(manifest.fake[rows]).to(device))
+            specs = self.inputs.maps[inputs]
+            stream = MapStream([FeatureTable(spec, self.manifest.digests) for spec in specs])
+            print(f"heads: {inputs}: {stream.mode}", flush=True)
+            self.map_tasks[inputs] = MapTask(
+                stream,
+                specs[0],
+                self.manifest.fake,
+                self.folds,
+                weights=self.config.weights.get(specs[0].backbone, ""),
+                device=self.config.device,
+                mean_views=self.config.mean_views,
+            )
+        return self.map_tasks[inputs]
 
+    def _save(self) -> None:
+        found = settings(self.trials)
+        chosen = choose(found, one_se=self.config.one_se)
+        convex = [each for each in found if is_convex(each.config) and each.usable]
+        self._write("leaderboard.csv", leaderboard.table(found))
+        self._write("members.csv", leaderboard.members(found))
+        self._write("curves.csv", leaderboard.curves(found))
+        self._write("scores-inputs.csv", self._scores_of_inputs(convex))
+        scores, specs = self._save_head(chosen)
+        self._predict(chosen, scores)
+        result = self._result(chosen, convex, found, specs)
+        runs.finish(self.folder, asdict(result))
+        shutil.rmtree(self.folder / BUCKETS)
+        floor = f", best convex {result.floor_auc:.4f}" if convex else ""
+        runs.log(self.folder, f"heads {result.backbone}: chose {chosen.name} among {len(found)} settings, "
+                              f"val AUC {chosen.val_auc:.4f} over {len(chosen.trials)} members{floor}")  # fmt: skip
 
-def _save(folder: Path, config: SweepConfig, inputs: Inputs, manifest: Manifest, candidates: list[Candidate],
-          seconds: float) -> None:  # fmt: skip
-    chosen = choose(candidates)
-    floor = choose([c for c in candidates if c.config.family not in TRAINED] or candidates)
-    choice = next(choice for choice in inputs.choices() if choice.name == chosen.inputs)
-    specs, X = choice.specs, inputs.X[:, choice.columns]
-    _, mean, std = _standardised(X, manifest)
-    head = Head.of(chosen.parameters, torch.from_numpy(mean), torch.from_numpy(std))
-    with replacing(folder / "leaderboard.csv") as temporary:
-        _leaderboard(candidates).to_csv(temporary, index=False)
-    save_head(folder / HEAD_FILE, head, HeadRecord(chosen.config, specs, X.shape[1]))
-    _predict(folder, head, X, manifest)
-    found = SweepResult(
-        dataset=manifest.dataset,
-        manifest_key=manifest.key,
-        synthetic=manifest.synthetic,
-        backbone=specs[0].backbone,
-        random_weights=specs[0].random_weights,
-        offered=[spec.feature for spec in inputs.specs],
-        features=[spec.feature for spec in specs],
-        head=chosen.config.name,
-        family=chosen.config.family,
-        heads=len(candidates),
-        seconds=round(seconds, 2),
-        val_auc=chosen.val_auc,
-        floor_auc=floor.val_auc,
-    )
-    runs.finish(folder, found)
-    runs.log(folder, f"heads {found.backbone}: chose {found.head} on {chosen.inputs} among {found.heads}, "
-                     f"val AUC {found.val_auc:.4f} (best convex {found.floor_auc:.4f})")  # fmt: skip
+    def _save_head(self, chosen: Setting) -> tuple[np.ndarray, list[FeatureSpec]]:
+        """Write the head; the scores (N, M) of its members for every image, and the features that it reads."""
+        members, views = len(chosen.trials), self.config.mean_views
+        if isinstance(chosen.config, Tail):
+            from heads.tail import scores
 
+            task = self._map_task(chosen.inputs)
+            record = HeadRecord(chosen.config, [task.spec], task.stream.tables[0].row_shape, members, views)
+            head = assemble(chosen.fitted, record).to(self.config.device)
+            save_head(self.folder / HEAD_FILE, head, record)
+            return scores(head, task, np.arange(len(self.manifest))), record.inputs
+        choice = self.choices[chosen.inputs]
+        record = HeadRecord(chosen.config, choice.specs, (choice.width,), members, views)
+        head = assemble(chosen.fitted, record)
+        save_head(self.folder / HEAD_FILE, head, record)
+        return self._scores(head, choice), record.inputs
 
-def _leaderboard(candidates: list[Candidate]) -> pd.DataFrame:
-    rows = [
-        {"inputs": c.inputs, **asdict(c.config), "epoch": c.epoch, "val_auc": c.val_auc, "val_loss": c.val_loss}
-        for c in candidates
-    ]
-    return pd.DataFrame(rows).sort_values(["val_auc", "val_loss"], ascending=[False, True])
+    def _scores(self, head: nn.Module, choice: Choice) -> np.ndarray:
+        """Logits (N, M) float64 of every member for every image, from the features as they were stored."""
+        views = self.inputs.X[: None if self.config.mean_views else 1, :, choice.columns]
+        return np.mean([_in_parts(head, view) for view in views], axis=0)
 
+    def _predict(self, chosen: Setting, scores: np.ndarray) -> None:
+        """predictions-<split>.csv: path, digest, label, group, score (logit of fake). The test's is counted."""
+        judged = self.folds.judged
+        for split in SPLITS:
+            rows = judged if split == "val" else self.manifest.where(split)
+            if not len(rows):
+                continue
+            fair = _out_of_fold(scores, chosen, self.folds) if split == "val" else scores.mean(axis=1)
+            if split == "test":
+                runs.count_test_scoring(self.manifest.dataset, self.folder.name)
+            self._write(f"predictions-{split}.csv", self._labelled(rows).assign(score=fair[rows]))
 
-def _predict(folder: Path, head: Head, X: np.ndarray, manifest: Manifest) -> None:
-    """predictions-<split>.csv: path, digest, label, score (logit of fake). The test's is counted in the ledger."""
-    for split in SPLITS:
-        rows = manifest.where(split)
-        if not len(rows):
-            continue
-        scores = head(torch.from_numpy(X[rows])).double().numpy()
-        table = manifest.rows.iloc[rows][["path", "digest", "label", "group"]].assign(score=scores)
-        if split == "test":
-            runs.count_test_scoring(manifest.dataset, folder.name)
-        with replacing(folder / f"predictions-{split}.csv") as temporary:
+    def _scores_of_inputs(self, convex: list[Setting]) -> pd.DataFrame:
+        """For each choice of inputs the held-out scores of its best convex head, so that intervals can be drawn."""
+        found = self._labelled(self.folds.judged)
+        for name, choice in self.choices.items():
+            best = next((each for each in convex if each.inputs == name), None)
+            if best:
+                head = assemble(best.fitted, HeadRecord(best.config, choice.specs, (choice.width,), len(best.trials)))
+                found[name] = _out_of_fold(self._scores(head, choice), best, self.folds)[self.folds.judged]
+        return found
+
+    def _labelled(self, rows: np.ndarray) -> pd.DataFrame:
+        return self.manifest.rows.iloc[rows][["path", "digest", "label", "group"]].copy()
+
+    def _result(self, chosen: Setting, convex: list[Setting], found: list[Setting],
+                specs: list[FeatureSpec]) -> SweepResult:  # fmt: skip
+        return SweepResult(
+            dataset=self.manifest.dataset,
+            manifest_key=self.manifest.key,
+            synthetic=self.manifest.synthetic,
+            backbone=_backbone(self.config.specs),
+            random_weights=any(spec.random_weights for spec in self.config.specs),
+            offered=list(self.choices),
+            features=[spec.feature for spec in specs],
+            inputs=chosen.inputs,
+            head=chosen.config.name,
+            family=chosen.config.family,
+            settings=len(found),
+            heads=len(self.trials),
+            folds=self.config.folds,
+            members=len(chosen.trials),
+            views=len(self.inputs.X),
+            seconds=round(sum(trial.seconds for trial in self.trials), 2),
+            val_auc=chosen.val_auc,
+            val_auc_std=chosen.val_auc_std if len(chosen.trials) > 1 else None,
+            floor_auc=convex[0].val_auc if convex else None,
+        )
+
+    def _file(self, bucket: Bucket) -> Path:
+        return self.folder / BUCKETS / bucket.file
+
+    def _write(self, name: str, table: pd.DataFrame) -> None:
+        with replacing(self.folder / name) as temporary:
             table.to_csv(temporary, index=False)
 
 
-def _refuse_empty_splits(manifest: Manifest) -> None:
-    for split in ("train", "val"):
-        fake = manifest.fake[manifest.where(split)]
-        if not 0 < fake.sum() < len(fake):
-            raise UserError(
-                f"{manifest.dataset}: the {split} split holds {int((~fake).sum())} real and {int(fake.sum())} fake "
-                "images; both are needed. Give more images, or another split in the CSVs or folders."
-            )
+def _out_of_fold(scores: np.ndarray, setting: Setting, folds: Folds) -> np.ndarray:
+    """For each row the mean over the members that did not train on it but were judged by it: (N,), nan elsewhere."""
+    fair = np.stack([folds.held_out[each.member.fold] for each in setting.fitted], axis=1)  # (N, M)
+    with np.errstate(invalid="ignore"):
+        return np.where(fair, scores, 0).sum(axis=1) / fair.sum(axis=1)
 
 
-def _identity(config: SweepConfig, manifest: Manifest, configs: list[HeadConfig]) -> str:
+@torch.no_grad()
+def _in_parts(head: nn.Module, X: np.ndarray) -> np.ndarray:
+    starts = range(0, len(X), SCORED_AT_ONCE)
+    parts = [head.each(torch.from_numpy(X[start : start + SCORED_AT_ONCE])) for start in starts]
+    return torch.cat(parts).double().numpy()
+
+
+def _members(plan: list[Bucket]) -> int:
+    return sum(len(bucket.members) for bucket in plan)
+
+
+def _backbone(specs: list[FeatureSpec]) -> str:
+    """One name, or several joined by +."""
+    return "+".join(dict.fromkeys(spec.backbone for spec in specs))
+
+
+def _readable(config: SweepConfig) -> dict:
+    """For config.json."""
+    return {**asdict(config), "manifest": str(config.manifest), "configs": [each.to_json() for each in config.configs]}
+
+
+def _identity(config: SweepConfig, manifest: Manifest) -> str:
     return key({
-        "manifest": manifest.key, "specs": [spec.key for spec in config.specs], "heads": [asdict(c) for c in configs],
-        "epochs": config.epochs, "batch": config.batch, "version": VERSION,
+        "manifest": manifest.key, "specs": [spec.key for spec in config.specs],
+        "heads": [each.to_json() for each in config.configs], "folds": config.folds, "seeds": config.seeds,
+        "inputs": config.inputs, "one_se": config.one_se, "mean_views": config.mean_views, "version": VERSION,
     })  # fmt: skip

@@ -20,10 +20,7 @@ from data.preprocess import to_input
 from extract import backbones, weights
 from extract.__main__ import run_each
 from extract.backbones import build
-from extract.run import CPU_BATCH, ExtractConfig, run, specs_of
-from finetune.detector import Detector
-from heads.inputs import load_inputs
-from heads.models import Head, HeadConfig, HeadRecord, load_head, save_head
+from extract.run import ExtractConfig, run, specs_of
 from tests.conftest import write_faces
 
 FOUR = {
@@ -53,40 +50,6 @@ def loaded(options: ExtractConfig) -> list[np.ndarray]:
 def pixels_of(manifest: Manifest, how) -> torch.Tensor:
     images = [decode((manifest.root / path).read_bytes())[0] for path in manifest.rows.path]
     return torch.from_numpy(np.stack([to_input(image, how) for image in images]))
-
-
-@pytest.mark.parametrize("backbone", FOUR)
-@pytest.mark.parametrize("hidden", [0, 5])
-def test_parity_of_cache_and_image(backbone, hidden, tmp_path):
-    """logits(cache -> head) == logits(image -> Detector), for every backbone and head family."""
-    data = write_faces(tmp_path / "few", 12)
-    options = config(data, backbone)
-    specs = specs_of(run(options))
-    inputs = load_inputs(manifest_of(options), specs)
-    torch.manual_seed(0)
-    head = Head(inputs.X.shape[1], hidden)
-    head.mean.copy_(torch.from_numpy(inputs.X.mean(axis=0)))
-    head.std.copy_(torch.from_numpy(inputs.X.std(axis=0)).clamp_min(1e-3))
-    torch.nn.init.normal_(head.stack.weight)
-    save_head(
-        tmp_path / "head.safetensors", head, HeadRecord(HeadConfig("mlp", hidden), inputs.specs, inputs.X.shape[1])
-    )
-    again, _ = load_head(tmp_path / "head.safetensors")
-    detector = Detector.load(tmp_path / "head.safetensors", build(backbone, weights=options.weights))
-    with torch.inference_mode():
-        from_cache = again(torch.from_numpy(inputs.X))
-        # In a batch of the size that extraction uses: another one may change the last bit of a float32.
-        pixels = pixels_of(manifest_of(options), detector.preprocess)
-        filled = torch.cat([pixels, pixels.new_zeros(CPU_BATCH - len(pixels), *pixels.shape[1:])])
-        from_images = detector(filled)[: len(pixels)]
-    assert from_cache.std() > 0.1
-    torch.testing.assert_close(from_cache, from_images, rtol=1e-4, atol=1e-4)
-
-
-def test_a_detector_refuses_other_weights(tmp_path):
-    specs = specs_of(run(config(write_faces(tmp_path / "few", 12))))
-    with pytest.raises(UserError, match="give the weights it was trained on"):
-        Detector(build("cvt_13", weights="random"), Head(4), specs)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,154 @@
+"""Any scikit-learn classifier as a head: fitted on standardised features, its scores turned into logits.
+
+Saved with skops, which, unlike a pickle, runs no code of the file's own when it is read.
+"""
+
+import importlib
+import inspect
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator, ClassifierMixin
+from torch import nn
+
+from cache.errors import UserError, one_of
+from heads.convex import to_logits
+from heads.families import Estimator
+from heads.task import Fitted, Member, Task, judge
+
+SHORT_NAMES = {
+    "svm-rbf": ("sklearn.svm.SVC", {}),
+    "svm-linear": ("sklearn.svm.LinearSVC", {}),
+    "hist-gbm": ("sklearn.ensemble.HistGradientBoostingClassifier", {}),
+    "random-forest": ("sklearn.ensemble.RandomForestClassifier", {"n_estimators": 300, "n_jobs": -1}),
+    "knn": ("sklearn.neighbors.KNeighborsClassifier", {"n_neighbors": 15}),
+    "lda": ("sklearn.discriminant_analysis.LinearDiscriminantAnalysis", {}),
+}
+SMALLEST_SHARE = 1e-4  # probabilities are clipped to this and its complement, so that their logits stay finite
+
+
+def resolve(name: str, settings: list[str]) -> tuple[str, dict[str, Any]]:
+    """A short name or import path -> the import path and the parameters that come with the short name.
+
+    Raises:
+        UserError: nothing to import there, no classifier, or a setting that it does not take.
+    """
+    path, fixed = SHORT_NAMES.get(name, (name, {}))
+    known = list(inspect.signature(_class(path)).parameters)
+    for each in settings:
+        one_of(each, known, what=f"setting of {name}")
+    return path, fixed
+
+
+def fit_estimator(config: Estimator, X: np.ndarray, fake: np.ndarray, *, seed: int) -> ClassifierMixin:
+    """Fit on standardised rows.
+
+    Args:
+        X: (N, D) float32. fake: (N,) bool. seed: becomes random_state where there is one.
+
+    Raises:
+        UserError: scikit-learn refuses a parameter's value.
+    """
+    params = dict(config.params)
+    kind = _class(config.estimator)
+    if has_seed(config):
+        params.setdefault("random_state", seed)
+    try:
+        return kind(**params).fit(X, fake)
+    except (ValueError, TypeError) as error:
+        raise UserError(f"{config.name}: {error}") from error
+
+
+def has_seed(config: Estimator) -> bool:
+    """Whether another seed can give another result."""
+    return "random_state" in inspect.signature(_class(config.estimator)).parameters
+
+
+def raw_scores(model: ClassifierMixin, X: np.ndarray) -> np.ndarray:
+    """decision_function, or the logit of predict_proba, higher for fake: (N,) float64."""
+    if hasattr(model, "decision_function"):
+        return np.asarray(model.decision_function(X), np.float64)
+    share = np.clip(model.predict_proba(X)[:, list(model.classes_).index(True)], SMALLEST_SHARE, 1 - SMALLEST_SHARE)
+    return np.log(share / (1 - share))
+
+
+def to_bytes(model: BaseEstimator) -> np.ndarray:
+    """(n,) uint8, for a tensor in the head's file."""
+    from skops.io import dumps  # takes seconds to import
+
+    return np.frombuffer(dumps(model), np.uint8).copy()
+
+
+def from_bytes(content: np.ndarray) -> ClassifierMixin:
+    """Raises: UserError if the file holds types that are not scikit-learn's own; nothing of it has run then."""
+    from skops.io import get_untrusted_types, loads
+
+    data = content.tobytes()
+    strange = [each for each in get_untrusted_types(data=data) if not each.startswith("sklearn.")]
+    if strange:
+        raise UserError(f"this head holds {', '.join(strange)}, which is not scikit-learn's: it is not loaded")
+    return loads(data, trusted=get_untrusted_types(data=data))
+
+
+def _class(path: str) -> type:
+    module, _, name = path.rpartition(".")
+    try:
+        found = getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"cannot import {path}: {error}. Short names are {', '.join(SHORT_NAMES)}") from error
+    if not (isinstance(found, type) and issubclass(found, ClassifierMixin)):
+        raise UserError(f"{path} is no scikit-learn classifier")
+    return found
+
+
+class EstimatorHead(nn.Module):
+    """Raw pooled features (N, D) -> logit of fake (N,): the mean of M fitted classifiers. No gradient passes through.
+
+    Args:
+        models: (n,) uint8 each, what skops wrote. tensors: mean and std (M, D), the standardisation; line (M, 2), slope
+            and offset from a classifier's score to a logit.
+    """
+
+    def __init__(self, models: list[torch.Tensor], tensors: dict[str, torch.Tensor]) -> None:
+        super().__init__()
+        for number, content in enumerate(models):
+            self.register_buffer(f"model{number}", content)
+        for name in ("mean", "std", "line"):
+            self.register_buffer(name, tensors[name])
+        self.models = [from_bytes(content.numpy()) for content in models]
+
+    @property
+    def members(self) -> int:
+        return len(self.models)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        return self.each(features).mean(dim=1)
+
+    def each(self, features: torch.Tensor) -> torch.Tensor:
+        """(N, M), one column a member."""
+        return torch.cat([self.member(features, number) for number in range(self.members)], dim=1)
+
+    def member(self, features: torch.Tensor, number: int) -> torch.Tensor:
+        """(N, 1)."""
+        X = ((features.detach().float() - self.mean[number]) / self.std[number]).cpu().numpy()
+        slope, offset = self.line[number].tolist()
+        logits = raw_scores(self.models[number], X) * slope + offset
+        return torch.from_numpy(logits).float().to(features.device)[:, None]
+
+
+def fit_estimators(members: list[Member], task: Task) -> list[Fitted]:
+    """One classifier for each member, on its fold's training rows; judged, and turned into logits, on the others."""
+    return [_fitted(member, task) for member in members]
+
+
+def _fitted(member: Member, task: Task) -> Fitted:
+    X, fake = task.training_rows(member.fold)
+    model = fit_estimator(member.config, X, fake, seed=member.seed)
+    views, held_out = task.judged_rows(member.fold)
+    scores = np.stack([raw_scores(model, view) for view in views]).mean(axis=0)
+    slope, offset = to_logits(scores, held_out)
+    auc, loss = judge((scores * slope + offset)[:, None], held_out)
+    line = torch.tensor([slope, offset], dtype=torch.float64)
+    tensors = {"model": torch.from_numpy(to_bytes(model)), "line": line}
+    return Fitted(member, tensors | task.standardisation(member.fold), float(auc[0]), float(loss[0]))

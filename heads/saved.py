@@ -1,0 +1,91 @@
+"""A trained head on disk: its tensors as safetensors, and in the same file the record that is needed to use it.
+
+head, record = load_head(path)      head(inputs) is the logit of fake, whatever the family
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cache.checkpoint import load_strictly, load_weights, save_weights
+from cache.errors import UserError
+from cache.features import FeatureSpec
+from heads.estimators import EstimatorHead
+from heads.families import Estimator, HeadConfig, Tail, TrainedConfig, from_json
+from heads.models import Head, Shape
+from heads.task import Fitted
+
+
+@dataclass(frozen=True)
+class HeadRecord:
+    """What a saved head needs to be used: its setting, its inputs in order, and how many members it averages.
+
+    row_shape: (D,) of the pooled features side by side, or the shape of a tail's maps.
+    mean_views: it was judged by the mean of its scores over all cached views.
+    """
+
+    config: HeadConfig
+    inputs: list[FeatureSpec]
+    row_shape: tuple[int, ...]
+    members: int = 1
+    mean_views: bool = False
+
+    def to_json(self) -> dict:
+        return {"config": self.config.to_json(), "inputs": [spec.to_json() for spec in self.inputs],
+                "row_shape": list(self.row_shape), "members": self.members, "mean_views": self.mean_views}  # fmt: skip
+
+    @classmethod
+    def from_json(cls, record: dict) -> "HeadRecord":
+        """Raises: KeyError, TypeError or UserError where it is no such record."""
+        inputs = [FeatureSpec.from_json(spec) for spec in record["inputs"]]
+        shape, config = tuple(record["row_shape"]), from_json(record["config"])
+        return cls(config, inputs, shape, record["members"], record["mean_views"])
+
+
+def assemble(fitted: list[Fitted], record: HeadRecord) -> nn.Module:
+    """The head whose members these are, in eval mode."""
+    if isinstance(record.config, Estimator):
+        return _estimators([each.parameters for each in fitted])
+    head = _empty(record)
+    head.fill([each.parameters for each in fitted])
+    return head.eval().requires_grad_(False)
+
+
+def save_head(path: Path, head: nn.Module, record: HeadRecord) -> None:
+    save_weights(path, head.state_dict(), record.to_json())
+
+
+def load_head(path: Path) -> tuple[nn.Module, HeadRecord]:
+    """A Head, TailHead or EstimatorHead in eval mode, and its record.
+
+    Raises:
+        UserError: the file is missing or is no head.
+    """
+    tensors, found = load_weights(path)
+    try:
+        record = HeadRecord.from_json(found)
+    except (KeyError, TypeError) as error:
+        raise UserError(f"{path} is no head of this program: its record lacks {error}") from error
+    if isinstance(record.config, Estimator):
+        return EstimatorHead([tensors[f"model{n}"] for n in range(record.members)], tensors), record
+    head = _empty(record)
+    load_strictly(head, tensors, where=str(path))
+    return head.eval().requires_grad_(False), record
+
+
+def _estimators(members: list[dict[str, torch.Tensor]]) -> EstimatorHead:
+    stacked = {name: torch.stack([each[name] for each in members]) for name in ("mean", "std", "line")}
+    return EstimatorHead([each["model"] for each in members], stacked)
+
+
+def _empty(record: HeadRecord) -> nn.Module:
+    """A head of the right shape, not yet filled."""
+    if isinstance(record.config, Tail):
+        from heads.tail import outline  # imports the backbones, which pooled heads do without
+
+        return outline(record.inputs[0], record.config, record.row_shape, record.members)
+    trained = isinstance(record.config, TrainedConfig)
+    shape = Shape.of(record.config, record.row_shape[0]) if trained else Shape(record.row_shape[0])
+    return Head(shape, record.members)

@@ -1,0 +1,124 @@
+"""Cached maps, batch by batch: from memory where they fit, else streamed through two bounded buffers.
+
+The order of an epoch is a function of its number and of the data alone, not of this machine's memory: blocks of rows
+that are neighbours on disk are shuffled, then the rows within each buffer. What fits one buffer is shuffled whole.
+"""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from cache.table import FeatureTable
+
+BUFFER_BYTES = 512_000_000
+BLOCK_BYTES = 16_000_000  # read in one go: neighbours on disk
+MEMORY_SHARE = 0.5  # of the free memory that maps may take
+
+
+@dataclass(frozen=True)
+class Batch:
+    """rows: (b,) of the manifest. maps: (b, ...) of the stored dtype, valid until the next batch is asked for."""
+
+    rows: np.ndarray
+    maps: torch.Tensor
+
+
+class MapStream:
+    """Batches of the maps of one feature in V views.
+
+    Args:
+        tables: one a view, over the same N images. memory: bytes that may be held, None = MEMORY_SHARE of what is
+            free.
+    """
+
+    def __init__(self, tables: list[FeatureTable], *, memory: int | None = None) -> None:
+        self.tables = tables
+        self.images = len(tables[0])
+        self.row_bytes = tables[0].row_bytes
+        self.bytes = len(tables) * self.images * self.row_bytes
+        self.in_memory = self.bytes <= (free_memory() * MEMORY_SHARE if memory is None else memory)
+        self.held = self._loaded() if self.in_memory else None
+
+    @property
+    def mode(self) -> str:
+        """For people."""
+        size = f"{self.bytes / 1e9:.1f} GB of maps"
+        return f"{size} in memory" if self.in_memory else f"{size} streamed, {2 * BUFFER_BYTES / 1e9:.1f} GB at a time"
+
+    def epoch(self, rows: np.ndarray, number: int, *, batch: int) -> Iterator[Batch]:
+        """`rows` of the manifest once, shuffled, each in a view drawn anew for this epoch."""
+        rng = np.random.default_rng([number, 1])
+        views = rng.integers(len(self.tables), size=len(rows))
+        order = self._shuffled(rows, views, rng)
+        yield from self._batches(rows[order], views[order], batch)
+
+    def ordered(self, rows: np.ndarray, *, view: int, batch: int) -> Iterator[Batch]:
+        """`rows` of the manifest in the order given, in one view."""
+        yield from self._batches(rows, np.full(len(rows), view), batch)
+
+    def _shuffled(self, rows: np.ndarray, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """A permutation of the positions in `rows`."""
+        block = max(1, BLOCK_BYTES // self.row_bytes)
+        buffer = max(1, BUFFER_BYTES // self.row_bytes)
+        on_disk = np.lexsort(
+            (np.concatenate([t.location(rows)[None] for t in self.tables])[views, range(len(rows))], views)
+        )
+        blocks = np.array_split(on_disk, range(block, len(rows), block))
+        order = np.concatenate([blocks[number] for number in rng.permutation(len(blocks))])
+        return np.concatenate(
+            [rng.permutation(part) for part in np.array_split(order, range(buffer, len(order), buffer))]
+        )
+
+    def _batches(self, rows: np.ndarray, views: np.ndarray, batch: int) -> Iterator[Batch]:
+        if self.held is not None:
+            for at in np.array_split(np.arange(len(rows)), range(batch, len(rows), batch)):
+                yield Batch(rows[at], self.held[torch.from_numpy(views[at] * self.images + rows[at])])
+            return
+        with ThreadPoolExecutor(1) as reader:
+            yield from self._streamed(rows, views, batch, reader)
+
+    def _streamed(self, rows: np.ndarray, views: np.ndarray, batch: int, reader: ThreadPoolExecutor) -> Iterator[Batch]:
+        """One buffer is read while the other is used."""
+        many = max(batch, BUFFER_BYTES // self.row_bytes // batch * batch)
+        parts = np.array_split(np.arange(len(rows)), range(many, len(rows), many))
+        shape, dtype = self.tables[0].row_shape, self.tables[0].dtype
+        buffers = [np.empty((min(many, len(rows)), *shape), dtype) for _ in range(min(2, len(parts)))]
+        coming = reader.submit(self._fill, buffers[0], rows[parts[0]], views[parts[0]])
+        for number, part in enumerate(parts):
+            ready = coming.result()
+            if number + 1 < len(parts):
+                after = parts[number + 1]
+                coming = reader.submit(self._fill, buffers[(number + 1) % 2], rows[after], views[after])
+            for start in range(0, len(part), batch):
+                yield Batch(rows[part[start : start + batch]], torch.from_numpy(ready[start : start + batch]))
+
+    def _fill(self, buffer: np.ndarray, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
+        """Read in the order of the disk into the places asked for."""
+        for view in np.unique(views):
+            at = np.flatnonzero(views == view)
+            table = self.tables[view]
+            at = at[np.argsort(table.location(rows[at]))]
+            table.scatter(rows[at], buffer, at)
+        return buffer[: len(rows)]
+
+    def _loaded(self) -> torch.Tensor:
+        """(V * N, ...), read once."""
+        first = self.tables[0]
+        held = np.empty((len(self.tables) * self.images, *first.row_shape), first.dtype)
+        for view, table in enumerate(self.tables):
+            table.read(np.arange(self.images), held[view * self.images : (view + 1) * self.images])
+        return torch.from_numpy(held)
+
+
+def free_memory() -> int:
+    """Bytes that could be used without swapping, as far as the system tells."""
+    try:
+        with open("/proc/meminfo") as lines:
+            known = dict(line.split(":") for line in lines)
+        return int(known["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2

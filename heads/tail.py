@@ -1,0 +1,281 @@
+"""Tail heads: the rest of the backbone, from a cached map on, trained with a linear layer behind it.
+
+fitted = fit_tails(members, task)       several at once: every batch of maps is read once for all of them
+
+For Wide ResNet-50-2 cut at layer3 that is layer4, pooling, dropout and a linear layer on 1024x14x14 maps.
+This file imports `extract`; the sweep imports it only when a grid asks for tails.
+"""
+
+import copy
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from cache.checkpoint import load_strictly
+from cache.errors import UserError
+from cache.features import FeatureSpec
+from extract.backbones import Backbone, build
+from extract.run import COMPUTE
+from extract.weights import RANDOM
+from heads.families import Tail
+from heads.fit import Report, class_weights
+from heads.folds import Folds
+from heads.stream import MapStream
+from heads.task import Fitted, Member, Point, judge
+
+EVALUATION_BATCH = 64  # images
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
+
+
+@dataclass(frozen=True)
+class MapTask:
+    """stream: the maps of one feature. fake: (N,) bool. weights: as WEIGHTS names the backbone's weight file."""
+
+    stream: MapStream
+    spec: FeatureSpec
+    fake: np.ndarray
+    folds: Folds
+    weights: str = ""
+    device: str = "cpu"
+    mean_views: bool = False
+
+
+class TailNetwork(nn.Module):
+    """Maps (N, ...) of a tap -> logit of fake (N,), computed in the dtype that the maps were.
+
+    A cross-entropy head has two logits; their difference is the logit of fake, and its binary cross-entropy is
+    their cross-entropy.
+    """
+
+    def __init__(self, body: nn.Module, config: Tail, *, width: int, compute: str) -> None:
+        super().__init__()
+        self.body, self.compute = body, compute
+        self.dropout = nn.Dropout(config.dropout)
+        self.linear = nn.Linear(width, 2 if config.loss == "ce" else 1)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        maps = maps.float()
+        if maps.ndim == 4:
+            maps = maps.contiguous(memory_format=torch.channels_last)  # the faster layout for convolutions
+        with torch.autocast(maps.device.type, COMPUTE[self.compute], enabled=self.compute != "fp32"):
+            pooled = self.body(maps)
+        logits = self.linear(self.dropout(pooled.float()))
+        return logits[:, -1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
+
+
+class TailHead(nn.Module):
+    """Maps (N, ...) -> logit of fake (N,): the mean of its members, one for each fold and seed."""
+
+    def __init__(self, networks: list[TailNetwork]) -> None:
+        super().__init__()
+        self.networks = nn.ModuleList(networks)
+
+    @property
+    def members(self) -> int:
+        return len(self.networks)
+
+    def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return self.each(maps).mean(dim=1)
+
+    def fill(self, members: list[dict[str, torch.Tensor]]) -> None:
+        """Take over the state of trained members."""
+        for network, state in zip(self.networks, members, strict=True):
+            load_strictly(network, state, where="trained tail")
+
+    def each(self, maps: torch.Tensor) -> torch.Tensor:
+        """(N, M), one column a member."""
+        return torch.cat([self.member(maps, number) for number in range(self.members)], dim=1)
+
+    def member(self, maps: torch.Tensor, number: int) -> torch.Tensor:
+        """(N, 1)."""
+        return self.networks[number](maps)[:, None]
+
+
+def outline(spec: FeatureSpec, config: Tail, row_shape: tuple[int, ...], members: int) -> TailHead:
+    """A head of the right shape, to be filled from a file: no weights are looked for."""
+    body = build(spec.backbone, weights=RANDOM).split(spec.tap)[1]
+    width = _width(body, row_shape)
+    return TailHead(
+        [TailNetwork(copy.deepcopy(body), config, width=width, compute=spec.compute) for _ in range(members)]
+    )
+
+
+def fit_tails(members: list[Member], task: MapTask, *, report: Report | None = None) -> list[Fitted]:
+    """Train tails side by side; each ends as it would alone, and keeps its epoch of best validation AUC.
+
+    Batches depend on the epoch only; of each a member trains on the rows that its fold does not hold out.
+
+    Raises:
+        UserError: other weights than those that the maps came from; no way to split the backbone at the tap.
+    """
+    backbone = build(task.spec.backbone, weights=task.weights)
+    if backbone.weights.identity != task.spec.weights:
+        raise UserError(
+            f"the maps of {task.spec.folder} come from weights {task.spec.weights}, and {task.spec.backbone} is found "
+            f"with {backbone.weights.identity}: give the right file with WEIGHTS=..."
+        )
+    trainings = [_Training(member, backbone, task) for member in members]
+    epoch = 0
+    while any(training.running for training in trainings):
+        running = [training for training in trainings if training.running]
+        batch = members[0].config.batch
+        for step, read in enumerate(task.stream.epoch(task.folds.rows, epoch, batch=batch)):
+            for training in running:
+                training.step(read.rows, read.maps, epoch=epoch, step=step)
+        for training in running:
+            training.end_epoch(epoch)
+        epoch += 1
+        if report:
+            report(epoch, [training.best for training in trainings])
+    return [training.best for training in trainings]
+
+
+def scores(head: TailHead, task: MapTask, rows: np.ndarray) -> np.ndarray:
+    """Logits of every member for rows of the manifest, the mean over the views if the task says so: (n, M) float64."""
+    return np.column_stack(
+        [_scores(lambda maps, m=m: head.member(maps, m)[:, 0], task, rows) for m in range(head.members)]
+    )
+
+
+class _Training:
+    """One tail on its way."""
+
+    def __init__(self, member: Member, backbone: Backbone, task: MapTask) -> None:
+        self.member, self.config, self.task = member, member.config, task
+        self.best = Fitted(member, {}, math.nan, math.inf)
+        self.running = True
+        self.trained = torch.from_numpy(task.folds.trained[member.fold])
+        self.fake = torch.tensor(task.fake)
+        self.weights = class_weights(self.trained, self.fake, self.config.class_balance)
+        self.held_out = np.flatnonzero(task.folds.held_out[member.fold])
+        self.steps_an_epoch = math.ceil(len(task.folds.rows) / self.config.batch)
+        with _seeded(member.seed):
+            self.network = self._network(backbone).to(task.device, memory_format=torch.channels_last)
+        self.optimiser = self._optimiser()
+        # float16 gradients underflow unless the loss is scaled; bfloat16 and float32 have the range.
+        self.scaler = torch.amp.GradScaler(torch.device(task.device).type, enabled=task.spec.compute == "fp16")
+        self.losses: list[float] = []  # since the last point of the curve
+
+    def _network(self, backbone: Backbone) -> TailNetwork:
+        body = copy.deepcopy(backbone.split(self.task.spec.tap)[1])
+        width = _width(body, self.task.stream.tables[0].row_shape)
+        return TailNetwork(body, self.config, width=width, compute=self.task.spec.compute).requires_grad_(True)
+
+    def _optimiser(self) -> torch.optim.Optimizer:
+        kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.config.optimiser]
+        groups = [
+            {"params": list(self.network.body.parameters()), "share": self.config.body_lr},
+            {"params": list(self.network.linear.parameters()), "share": 1.0},
+        ]
+        return kind(
+            [group for group in groups if group["params"]], lr=self.config.lr, weight_decay=self.config.weight_decay
+        )
+
+    def step(self, rows: np.ndarray, maps: torch.Tensor, *, epoch: int, step: int) -> None:
+        """One update on those rows that this member trains on."""
+        mine = self.trained[rows]
+        if int(mine.sum()) < 2 or not self.running:  # BatchNorm needs two
+            return
+        done = epoch + step / self.steps_an_epoch
+        self._set_rates(done)
+        self._mode(training=True)
+        rows = torch.from_numpy(rows)[mine]
+        with _seeded(self.member.seed, epoch, step):
+            logits = self.network(maps[mine].to(self.task.device))
+        loss = self._loss(logits, rows)
+        self.optimiser.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
+        self.losses.append(loss.item())
+        if not math.isfinite(self.losses[-1]):
+            self._stop_diverged(epoch)
+        elif self.config.curve_every and (step + 1) % self.config.curve_every == 0:
+            self._point(epoch + (step + 1) / self.steps_an_epoch)
+
+    def _loss(self, logits: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        smoothing, weights = self.config.label_smoothing, self.weights[rows].to(logits.device)
+        targets = self.fake[rows].to(logits.device).float() * (1 - smoothing) + smoothing / 2
+        losses = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        loss = (losses * weights).sum() / weights.sum()
+        if self.config.l1:
+            loss = loss + self.config.l1 * sum(p.abs().sum() for p in self.network.parameters())
+        return loss
+
+    def _set_rates(self, done: float) -> None:
+        share = min(done / self.config.epochs, 1.0)
+        factor = {"cosine": 0.5 * (1 + math.cos(math.pi * share)), "linear": 1 - share, "constant": 1.0}
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.config.lr * group["share"] * factor[self.config.schedule]
+
+    def _mode(self, *, training: bool) -> None:
+        self.network.train(training)
+        if self.config.frozen_norm:
+            for module in self.network.modules():
+                if isinstance(module, NORMS):
+                    module.eval()
+
+    def end_epoch(self, epoch: int) -> None:
+        if not self.running:
+            return
+        drawn = self.best.curve[-1] if self.best.curve else None
+        point = drawn if drawn and drawn.epoch == epoch + 1 else self._point(epoch + 1)
+        if not math.isfinite(point.val_loss) or math.isnan(point.val_auc):
+            self._stop_diverged(epoch)
+            return
+        known = self.best.val_auc if self.best.parameters else -1.0
+        if (point.val_auc, -point.val_loss) > (known, -self.best.val_loss):
+            state = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
+            self.best = replace(
+                self.best, parameters=state, epoch=epoch, val_auc=point.val_auc, val_loss=point.val_loss
+            )
+        waited = epoch - self.best.epoch
+        self.running = epoch + 1 < self.config.epochs and not (self.config.patience and waited >= self.config.patience)
+
+    def _point(self, done: float) -> Point:
+        """A point of the curve after `done` epochs, kept."""
+        self._mode(training=False)
+        logits = _scores(self.network, self.task, self.held_out)
+        auc, loss = judge(logits[:, None], self.task.fake[self.held_out])
+        train_loss = float(np.mean(self.losses)) if self.losses else math.nan
+        point = Point(done, train_loss, float(loss[0]), float(auc[0]))
+        self.losses = []
+        self.best = replace(self.best, curve=[*self.best.curve, point])
+        return point
+
+    def _stop_diverged(self, epoch: int) -> None:
+        self.running = False
+        self.best = replace(self.best, diverged=epoch)
+
+
+@torch.no_grad()
+def _scores(network: nn.Module, task: MapTask, rows: np.ndarray) -> np.ndarray:
+    """(n,) float64."""
+    views = range(len(task.stream.tables) if task.mean_views else 1)
+    each = [
+        torch.cat([network(read.maps.to(task.device)).double().cpu()
+                   for read in task.stream.ordered(rows, view=view, batch=EVALUATION_BATCH)])
+        for view in views
+    ]  # fmt: skip
+    return torch.stack(each).mean(dim=0).numpy()
+
+
+@contextmanager
+def _seeded(*numbers: int) -> Iterator[None]:
+    """Randomness inside is a function of the numbers; outside goes on as before."""
+    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        yield
+
+
+@torch.no_grad()
+def _width(body: nn.Module, row_shape: tuple[int, ...]) -> int:
+    """Length of the pooled vector."""
+    return body.eval()(torch.zeros(1, *row_shape)).shape[1]

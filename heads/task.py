@@ -1,0 +1,122 @@
+"""What every family is given and gives back: a Task and its Members in, Fitted heads out."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import torch
+
+from heads import metrics
+from heads.families import HeadConfig
+from heads.folds import Folds
+
+
+@dataclass(frozen=True)
+class Member:
+    """One head to train: a setting, on one fold, from one seed."""
+
+    config: HeadConfig
+    fold: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Point:
+    """One point of a training curve; epoch counts from 0 and may be a fraction. Losses in nats, on held-out rows."""
+
+    epoch: float
+    train_loss: float
+    val_loss: float
+    val_auc: float
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A member's tensors at its epoch of best validation AUC, its standardisation among them, named as in its head.
+
+    val_auc, val_loss: on the fold's held-out rows. diverged: the epoch in which its loss stopped being finite, -1 =
+    never; what it was before is kept, and val_auc is nan where there was nothing before.
+    """
+
+    member: Member
+    parameters: dict[str, torch.Tensor]
+    val_auc: float
+    val_loss: float
+    epoch: int = 0
+    diverged: int = -1
+    curve: list[Point] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Pooled features, ready to train on.
+
+    X: (V, N, D) float32, V views of the manifest's N rows, standardised by centre and scale (D,) over all rows that
+    any fold trains on. mean, std: (F, D), what is left to standardise by a fold's own training rows.
+    fake: (N,) bool. mean_views: heads are judged by the mean of their scores over the views, not by view 0.
+    """
+
+    X: torch.Tensor
+    fake: torch.Tensor
+    folds: Folds
+    centre: torch.Tensor
+    scale: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+    mean_views: bool = False
+
+    @classmethod
+    def of(cls, X: np.ndarray, fake: np.ndarray, folds: Folds, *, device: str = "cpu",
+           mean_views: bool = False) -> "Task":  # fmt: skip
+        """From raw features (V, N, D) float32, which are not changed. Constant columns stay constant."""
+        raw = torch.from_numpy(X).to(device)
+        centre, scale = _moments(raw[:, torch.from_numpy(folds.rows).to(device)])
+        standard = (raw - centre) / scale
+        of_folds = [_moments(standard[:, torch.from_numpy(rows).to(device)]) for rows in folds.trained]
+        mean, std = (torch.stack(each) for each in zip(*of_folds, strict=True))
+        if len(folds) == 1:  # the same rows twice: exactly nothing is left
+            mean, std = torch.zeros_like(mean), torch.ones_like(std)
+        return cls(standard, torch.tensor(fake, device=device), folds, centre, scale, mean, std, mean_views)
+
+    @property
+    def columns(self) -> int:
+        return self.X.shape[2]
+
+    @cached_property
+    def flat(self) -> torch.Tensor:
+        """(V * N, D): row n of view v is at v * N + n."""
+        return self.X.flatten(0, 1)
+
+    def standardisation(self, fold: int) -> dict[str, torch.Tensor]:
+        """Mean and deviation of raw features on the fold's training rows, for a head of its own: mean, std (D,)."""
+        mean, std = self.centre + self.scale * self.mean[fold], self.scale * self.std[fold]
+        return {"mean": mean.cpu(), "std": std.cpu()}
+
+    def training_rows(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
+        """Every view of the fold's training rows, standardised: (V * n, D) float32, and the labels (V * n,) bool."""
+        rows = torch.from_numpy(self.folds.trained[fold])
+        X = ((self.X[:, rows] - self.mean[fold]) / self.std[fold]).flatten(0, 1)
+        return X.cpu().numpy(), self.fake[rows].repeat(len(self.X)).cpu().numpy()
+
+    def judged_rows(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
+        """The fold's held-out rows as heads are judged by them: (1 or V, m, D) float32, and the labels (m,)."""
+        rows = torch.from_numpy(self.folds.held_out[fold])
+        X = (self.X[: None if self.mean_views else 1, rows] - self.mean[fold]) / self.std[fold]
+        return X.cpu().numpy(), self.fake[rows].cpu().numpy()
+
+
+def judge(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """AUC and log loss of each column: scores (m, H) logits, fake (m,) bool -> (H,), (H,)."""
+    columns, positive = torch.from_numpy(np.ascontiguousarray(scores)), torch.from_numpy(fake)
+    return metrics.auc(columns, positive).numpy(), metrics.log_loss(columns, positive).numpy()
+
+
+def _moments(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation (D,) float32 over views and rows of (V, n, D); 1 for a constant column."""
+    count = X.shape[0] * X.shape[1]
+    mean = X.sum(dim=(0, 1), dtype=torch.float64) / count
+    # In slices, because the squares are wanted in float64 and a copy of everything would be large.
+    squares = sum(((part - mean) ** 2).sum(dim=(0, 1)) for part in X.split(1024, dim=1))
+    std = (squares / count).sqrt()
+    std = torch.where(std > 1e-6 * (mean.abs() + 1e-6), std, 1.0)
+    return mean.float(), std.float()

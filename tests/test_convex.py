@@ -1,0 +1,146 @@
+"""Penalty paths agree with scikit-learn; estimators behind the same face."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.metrics import roc_auc_score
+
+from cache.errors import UserError
+from heads import families
+from heads.convex import Principal, fit_convex, logistic_path, ridge_path, to_logits
+from heads.estimators import fit_estimators, from_bytes, to_bytes
+from heads.families import Estimator, Logistic
+from heads.grid import read_grid
+from heads.saved import HeadRecord, assemble
+from heads.task import Member
+from tests.tables import features, task
+
+PENALTIES = [1e-3, 0.1, 1.0]
+
+
+def table(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
+    X, fake = features(rows, columns)
+    X = X[0] @ np.random.default_rng(1).standard_normal((columns, columns)).astype(np.float32)  # correlated columns
+    return (X - X.mean(axis=0)) / X.std(axis=0), fake
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(300, 7), (60, 90), (9000, 12)])
+def test_ridge_path_agrees_with_scikit_learn(rows, columns):
+    X, fake = table(rows, columns)
+    weights, intercepts = ridge_path(Principal(X), fake, [0.1, 10.0, 1e3])
+    for number, penalty in enumerate((0.1, 10.0, 1e3)):
+        theirs = Ridge(alpha=penalty).fit(X.astype(np.float64), np.where(fake, 1.0, -1.0))
+        np.testing.assert_allclose(weights[number], theirs.coef_, atol=1e-6)
+        np.testing.assert_allclose(intercepts[number], theirs.intercept_, atol=1e-6)
+        assert roc_auc_score(fake, X @ weights[number]) == pytest.approx(
+            roc_auc_score(fake, X @ theirs.coef_), abs=1e-6
+        )
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(300, 7), (120, 200), (9000, 12)])
+def test_logistic_path_agrees_with_scikit_learn(rows, columns):
+    X, fake = table(rows, columns)
+    weights, intercepts = logistic_path(Principal(X), fake, PENALTIES)
+    for number, penalty in enumerate(PENALTIES):
+        exact = LogisticRegression(C=1 / (penalty * len(X)), tol=1e-10, max_iter=1000, solver="newton-cholesky")
+        theirs = exact.fit(X.astype(np.float64), fake)
+        np.testing.assert_allclose(weights[number], theirs.coef_[0], atol=1e-4)
+        np.testing.assert_allclose(intercepts[number], theirs.intercept_[0], atol=1e-4)
+        ours, reference = (roc_auc_score(fake, X @ w) for w in (weights[number], theirs.coef_[0]))
+        assert ours == pytest.approx(reference, abs=1e-6)
+
+
+def test_columns_that_say_the_same_or_nothing_do_no_harm():
+    X, fake = table(80, 6)
+    X = np.concatenate([X, X, np.zeros((80, 2), np.float32)], axis=1)
+    for path in (ridge_path, logistic_path):
+        weights, _ = path(Principal(X), fake, [0.1])
+        assert np.isfinite(weights).all()
+        assert (weights[0, 12:] == 0).all()
+        np.testing.assert_allclose(weights[0, :6], weights[0, 6:12], atol=1e-6)
+
+
+def test_convex_heads_are_fitted_fold_by_fold_and_judged_on_what_was_held_out():
+    on = task(90, 8, count=3, views=2)
+    fitted = fit_convex([Member(Logistic(penalty=p), fold, 0) for p in (0.01, 1.0) for fold in range(3)], on)
+    for each in fitted:
+        held = on.folds.held_out[each.member.fold]
+        head = assemble([each], HeadRecord(each.member.config, [], (8,)))
+        raw = on.X[0] * on.scale + on.centre
+        scores = head(raw[torch.from_numpy(held)]).numpy()
+        assert roc_auc_score(on.fake.numpy()[held], scores) == pytest.approx(each.val_auc, abs=1e-6)
+    X, fake = on.training_rows(1)
+    assert len(X) == 2 * 60  # every view of the rows that the fold trains on
+    theirs = LogisticRegression(C=1 / (0.01 * 120), tol=1e-10, solver="newton-cholesky").fit(X.astype(np.float64), fake)
+    np.testing.assert_allclose(fitted[1].parameters["weight"], theirs.coef_[0], atol=1e-4)
+
+
+def test_scores_become_logits_without_turning_round():
+    rng = np.random.default_rng(0)
+    logits = rng.normal(0, 2, 4000)
+    fake = rng.random(4000) < 1 / (1 + np.exp(-logits))
+    slope, offset = to_logits(logits / 50 + 3, fake)
+    assert slope == pytest.approx(50, rel=0.1)
+    assert offset == pytest.approx(-150, rel=0.1)
+    assert to_logits(-logits, fake)[0] > 0
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        '{"family": "svm-rbf", "C": [1, 10]}',
+        '{"family": "hist-gbm", "max_iter": 10}',
+        '{"family": "knn"}',
+        '{"family": "sklearn.naive_bayes.GaussianNB"}',
+        '{"family": "random-forest", "n_estimators": 10}',
+    ],
+)
+def test_scikit_learn_classifiers_are_heads_like_any_other(block):
+    on = task(90, 6, count=2)
+    configs = read_grid(f"[{block}]")
+    fitted = fit_estimators([Member(config, fold, 0) for config in configs for fold in range(2)], on)
+    raw = on.X[0] * on.scale + on.centre
+    for each in fitted:
+        assert each.val_auc > 0.55
+        head = assemble([each], HeadRecord(each.member.config, [], (6,)))
+        held = torch.from_numpy(on.folds.held_out[each.member.fold])
+        scores = head(raw[held])
+        assert scores.shape == (45,)
+        assert roc_auc_score(on.fake[held], scores) == pytest.approx(each.val_auc, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ('{"family": "svm-rfb"}', "unknown family 'svm-rfb'; did you mean svm-rbf"),
+        ('{"family": "sklearn.svm.SVX"}', "cannot import sklearn.svm.SVX"),
+        ('{"family": "sklearn.svm.SVR"}', "sklearn.svm.SVR is no scikit-learn classifier"),
+        ('{"family": "svm-rbf", "c": 1}', "unknown setting of svm-rbf 'c'"),
+    ],
+)
+def test_estimators_that_cannot_be(block, words):
+    with pytest.raises(UserError, match=words):
+        read_grid(f"[{block}]")
+
+
+def test_a_value_that_scikit_learn_refuses_is_told_with_the_heads_name():
+    (config,) = read_grid('[{"family": "svm-rbf", "C": -1}]')
+    with pytest.raises(UserError, match=r"svm.SVC C=-1: .*'C'"):
+        fit_estimators([Member(config, 0, 0)], task())
+
+
+class Stranger:
+    """What a file of somebody else's could hold."""
+
+
+def test_a_saved_classifier_of_foreign_types_is_not_loaded():
+    model = fit_estimators([Member(Estimator("sklearn.neighbors.KNeighborsClassifier"), 0, 0)], task())
+    assert from_bytes(model[0].parameters["model"].numpy()).n_neighbors == 5
+    with pytest.raises(UserError, match=r"tests.test_convex.Stranger, which is not scikit-learn's"):
+        from_bytes(to_bytes(Stranger()))
+
+
+def test_a_record_is_the_same_after_a_trip_through_json():
+    for config in read_grid('[{"family": "svm-rbf", "C": 1}, {"family": "mlp", "lr": 1, "hidden": [[3, 2]]}]'):
+        assert families.from_json(config.to_json()) == config

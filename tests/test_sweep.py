@@ -1,0 +1,279 @@
+"""The sweep: folds, the choice, resume, parts, joined backbones; it sees no test data."""
+
+import json
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from cache import paths, runs
+from cache.errors import UserError
+from data import build as data_build
+from data.build import DataConfig
+from data.manifest import Manifest
+from heads import folds, sweep
+from heads.families import Linear, Mlp, Ridge
+from heads.inputs import load_inputs
+from heads.leaderboard import Trial, choose, settings
+from heads.run import HeadsConfig, run
+from heads.saved import load_head
+from heads.task import Fitted, Member
+
+GRID = (
+    '[{"family": "linear", "lr": [0.01, 0.001]}, {"family": "mlp", "lr": 0.01, "hidden": [4, [4, 3]], "dropout": 0.2},'
+    ' {"family": "ridge", "penalty": [1, 100]}, {"family": "logistic", "penalty": 0.1}, {"family": "knn"}]'
+)
+SMALL = {
+    "backbone": "resnet18", "weights": "random", "size": 64, "device": "cpu", "workers": 0, "compute": "fp32",
+    "features": "layer1:avgstd layer2:avgstd", "epochs": 3, "seeds": 2, "head_batch": 16, "grid": GRID,
+}  # fmt: skip
+VOLATILE = ["seconds"]
+
+
+def board(folder) -> pd.DataFrame:
+    return pd.read_csv(folder / "leaderboard.csv").drop(columns=VOLATILE)
+
+
+def predictions(folder, split: str) -> pd.DataFrame:
+    return pd.read_csv(folder / f"predictions-{split}.csv")
+
+
+def test_a_sweep_ends_with_a_head_that_says_what_its_predictions_say(faces):
+    folder = run(HeadsConfig(data=str(faces), **SMALL))
+    result = runs.result(folder)
+    head, record = load_head(folder / sweep.HEAD_FILE)
+    manifest = Manifest.load(paths.manifest_file("faces")).usable
+    inputs = load_inputs(manifest, record.inputs)
+    logits = head(torch.from_numpy(inputs.X[0])).numpy()
+    for name in ("train", "val", "test"):
+        table, rows = predictions(folder, name), manifest.where(name)
+        assert table.path.tolist() == manifest.rows.path[rows].tolist()
+        np.testing.assert_allclose(table.score, logits[rows], rtol=1e-4, atol=1e-5)
+    found = board(folder)
+    assert len(found) == result["settings"] == 3 * 3 + 5
+    assert not found.duplicated(["inputs", "head"]).any()
+    assert found.val_auc.is_monotonic_decreasing
+    assert result["head"] == found["head"][0]
+    assert result["random_weights"]
+    assert len(pd.read_csv(folder / "members.csv")) == result["heads"] == 3 * 3 + 2 * 4 + 1
+    assert len(pd.read_csv(folder / "curves.csv")) == 2 * 4 * 3  # seeds, trained settings, epochs
+    assert runs.test_scorings("faces") == 1
+    assert run(HeadsConfig(data=str(faces), **SMALL)) == folder
+    assert runs.test_scorings("faces") == 1  # a complete run is not run again
+    assert not (folder / sweep.BUCKETS).exists()
+
+
+def test_with_folds_every_validation_score_comes_from_heads_that_did_not_see_the_image(faces):
+    grid = '[{"family": "mlp", "lr": 0.01, "hidden": 4}]'
+    folder = run(HeadsConfig(data=str(faces), **{**SMALL, "grid": grid}, folds=3, inputs="all"))
+    result = runs.result(folder)
+    assert (result["members"], result["heads"]) == (6, 6)
+    manifest = Manifest.load(paths.manifest_file("faces")).usable
+    cut = folds.cut(manifest, 3)
+    head, record = load_head(folder / sweep.HEAD_FILE)
+    each = head.each(torch.from_numpy(load_inputs(manifest, record.inputs).X[0])).numpy()  # (N, 6): fold 0 twice, ...
+    table = predictions(folder, "val")
+    assert sorted(table.path) == sorted(manifest.rows.path[manifest.rows.split != "test"])
+    expected = [each[row, 2 * int(np.flatnonzero(cut.held_out[:, row])[0]) :][:2].mean() for row in cut.judged]
+    np.testing.assert_allclose(table.score, expected, rtol=1e-4, atol=1e-5)
+    members = pd.read_csv(folder / "members.csv")
+    assert result["val_auc"] == pytest.approx(members.val_auc.mean())
+    assert result["val_auc_std"] == pytest.approx(members.val_auc.std())
+    for _, row in members.iterrows():
+        held = cut.held_out[row.fold]
+        scores = each[held][:, 2 * row.fold + row.seed]
+        assert roc_auc_score(manifest.fake[held], scores) == pytest.approx(row.val_auc, abs=1e-6)
+    test = manifest.where("test")
+    np.testing.assert_allclose(predictions(folder, "test").score, each[test].mean(axis=1), rtol=1e-4, atol=1e-5)
+    assert set(cut.held_out.sum(axis=0)) == {0, 1}
+    assert not cut.held_out[:, test].any()
+    assert not cut.trained[:, test].any()
+
+
+def test_groups_stay_in_one_fold(faces):
+    manifest = Manifest.load(data_build.run(DataConfig(data=str(faces)))).usable
+    manifest.rows["group"] = [f"person {int(Path(path).stem) // 4}" for path in manifest.rows.path]
+    cut = folds.cut(manifest, 3)
+    for trained, held_out in zip(cut.trained, cut.held_out, strict=True):
+        assert not set(manifest.rows.group[trained]) & set(manifest.rows.group[held_out])
+    manifest.rows["group"] = manifest.rows.label
+    with pytest.raises(UserError, match=r"FOLDS=3: faces has only 1 groups of real images .* Use FOLDS=1 or fewer"):
+        folds.cut(manifest, 3)
+
+
+def trial(config, fold: int, seed: int, auc: float, loss: float, size: int = 1) -> Trial:
+    return Trial("all", Fitted(Member(config, fold, seed), {"weight": torch.zeros(size)}, auc, loss), 0.0)
+
+
+def test_the_choice_is_by_mean_validation_auc_then_loss():
+    lucky = [trial(Linear(lr=0.1), 0, seed, auc, 0.3) for seed, auc in enumerate((0.99, 0.70))]
+    steady = [trial(Linear(lr=0.2), 0, seed, auc, 0.3) for seed, auc in enumerate((0.90, 0.91))]
+    found = choose(settings(lucky + steady))
+    assert found.config == Linear(lr=0.2)
+    assert found.val_auc == pytest.approx(0.905)
+    tied = [trial(Linear(lr=0.3), 0, 0, 0.9, 0.5), trial(Linear(lr=0.4), 0, 0, 0.9, 0.4)]
+    assert choose(settings(tied)).config == Linear(lr=0.4)
+    broken = [trial(Linear(lr=0.5), 0, 0, 0.95, 0.1), trial(Linear(lr=0.5), 0, 1, math.nan, math.inf)]
+    assert choose(settings(broken + tied)).config == Linear(lr=0.4)
+    assert [each.usable for each in settings(broken + tied)] == [True, True, False]
+    with pytest.raises(UserError, match="not one head has a finite"):
+        choose(settings(broken))
+
+
+def test_one_standard_error_takes_the_simplest_head_that_is_as_good():
+    best = [trial(Mlp(lr=0.1), fold, 0, auc, 0.3, size=100) for fold, auc in enumerate((0.90, 0.94, 0.98))]
+    near = [trial(Ridge(penalty=p), fold, 0, 0.93, 0.3, size=5) for fold in range(3) for p in (1, 10)]
+    far = [trial(Linear(lr=0.1), fold, 0, 0.90, 0.3, size=2) for fold in range(3)]
+    assert choose(settings(best + near + far)).config == Mlp(lr=0.1)
+    assert choose(settings(best + near + far), one_se=True).config == Ridge(penalty=10)
+
+
+def test_the_choice_does_not_see_the_test_split(faces):
+    """Whatever is written on the test images: the same leaderboard and the same head."""
+    run(HeadsConfig(data=str(faces), **SMALL))
+    straight = sweep_again(faces, lambda manifest: None)
+    turned = sweep_again(faces, turn_test_labels)
+    assert turned != straight
+    pd.testing.assert_frame_equal(board(turned), board(straight))
+    assert runs.result(turned)["head"] == runs.result(straight)["head"]
+
+
+def turn_test_labels(manifest: Manifest) -> None:
+    at = manifest.rows.split == "test"
+    manifest.rows.loc[at, "label"] = manifest.rows.label[at].map({"real": "fake", "fake": "real"})
+
+
+def sweep_again(faces, change):
+    path = paths.manifest_file("faces")
+    manifest = Manifest.load(path)
+    change(manifest)
+    manifest.save(path)
+    specs = load_head(next((paths.runs_dir() / "heads").glob("*/head.safetensors")))[1].inputs
+    return sweep.run(sweep.SweepConfig(path, specs, [Linear(lr=0.01, epochs=3), Ridge(penalty=1)], folds=3, seeds=1))
+
+
+class Killed(BaseException):
+    """Stands in for a kill: nothing in the program catches it."""
+
+
+def test_a_sweep_killed_anywhere_and_started_again_gives_the_same_leaderboard(faces, monkeypatch):
+    whole = run(HeadsConfig(data=str(faces), **SMALL))
+    expected = {name: (whole / name).read_text() for name in ("members.csv", "predictions-test.csv", "curves.csv")}
+    result = {k: v for k, v in runs.result(whole).items() if k not in VOLATILE}
+    boards = board(whole)
+    save, finish, trained, stop_at = sweep.save_trials, runs.finish, [], [0]
+
+    def dying(path, trials):
+        if len(trained) == stop_at[0]:
+            raise Killed
+        save(path, trials)
+        trained.append(path.name)
+
+    def unfinished(folder, found):
+        raise Killed
+
+    (whole / "result.json").unlink()
+    for name in ("leaderboard.csv", "head.safetensors"):
+        (whole / name).unlink()
+    monkeypatch.setattr(sweep, "save_trials", dying)
+    for stop_at[0] in (0, 2, 5):  # before the first bucket, between them, later
+        with pytest.raises(Killed):
+            run(HeadsConfig(data=str(faces), **SMALL))
+    assert len(set(trained)) == len(trained) == 5  # what was finished was not trained again
+    monkeypatch.setattr(sweep, "save_trials", save)
+    monkeypatch.setattr(runs, "finish", unfinished)
+    with pytest.raises(Killed):
+        run(HeadsConfig(data=str(faces), **SMALL))
+    monkeypatch.setattr(runs, "finish", finish)
+    assert run(HeadsConfig(data=str(faces), **SMALL)) == whole
+    pd.testing.assert_frame_equal(board(whole), boards)
+    assert {name: (whole / name).read_text() for name in expected} == expected
+    assert {k: v for k, v in runs.result(whole).items() if k not in VOLATILE} == result
+
+
+def test_parts_share_the_heads_and_the_last_one_chooses(faces, capsys):
+    whole = run(HeadsConfig(data=str(faces), **SMALL))
+    boards, name = board(whole), runs.result(whole)["head"]
+    (whole / "result.json").unlink()
+    extracted = HeadsConfig(data=str(faces), **SMALL)
+    assert run(replace(extracted, part="1/2")) == whole
+    assert not runs.is_complete(whole)
+    assert "part 1/2 is done, " in capsys.readouterr().out
+    run(replace(extracted, part="0/2"))
+    pd.testing.assert_frame_equal(board(whole), boards)
+    assert runs.result(whole)["head"] == name
+
+
+def test_backbones_are_joined_and_views_are_trained_on(faces):
+    config = {**SMALL, "backbone": "resnet18+resnet10t", "features": "layer1:avgstd", "views": 1, "mean_views": True,
+              "grid": '[{"family": "linear", "lr": 0.01}, {"family": "ridge", "penalty": 1}]'}  # fmt: skip
+    folder = run(HeadsConfig(data=str(faces), **config))
+    result = runs.result(folder)
+    assert (result["backbone"], result["views"]) == ("resnet18+resnet10t", 2)
+    assert result["offered"] == ["all", "resnet18/layer1:avgstd", "resnet10t/layer1:avgstd"]
+    _, record = load_head(folder / sweep.HEAD_FILE)
+    assert record.mean_views
+    manifest = Manifest.load(paths.manifest_file("faces")).usable
+    specs = [spec for spec in record.inputs]
+    views = [
+        replace(spec, view=v, augmentation=a)
+        for spec in specs
+        for v, a in ((0, ""), (1, "flip-rotate-crop-colour-jpeg-1"))
+    ]
+    inputs = load_inputs(manifest, views)
+    head, _ = load_head(folder / sweep.HEAD_FILE)
+    mean = np.mean([head(torch.from_numpy(view)).numpy() for view in inputs.X], axis=0)
+    np.testing.assert_allclose(predictions(folder, "test").score, mean[manifest.where("test")], rtol=1e-4, atol=1e-5)
+
+
+def test_a_split_without_both_classes_is_refused(tmp_path, faces):
+    rows = [(p.relative_to(faces).as_posix(), p.parent.name) for p in sorted(faces.rglob("*.jpg"))]
+    listed = pd.DataFrame(rows, columns=["path", "label"])
+    listed["split"] = ["val" if label == "fake" and i % 2 else "train" for i, (_, label) in enumerate(rows)]
+    listed.to_csv(tmp_path / "mine.csv", index=False)
+    with pytest.raises(UserError, match="the val split holds 0 real and 15 fake"):
+        run(HeadsConfig(data=str(tmp_path / "mine.csv"), root=str(faces), **SMALL))
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"folds": 0}, "SEEDS and FOLDS must be at least 1"),
+        ({"one_se": True}, "ONE_SE needs the spread over folds"),
+        ({"mean_views": True}, "MEAN_VIEWS needs cached views"),
+        ({"inputs": "al"}, "unknown INPUTS 'al'; did you mean all"),
+        ({"folds": 40}, r"FOLDS=40: faces has only \d+ groups"),
+        (
+            {"grid": '[{"family": "linear", "lr": 1e37, "weight_decay": 100}]'},
+            "not one head has a finite validation loss",
+        ),
+        ({"grid": '[{"family": "tail", "lr": 1}]'}, "tail heads, which read maps: add one to FEATURES"),
+        ({"backbone": "resnet18 resnet10t", "weights": "x.pth"}, "WEIGHTS=x.pth for 2 backbones"),
+    ],
+)
+def test_what_cannot_be_swept(faces, options, words):
+    with pytest.raises(UserError, match=words):
+        config = HeadsConfig(data=str(faces), **{**SMALL, **options})
+        [run(each) for each in config.each_backbone()]
+
+
+def test_a_fold_of_one_class_is_named(faces, monkeypatch):
+    """Groups can force it; here the splitter does."""
+    manifest = Manifest.load(data_build.run(DataConfig(data=str(faces)))).usable
+    by_label = lambda self, rows, fake, groups: [(None, np.flatnonzero(fake)), (None, np.flatnonzero(~fake))]  # noqa: E731
+    monkeypatch.setattr(folds.StratifiedGroupKFold, "split", by_label)
+    with pytest.raises(UserError, match=r"fold 0 \(train side\) holds \d+ real and 0 fake images; both are needed"):
+        folds.cut(manifest, 2)
+
+
+def test_expected_time_and_numbers_are_told_before_the_start(faces, capsys):
+    run(HeadsConfig(data=str(faces), **SMALL, folds=2))
+    said = capsys.readouterr().out
+    assert "8 settings, 2 folds, 2 seeds: 18 convex heads on 3 inputs, then 18 others" in said
+    assert "at most (beside scikit-learn heads)" in said
+    assert json.loads((next((paths.runs_dir() / "heads").glob("*")) / "config.json").read_text())["folds"] == 2

@@ -1,0 +1,193 @@
+"""Tail heads, and the heart of the suite: logits from cache and head equal logits from image through the Detector."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from cache import paths, runs
+from cache.errors import UserError
+from cache.table import FeatureTable
+from data.images import decode
+from data.manifest import Manifest
+from data.preprocess import to_input
+from extract.backbones import build
+from extract.run import CPU_BATCH, ExtractConfig, specs_of
+from extract.run import run as extract
+from finetune.detector import Detector
+from heads import folds, stream
+from heads.families import Tail
+from heads.grid import GRIDS
+from heads.run import HeadsConfig, run
+from heads.stream import MapStream
+from heads.sweep import HEAD_FILE
+from heads.tail import MapTask, fit_tails
+from heads.task import Member
+from tests.conftest import write_faces
+from tests.test_fit import same
+
+FAMILIES = {
+    "linear": '[{"family": "linear", "lr": 0.01, "epochs": 2}]',
+    "mlp": '[{"family": "mlp", "lr": 0.01, "epochs": 2, "hidden": [[5, 4]], "layer_norm": true}]',
+    "ridge": '[{"family": "ridge", "penalty": 10}]',
+    "logistic": '[{"family": "logistic", "penalty": 0.1}]',
+    "sklearn": '[{"family": "svm-rbf", "C": 3}]',
+    "tail": '[{"family": "tail", "lr": 0.001, "epochs": 1, "batch": 8, "dropout": 0.5, "loss": "ce"}]',
+}
+FEATURES = {
+    "tf_efficientnet_lite0": "blocks.2:avgstd blocks.5:map",
+    "resnet18": "layer2:avg layer4:map",
+    "wide_resnet50_2": "layer3:map",
+    "cvt_13": "stages.1:avgstd stages.2:map",
+}
+ROW_BYTES = 192 * 2 * 2 * 2  # of blocks.5 of EfficientNet-Lite0 at 64 pixels, in float16
+CHEAP = {"size": 64, "device": "cpu", "workers": 0, "compute": "fp32", "seeds": 1}
+
+
+@pytest.fixture
+def few(tmp_path) -> Path:
+    return write_faces(tmp_path / "few", 28)
+
+
+def options(data: Path, backbone: str, **more) -> HeadsConfig:
+    given = {"weights": "" if backbone == "tf_efficientnet_lite0" else "random", "features": FEATURES.get(backbone, "")}
+    return HeadsConfig(data=str(data), backbone=backbone, **{**given, **CHEAP, **more})
+
+
+def pixels_of(manifest: Manifest, how) -> torch.Tensor:
+    images = [decode((manifest.root / path).read_bytes())[0] for path in manifest.rows.path]
+    return torch.from_numpy(np.stack([to_input(image, how) for image in images]))
+
+
+def from_images(folder: Path, config: HeadsConfig, manifest: Manifest) -> np.ndarray:
+    """In a batch of the size that extraction uses: another one may change the last bit of a float32."""
+    names = config.backbone.split("+")
+    detector = Detector.load(folder / HEAD_FILE, [build(name, weights=config.weights) for name in names])
+    pixels = [pixels_of(manifest, how) for how in detector.preprocesses]
+    filled = [torch.cat([each, each.new_zeros(CPU_BATCH - len(each), *each.shape[1:])]) for each in pixels]
+    with torch.inference_mode():
+        return detector(*filled)[: len(manifest)].numpy()
+
+
+def refuse_difference(config: HeadsConfig) -> None:
+    folder = run(config)
+    manifest = Manifest.load(paths.manifest_file("few")).usable
+    from_cache = pd.concat([pd.read_csv(folder / f"predictions-{split}.csv") for split in ("train", "test")])
+    scores = pd.Series(from_images(folder, config, manifest), manifest.rows.path)[from_cache.path]
+    assert from_cache.score.std() > 1e-3
+    np.testing.assert_allclose(scores, from_cache.score, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("backbone", FEATURES)
+@pytest.mark.parametrize("family", FAMILIES)
+def test_parity_of_cache_and_image(backbone, family, few):
+    """For every backbone and head family; two folds, so that the head has members."""
+    refuse_difference(options(few, backbone, grid=FAMILIES[family], folds=2))
+
+
+def test_parity_of_joined_backbones(few):
+    config = options(few, "resnet18+resnet10t", features="layer1:avgstd", grid=FAMILIES["linear"], inputs="all")
+    refuse_difference(config)
+
+
+def test_a_detector_refuses_other_backbones_and_other_weights(few):
+    folder = run(options(few, "resnet18", grid=FAMILIES["ridge"]))
+    with pytest.raises(UserError, match="reads features of resnet18, not of cvt_13"):
+        Detector.load(folder / HEAD_FILE, [build("cvt_13", weights="random")])
+    network = build("resnet18", weights="random")
+    other = replace(network, weights=replace(network.weights, identity="random:0"))
+    with pytest.raises(UserError, match="give the weights it was trained on"):
+        Detector.load(folder / HEAD_FILE, [other])
+
+
+def map_task(few: Path, *, count: int = 2, memory: int | None = None, views: int = 1) -> MapTask:
+    config = ExtractConfig(data=str(few), backbone="tf_efficientnet_lite0", features="blocks.5:map", views=views,
+                           size=64, device="cpu", workers=0, compute="fp32")  # fmt: skip
+    specs = specs_of(extract(config))
+    manifest = Manifest.load(paths.manifest_file("few")).usable
+    tables = [FeatureTable(spec, manifest.digests) for spec in specs]
+    return MapTask(MapStream(tables, memory=memory), specs[0], manifest.fake, folds.cut(manifest, count))
+
+
+def test_a_tail_beside_others_equals_the_same_tail_alone(few):
+    task = map_task(few)
+    configs = [
+        Tail(lr=1e-3, epochs=3, batch=8, dropout=0.5, class_balance=1, body_lr=0.5),
+        Tail(lr=3e-3, epochs=4, batch=8, l1=1e-4, weight_decay=0.1, optimiser="adam", loss="ce", patience=1),
+        Tail(lr=1e-3, epochs=2, batch=8, frozen_norm=True, label_smoothing=0.2, schedule="constant"),
+    ]
+    members = [Member(config, number % 2, number) for number, config in enumerate(configs)]
+    for member, together in zip(members, fit_tails(members, task), strict=True):
+        same(fit_tails([member], task)[0], together)
+
+
+def test_streamed_maps_train_the_same_tail_as_maps_in_memory(few, monkeypatch):
+    monkeypatch.setattr(stream, "BUFFER_BYTES", 9 * ROW_BYTES)
+    monkeypatch.setattr(stream, "BLOCK_BYTES", 2 * ROW_BYTES)
+    member = Member(Tail(lr=1e-3, epochs=2, batch=4), 0, 0)
+    held, streamed = map_task(few), map_task(few, memory=0)
+    assert held.stream.in_memory
+    assert not streamed.stream.in_memory
+    assert "streamed" in streamed.stream.mode
+    same(fit_tails([member], held)[0], fit_tails([member], streamed)[0])
+
+
+@pytest.mark.parametrize("memory", [None, 0])
+def test_an_epoch_is_every_row_once_in_another_order_and_another_view(few, memory, monkeypatch):
+    monkeypatch.setattr(stream, "BUFFER_BYTES", 9 * ROW_BYTES)
+    task = map_task(few, memory=memory, views=2)
+    rows = task.folds.rows
+    orders, seen = [], []
+    for epoch in (0, 1, 0):
+        order = []
+        for batch in task.stream.epoch(rows, epoch, batch=5):
+            order += batch.rows.tolist()
+            for row, content in zip(batch.rows, batch.maps.numpy().copy(), strict=True):
+                of_views = [table.read(np.array([row]))[0] for table in task.stream.tables]
+                seen += [v for v, expected in enumerate(of_views) if np.array_equal(expected, content)]
+        assert sorted(order) == rows.tolist()
+        orders.append(order)
+    assert orders[0] == orders[2] != orders[1]
+    assert set(seen) == {0, 1, 2}
+
+
+def test_frozen_norm_stays_frozen_and_otherwise_moves(few):
+    task = map_task(few, count=1)
+    for frozen in (True, False):
+        (fitted,) = fit_tails([Member(Tail(lr=1e-3, epochs=1, batch=8, frozen_norm=frozen), 0, 0)], task)
+        before = build("tf_efficientnet_lite0").module.state_dict()
+        means = [name for name in fitted.parameters if name.endswith("running_mean")]
+        still = [torch.equal(fitted.parameters[name], before[name.removeprefix("body.")]) for name in means]
+        assert len(means) > 3
+        assert all(still) == frozen
+
+
+def test_a_curve_every_few_batches_as_the_notebook_drew_it(few):
+    block = {**GRIDS["wrn50-2-layer4"][0], "batch": 4, "epochs": 2, "curve_every": 2}
+    folder = run(options(few, "resnet18", grid=json.dumps([block])))
+    curves = pd.read_csv(folder / "curves.csv")
+    steps = -(-len(pd.read_csv(folder / "predictions-train.csv")) // 4)
+    assert len(curves) == 2 * -(-steps // 2)
+    assert curves.epoch.max() == 2
+    assert curves.train_loss.notna().all()
+    assert runs.result(folder)["family"] == "tail"
+
+
+def test_a_diverging_tail_is_marked_and_the_others_go_on(few):
+    task = map_task(few, count=1)
+    good, bad = (Member(Tail(lr=lr, epochs=1, batch=8), 0, 0) for lr in (1e-3, 1e37))
+    fitted = fit_tails([good, bad], task)
+    same(fit_tails([good], task)[0], fitted[0])
+    assert fitted[1].diverged == 0
+    assert np.isnan(fitted[1].val_auc)
+
+
+def test_tails_refuse_other_weights(few):
+    task = map_task(few)
+    other = replace(task, spec=replace(task.spec, weights="random:0"))
+    with pytest.raises(UserError, match="give the right file with WEIGHTS="):
+        fit_tails([Member(Tail(lr=1), 0, 0)], other)
