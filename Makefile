@@ -9,7 +9,7 @@ RUN := .venv/bin/python
 # Every variable that a command takes becomes its flag: DATA=faces -> --data='faces'
 DATA_OPTIONS := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
 EXTRACT_OPTIONS := $(DATA_OPTIONS) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED DEVICE PART BATCH WORKERS SHARD_MB
-HEADS_OPTIONS := $(EXTRACT_OPTIONS) GRID SEEDS EPOCHS HEAD_BATCH
+HEADS_OPTIONS := $(EXTRACT_OPTIONS) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS
 KNOWN := $(HEADS_OPTIONS) PYTHON ARGS CACHE_DIR DATA_DIR RUNS_DIR
 
 given := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
@@ -36,7 +36,7 @@ data: $(READY) ## DATA=path: manifest and audit
 extract: $(READY) ## DATA= BACKBONE= FEATURES= WEIGHTS= VIEWS= PART=0/2: fill the feature cache
 	@$(RUN) -m extract $(call flags,$(EXTRACT_OPTIONS))
 
-heads sweep: $(READY) ## the same and GRID=grid.json SEEDS=3 EPOCHS=30: train heads on the cache
+heads sweep: $(READY) ## the same and GRID=grid.json FOLDS=5 SEEDS=3: train heads on the cache
 	@$(RUN) -m heads $(call flags,$(HEADS_OPTIONS))
 
 report: $(READY) ## all of it, then the page: runs/report/<dataset>/index.html

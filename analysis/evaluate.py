@@ -4,6 +4,7 @@ A score is the logit of fake; fake is the positive class. Scores are compared as
 which saturate.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,21 +60,22 @@ def evaluate(
     ranking = _Ranking(scores, fake, threshold)
     point = ranking.metrics(np.ones((1, len(scores))))
     draws: dict[str, list[np.ndarray]] = {name: [] for name in point}
-    rng = np.random.default_rng(seed)
-    step = max(1, BLOCK // len(scores))
-    for start in range(0, RESAMPLES, step):
-        weights = _resampled(rng, fake, groups, min(step, RESAMPLES - start))
+    for weights in _resamples(fake, groups, seed):
         for name, values in ranking.metrics(weights).items():
             draws[name].append(values)
-    tails = [50 * (1 - LEVEL), 50 * (1 + LEVEL)]
-    intervals = {}
-    for name, values in point.items():
-        low, high = np.percentile(np.concatenate(draws[name]), tails)
-        intervals[name] = Interval(float(values[0]), float(low), float(high))
+    intervals = {name: _interval(values[0], np.concatenate(draws[name])) for name, values in point.items()}
     called = scores >= threshold
     confusion = [[int((~fake & ~called).sum()), int((~fake & called).sum())],
                  [int((fake & ~called).sum()), int((fake & called).sum())]]  # fmt: skip
     return Evaluation(len(scores), threshold, intervals, confusion)
+
+
+def auc_intervals(scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> list[Interval]:
+    """AUC of each column of scores (N, K), with the intervals of `evaluate`; all columns share the resamples."""
+    rankings = [_Ranking(column, fake, 0.0) for column in scores.T]
+    draws = [[ranking.auc(weights) for ranking in rankings] for weights in _resamples(fake, groups, seed)]
+    points = [ranking.auc(np.ones((1, len(scores))))[0] for ranking in rankings]
+    return [_interval(*each) for each in zip(points, np.concatenate(draws, axis=1), strict=True)]
 
 
 def roc(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -99,6 +101,11 @@ class _Ranking:
         false = np.cumsum(ordered * ~self.fake, axis=1)[:, self.last]
         true = np.cumsum(ordered * self.fake, axis=1)[:, self.last]
         return np.hstack([start, false]), np.hstack([start, true])
+
+    def auc(self, weights: np.ndarray) -> np.ndarray:
+        """(B, N) -> (B,)."""
+        false, true = self.counts(weights)
+        return np.trapezoid(_ratio(true, true[:, -1:]), _ratio(false, false[:, -1:]), axis=1)
 
     def metrics(self, weights: np.ndarray) -> dict[str, np.ndarray]:
         """Every metric for every weighting (B, N): name -> (B,)."""
@@ -145,6 +152,19 @@ def _equal_error(fpr: np.ndarray, tpr: np.ndarray) -> np.ndarray:
 def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
     """above / below, 0 where there is nothing to count."""
     return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
+
+
+def _interval(value: float, draws: np.ndarray) -> Interval:
+    low, high = np.percentile(draws, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
+    return Interval(float(value), float(low), float(high))
+
+
+def _resamples(fake: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """All RESAMPLES in blocks of weights (b, N)."""
+    rng = np.random.default_rng(seed)
+    step = max(1, BLOCK // len(fake))
+    for start in range(0, RESAMPLES, step):
+        yield _resampled(rng, fake, groups, min(step, RESAMPLES - start))
 
 
 def _resampled(rng: np.random.Generator, fake: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:

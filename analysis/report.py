@@ -2,7 +2,7 @@
 
 runs/report/<dataset>/index.html      opens offline, everything inside
                       summary.json    the same figures for programs
-                      models.csv, *.png
+                      models.csv, sweep.csv (the leaderboard of the best model), *.png
 """
 
 import base64
@@ -13,16 +13,17 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from analysis import figures
+from analysis.compared import compared_inputs
 from analysis.evaluate import Evaluation, choose_threshold, evaluate, roc
+from analysis.figures import Picture
+from analysis.sweeps import Sweep, how_chosen, leaders, read_sweep, sweep_pictures
 from cache import paths, runs
 from cache.atomic import replacing, write_bytes, write_json, write_text
 from cache.errors import UserError
 from data.audit import Audit, examine
 from data.manifest import Manifest
-from heads.grid import TRAINED
 from heads.sweep import VERSION, SweepResult
 
 TEMPLATE = "report.html.j2"
@@ -55,9 +56,13 @@ class Model:
 
     run: str
     folder: Path
-    result: SweepResult
+    sweep: Sweep
     val: Evaluation
     test: Evaluation | None
+
+    @property
+    def result(self) -> SweepResult:
+        return self.sweep.result
 
     @property
     def title(self) -> str:
@@ -80,11 +85,13 @@ def run(config: ReportConfig) -> Path:
     manifest = Manifest.load(paths.manifest_file(config.dataset))
     models = _models(manifest)
     folder = paths.report_dir(config.dataset)
-    pictures = {name: _saved(figure, folder / f"{name}.png") for name, figure in _pictures(models).items()}
+    sections = {"results": _results(models), "sweep": _sweep_section(models)}
+    images = {each.name: _saved(each, folder) for pictures in sections.values() for each in pictures}
     with replacing(folder / "models.csv") as temporary:
         _table(models).to_csv(temporary, index=False)
+    write_bytes(folder / "sweep.csv", (models[0].folder / "leaderboard.csv").read_bytes())
     write_json(folder / "summary.json", _summary(manifest, models))
-    write_text(folder / "index.html", _page(manifest, models, pictures))
+    write_text(folder / "index.html", _page(manifest, models, sections, images))
     best = models[0]
     shown = best.test or best.val
     auc = shown.metrics["auc"]
@@ -128,43 +135,53 @@ def _model(folder: Path, result: SweepResult) -> Model:
         for name, each in (("val", val), ("test", test if two_classes else None))
         if each is not None
     }
-    return Model(folder.name, folder, result, evaluated["val"], evaluated.get("test"))
+    return Model(folder.name, folder, read_sweep(folder, result), evaluated["val"], evaluated.get("test"))
 
 
-def _pictures(models: list[Model]) -> dict[str, Figure]:
+def _results(models: list[Model]) -> list[Picture]:
+    """How the best model does on the test split, or on validation where there is none."""
     best = models[0]
     split = "test" if best.test else "val"
     shown, predictions = best.test or best.val, read_predictions(best.folder, split)
+    (real, lost), (missed, fake) = shown.confusion
+    return [
+        Picture(
+            "confusion", figures.confusion(shown.confusion, title=f"{best.title}, {split}"),
+            f"Confusion matrix: {real} real called real, {lost} real called fake, {missed} fake called real, {fake} "
+            "fake called fake", "Counts, and the share of each true class.",
+        ),
+        Picture(
+            "roc", figures.roc(_curves(models, split), title=f"ROC, {split}"),
+            f"ROC curves of {len(models)} models; the chosen one has AUC {shown.metrics['auc'].value:.3f}",
+            "The chosen model is drawn heaviest.",
+        ),
+        Picture(
+            "scores", figures.scores(predictions.scores, predictions.fake, shown.threshold, title=f"Scores, {split}"),
+            f"Histogram of scores: {missed} fake images are below the threshold of {shown.threshold:.2f} and {lost} "
+            "real ones above", "Scores of both classes.",
+        ),
+    ]  # fmt: skip
+
+
+def _curves(models: list[Model], split: str) -> list[figures.Curve]:
     curves = []
     for model in models[: len(figures.CYCLE)]:
         each = read_predictions(model.folder, split)
         if each is not None:
             curves.append(figures.Curve(f"{model.title} {model.result.family}", *roc(each.scores, each.fake)))
-    names, values = _feature_floor(best)
-    return {
-        "confusion": figures.confusion(shown.confusion, title=f"{best.title}, {split}"),
-        "roc": figures.roc(curves, title=f"ROC, {split}"),
-        "scores": figures.scores(predictions.scores, predictions.fake, shown.threshold, title=f"Scores, {split}"),
-        "features": figures.features(names, values, title="What each feature alone carries"),
-    }
+    return curves
 
 
-def _feature_floor(model: Model) -> tuple[list[str], list[float]]:
-    """Best validation AUC of the convex heads for each choice of inputs: alone, then together."""
-    table = pd.read_csv(model.folder / "leaderboard.csv")
-    convex = table[~table.family.isin(TRAINED)]
-    floor = (convex if len(convex) else table).groupby("inputs", sort=False).val_auc.max()
-    offered = model.result.offered
-    order = [*offered, *(f"up to {name}" for name in offered), "all"]
-    names = sorted(floor.index, key=order.index)
-    return names, floor[names].tolist()
+def _sweep_section(models: list[Model]) -> list[Picture]:
+    compared = compared_inputs([model.sweep for model in models])
+    return sweep_pictures(models[0].sweep) + ([compared] if compared else [])
 
 
-def _saved(figure: Figure, path: Path) -> str:
+def _saved(picture: Picture, folder: Path) -> str:
     """Write a PNG and return it as a data URI, so that the page needs no second file."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    write_bytes(path, buffer.getvalue())
+    picture.figure.savefig(buffer, format="png", dpi=130)
+    write_bytes(folder / f"{picture.name}.png", buffer.getvalue())
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -205,18 +222,18 @@ def _table(models: list[Model]) -> pd.DataFrame:
     return pd.DataFrame(rows).drop(columns="confusion")
 
 
-def _page(manifest: Manifest, models: list[Model], pictures: dict[str, str]) -> str:
+def _page(manifest: Manifest, models: list[Model], sections: dict[str, list[Picture]], images: dict[str, str]) -> str:
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     audit: Audit = examine(manifest)
-    leaders = pd.read_csv(models[0].folder / "leaderboard.csv").groupby(["inputs", "family"], sort=False).head(1)
+    best = models[0]
     return environment.get_template(TEMPLATE).render(
-        manifest=manifest, audit=audit, models=models, best=models[0], pictures=pictures, metrics=METRICS,
-        shown=models[0].test or models[0].val, split="test" if models[0].test else "validation",
-        leaders=leaders.head(12).to_dict("records"), left_out=manifest.unusable.head(20).to_dict("records"),
+        manifest=manifest, audit=audit, models=models, best=best, sections=sections, images=images, metrics=METRICS,
+        shown=best.test or best.val, split="test" if best.test else "validation", how_chosen=how_chosen(best.sweep),
+        leaders=leaders(best.sweep).to_dict("records"), left_out=manifest.unusable.head(20).to_dict("records"),
         extractions=[r for r in map(runs.result, runs.complete_runs("extract")) if r["dataset"] == manifest.dataset],
-        environment=runs.environment(), scorings=runs.test_scorings(manifest.dataset), config=_command(models[0]),
+        environment=runs.environment(), scorings=runs.test_scorings(manifest.dataset), config=_command(best),
     )  # fmt: skip
 
 

@@ -1,13 +1,15 @@
-"""The shards of one spec as one array in the order of the digests asked for, in memory or read row by row.
+"""The shards of one spec joined with a manifest: one array in the manifest's order, in memory or read row by row.
 
-table = FeatureTable(spec, digests)      digests (N, 32) uint8, as Manifest.digests gives them
-X = table.load()                         (N, ...) everything
-batch = table.read(rows)                 (k, ...) any rows, at memory speed, each checked
+table = FeatureTable(spec, manifest)
+table.X, table.y                      (N, ...) all features; (N,) 0 = real, 1 = fake
+table.split, table.group              (N,) text
+batch = table.read(rows)              (k, ...) any rows, at memory speed, each checked
 """
 
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
@@ -17,15 +19,33 @@ from cache.features import DIGEST_BYTES, FeatureSpec, Shard, open_shard, shard_p
 BIG_ROW = 1 << 16  # bytes; from here on two threads fill a buffer faster than one (tests/bench/store.py)
 
 
+class Images(Protocol):
+    """What a table needs of a manifest; everything (N, ...) in the manifest's order."""
+
+    @property
+    def digests(self) -> np.ndarray:
+        """(N, 32) uint8."""
+
+    @property
+    def y(self) -> np.ndarray: ...
+
+    @property
+    def split(self) -> np.ndarray: ...
+
+    @property
+    def group(self) -> np.ndarray: ...
+
+
 class FeatureTable:
-    """Rows of one FeatureSpec joined with a list of images.
+    """Rows of one FeatureSpec joined with the images of a manifest.
 
     Raises:
         UserError: images without a row, with the command that computes them; a shard of another spec or damaged.
     """
 
-    def __init__(self, spec: FeatureSpec, digests: np.ndarray):
-        self.spec = spec
+    def __init__(self, spec: FeatureSpec, images: Images):
+        self.spec, self.images = spec, images
+        digests = images.digests
         self.shards = open_shards(spec)
         self._shard_of, self._row_of = _locate(self.shards, digests)
         missing = int((self._shard_of < 0).sum())
@@ -39,6 +59,26 @@ class FeatureTable:
 
     def __len__(self) -> int:
         return len(self._shard_of)
+
+    @property
+    def X(self) -> np.ndarray:  # noqa: N802, the field's name for it
+        """All features, (N, ...) of the stored dtype, read anew at each call."""
+        return self.read(np.arange(len(self)))
+
+    @property
+    def y(self) -> np.ndarray:
+        """(N,) int64: 0 = real, 1 = fake."""
+        return self.images.y
+
+    @property
+    def split(self) -> np.ndarray:
+        """(N,) text: train, val or test."""
+        return self.images.split
+
+    @property
+    def group(self) -> np.ndarray:
+        """(N,) text: what must stay in one split."""
+        return self.images.group
 
     @property
     def row_bytes(self) -> int:
@@ -62,10 +102,6 @@ class FeatureTable:
     def location(self, rows: np.ndarray) -> np.ndarray:
         """A number for each row that grows along the disk, (k,) int64."""
         return (self._shard_of[rows].astype(np.int64) << 40) + self._row_of[rows]
-
-    def load(self) -> np.ndarray:
-        """All rows, (N, ...) of the stored dtype."""
-        return self.read(np.arange(len(self)))
 
     def scatter(self, rows: np.ndarray, out: np.ndarray, places: Iterable[int]) -> None:
         """Read rows into the given places of `out`, one by one, so that each is checked while still in the cache."""

@@ -63,6 +63,21 @@ class Manifest:
         """(N,) bool: the positive class."""
         return (self.rows.label == "fake").to_numpy()
 
+    @property
+    def y(self) -> np.ndarray:
+        """(N,) int64: 0 = real, 1 = fake."""
+        return self.fake.astype(np.int64)
+
+    @property
+    def split(self) -> np.ndarray:
+        """(N,) text: train, val or test."""
+        return self.rows.split.to_numpy(object)
+
+    @property
+    def group(self) -> np.ndarray:
+        """(N,) text."""
+        return self.rows.group.to_numpy(object)
+
     def where(self, split: str) -> np.ndarray:
         """Row numbers of a split, (k,) int64."""
         return np.flatnonzero(self.rows.split == split)

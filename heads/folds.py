@@ -50,12 +50,12 @@ def cut(manifest: Manifest, count: int) -> Folds:
 
 
 def _mask(manifest: Manifest, split: str) -> np.ndarray:
-    return np.array(manifest.rows.split == split)
+    return manifest.split == split
 
 
 def _stratified(manifest: Manifest, count: int) -> Folds:
     rows = np.flatnonzero(_mask(manifest, "train") | _mask(manifest, "val"))
-    groups, fake = manifest.rows.group.to_numpy()[rows], manifest.fake[rows]
+    groups, fake = manifest.group[rows], manifest.fake[rows]
     for label, of_label in (("real", ~fake), ("fake", fake)):
         found = len(set(groups[of_label]))
         if found < count:

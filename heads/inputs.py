@@ -95,7 +95,7 @@ def load_inputs(manifest: Manifest, specs: list[FeatureSpec]) -> Inputs:
         raise UserError("no features to train on: run `make extract` first")
     several = len({spec.backbone for spec in specs}) > 1
     maps = {feature_name(spec, several=several): views[spec] for spec in views if spec.pooling == "map"}
-    tables = [[FeatureTable(spec, manifest.digests) for spec in views[first]] for first in used]
+    tables = [[FeatureTable(spec, manifest) for spec in views[first]] for first in used]
     ends = np.cumsum([_width(each[0]) for each in tables])
     columns = [slice(int(end) - _width(each[0]), int(end)) for end, each in zip(ends, tables, strict=True)]
     X = _allocated(len(tables[0]), len(manifest), int(ends[-1]))
@@ -142,7 +142,7 @@ def _allocated(*shape: int) -> np.ndarray:
 def _fill(X: np.ndarray, table: FeatureTable) -> None:
     """(N, d), from one table."""
     if table.spec.pooling != "map":
-        X[:] = vectors(torch.from_numpy(table.load()), table.spec).numpy()
+        X[:] = vectors(torch.from_numpy(table.X), table.spec).numpy()
         return
     buffer = np.empty((BLOCK, *table.row_shape), table.dtype)
     with Progress(f"heads: pooling {table.spec.backbone} {table.spec.feature}", len(table)) as progress:

@@ -236,7 +236,7 @@ class _Sweep:
             from heads.tail import MapTask
 
             specs = self.inputs.maps[inputs]
-            stream = MapStream([FeatureTable(spec, self.manifest.digests) for spec in specs])
+            stream = MapStream([FeatureTable(spec, self.manifest) for spec in specs])
             print(f"heads: {inputs}: {stream.mode}", flush=True)
             self.map_tasks[inputs] = MapTask(
                 stream,

@@ -49,7 +49,7 @@ def child(options: ExtractConfig) -> int:
 def features(options: ExtractConfig) -> list[np.ndarray]:
     """Every feature in manifest order, each row checked."""
     manifest = Manifest.load(paths.manifest_file(options.dataset)).usable
-    return [FeatureTable(spec, manifest.digests).load() for spec in specs_of(run(options))]
+    return [FeatureTable(spec, manifest).X for spec in specs_of(run(options))]
 
 
 def undisturbed(options: ExtractConfig, folder: Path) -> float:

@@ -2,18 +2,36 @@
 
 import json
 import re
+from dataclasses import replace
+from itertools import product
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn import metrics as theirs
 
 from analysis import report
-from analysis.evaluate import _Ranking, choose_threshold, evaluate, roc
+from analysis.compared import compared_inputs
+from analysis.evaluate import _Ranking, auc_intervals, choose_threshold, evaluate, roc
 from analysis.report import ReportConfig
+from analysis.sweeps import SHOWN, Sweep, how_chosen, leaders, sweep_pictures
+from cache import runs
 from cache.errors import UserError
 from heads.run import HeadsConfig, run
-from tests.test_heads import SMALL
+from heads.sweep import SweepResult
+
+GRID = json.dumps([
+    {"family": "linear", "lr": [1e-3, 1e-2], "weight_decay": [0.1, 1.0]},
+    {"family": "mlp", "lr": [1e-2], "hidden": [4, 16, [16, 4]]},
+    {"family": "ridge", "penalty": [1.0, 100.0]},
+    {"family": "sklearn.linear_model.SGDClassifier", "loss": "log_loss", "penalty": "l1"},
+])  # fmt: skip
+SMALL = {
+    "backbone": "resnet18", "weights": "random", "size": 64, "device": "cpu", "workers": 0, "compute": "fp32",
+    "features": "layer1:avgstd layer2:avgstd", "epochs": 3, "seeds": 2, "head_batch": 16, "grid": GRID,
+}  # fmt: skip
+PICTURES = {"confusion", "roc", "scores", "leaders", "landscape", "penalties", "slices", "training", "inputs"}
 
 
 def scores_of(count: int, seed: int = 0, gap: float = 1.2) -> tuple[np.ndarray, np.ndarray]:
@@ -96,6 +114,14 @@ def test_groups_widen_the_interval():
     assert by_group.high - by_group.low > 2 * (by_image.high - by_image.low)
 
 
+def test_auc_intervals_of_many_columns_are_those_of_each_alone():
+    scores, fake = scores_of(90)
+    columns = np.stack([scores, -scores, np.round(scores)], axis=1)
+    groups = (np.arange(90) // 2).astype(str)
+    for column, found in zip(columns.T, auc_intervals(columns, fake, groups), strict=True):
+        assert found == evaluate(column, fake, groups, threshold=0).metrics["auc"]
+
+
 @pytest.fixture
 def reported(faces) -> Path:
     (faces / "real" / "<b>bold & co.jpg").write_bytes(b"no image")
@@ -106,13 +132,37 @@ def reported(faces) -> Path:
 def test_the_page_is_whole_and_alone(reported):
     page = (reported / "index.html").read_text()
     assert not re.search(r'(src|href)="(?!data:)', page)
-    assert page.count("data:image/png;base64,") == page.count("<img") == 4
-    assert all(alt for alt in re.findall(r'alt="([^"]*)"', page))
+    assert page.count("data:image/png;base64,") == page.count("<img") == len(PICTURES)
+    assert all(re.search(r"\d", alt) for alt in re.findall(r'alt="([^"]*)"', page))
     assert "Random weights" in page
     assert "1 unreadable" in page
     assert "&lt;b&gt;bold &amp; co.jpg" in page
     assert "<b>bold" not in page
-    assert {path.name for path in reported.glob("*.png")} == {"confusion.png", "roc.png", "scores.png", "features.png"}
+    assert {path.stem for path in reported.glob("*.png")} == PICTURES
+
+
+def test_the_page_says_what_the_sweep_found(reported):
+    page = (reported / "index.html").read_text()
+    (folder,) = runs.complete_runs("heads")
+    assert (reported / "sweep.csv").read_bytes() == (folder / "leaderboard.csv").read_bytes()
+    board = pd.read_csv(folder / "leaderboard.csv")
+    trained = board[board.family == "mlp"].iloc[0]
+    assert f'{trained.val_auc:.4f} <span class="soft">± {trained.val_auc_std:.4f}</span>' in page
+    assert "None diverged." in page
+    assert f"of {len(board)} settings" in page
+
+
+def test_folds_without_convex_heads_and_without_curves(faces):
+    """No convex heads: no floor, no scores of inputs, no penalties. One epoch: no curves to draw."""
+    grid = '[{"family": "linear", "lr": 0.01}]'
+    run(HeadsConfig(data=str(faces), **{**SMALL, "grid": grid, "epochs": 1}, folds=3, inputs="all"))
+    folder = report.run(ReportConfig("faces"))
+    page = (folder / "index.html").read_text()
+    assert {path.stem for path in folder.glob("*.png")} == {"confusion", "roc", "scores", "leaders"}
+    assert "in 3-fold cross-validation over train and validation together" in page
+    assert "the mean of 6 such heads (3 folds times 2 seeds)" in page
+    (model,) = json.loads((folder / "summary.json").read_text())["models"]
+    assert model["val"]["images"] > model["test"]["images"] * 3  # train and val
 
 
 def test_the_summary_has_the_figures_of_the_page(reported):
@@ -143,3 +193,168 @@ def test_models_are_sorted_by_validation_and_stale_runs_stay_out(faces):
 def test_no_data_no_report():
     with pytest.raises(UserError, match="no manifest"):
         report.run(ReportConfig("nothing"))
+
+
+RESULT = SweepResult(
+    dataset="faces", manifest_key="0", synthetic=False, backbone="resnet18", random_weights=False,
+    offered=["all", "a:avg", "b:avg"], features=["a:avg"], inputs="a:avg", head="linear lr=0.01", family="linear",
+    settings=3, heads=5, folds=1, members=2, views=1, seconds=1.0, val_auc=0.9, val_auc_std=0.01, floor_auc=None,
+)  # fmt: skip
+
+
+def sweep(settings: list[dict], *, curves: list[dict] = (), scores: pd.DataFrame | None = None, **result) -> Sweep:
+    """A sweep by hand: `settings` best first, the first one chosen unless `result` names another."""
+    common = {"inputs": "all", "val_auc_std": np.nan, "val_loss": 0.5, "members": 1, "diverged": 0, "epoch": 1.0}
+    table = pd.DataFrame([{**common, "kind": each["family"], **each} for each in settings])
+    names = ["inputs", "head", "fold", "seed", "epoch", "train_loss", "val_loss", "val_auc"]
+    about = pd.DataFrame({"label": [], "group": []}) if scores is None else scores
+    chosen = {"head": table["head"][0], "inputs": table.inputs[0], "settings": len(table)}
+    record = SweepResult(**{**RESULT.__dict__, **chosen, **result})
+    return Sweep(record, table, pd.DataFrame(curves, columns=names), about, one_se=False)
+
+
+def pictures(found: Sweep) -> dict:
+    return {picture.name: picture for picture in sweep_pictures(found)}
+
+
+def linear(lr: float, decay: float, auc: float, **more) -> dict:
+    head = f"linear lr={lr} weight_decay={decay}"
+    return {"head": head, "family": "linear", "lr": lr, "weight_decay": decay, "val_auc": auc} | more
+
+
+def ridge(penalty: float, auc: float, **more) -> dict:
+    return {"head": f"ridge penalty={penalty}", "family": "ridge", "penalty": penalty, "val_auc": auc, **more}
+
+
+def test_only_pictures_with_something_in_them_are_drawn():
+    assert pictures(sweep([ridge(1.0, 0.9)])).keys() == {"leaders"}
+    assert pictures(sweep([ridge(1.0, 0.9), ridge(2.0, 0.8)])).keys() == {"leaders", "penalties"}
+    assert pictures(sweep([linear(0.1, 0, 0.9), linear(0.2, 0, 0.8)])).keys() == {"leaders", "slices"}
+
+
+def test_penalties_are_those_on_the_chosen_inputs_if_there_are_any():
+    found = [linear(0.1, 0, 0.99), ridge(1.0, 0.9, inputs="a"), ridge(2.0, 0.8), ridge(1.0, 0.7)]
+    assert pictures(sweep(found))["penalties"].alt.endswith("ridge 0.800 at 2")
+    drawn = pictures(sweep([linear(0.1, 0, 0.99, inputs="map", family="tail"), *found[1:]]))
+    assert drawn["penalties"].alt.endswith("ridge 0.900 at 1")
+
+
+def test_the_heat_map_has_the_best_of_each_pair_and_says_where_heads_diverged():
+    aucs = {(0.1, 0.0): 0.7, (0.1, 1.0): 0.91, (1.0, 0.0): 0.8}
+    found = [linear(*pair, auc, dropout=0.5) for pair, auc in aucs.items()]
+    found += [linear(*pair, auc - 0.2, dropout=0.0) for pair, auc in aucs.items()]
+    found.append(linear(1.0, 1.0, np.nan, diverged=2))
+    found.sort(key=lambda each: -np.nan_to_num(each["val_auc"]))
+    made = sweep(found)
+    assert made.diverged == 1
+    drawn = pictures(made)["landscape"]
+    axes = drawn.figure.axes[0]
+    assert [text.get_text() for text in axes.texts] == [
+        "0.700",
+        "0.800",
+        "0.910",
+        "diverged",
+    ]  # row by row, decay 0 first
+    assert axes.patches[0].get_xy() == (-0.5, 0.5)
+    assert "marked: 0.910 at learning rate 0.1, weight decay 1" in drawn.alt
+
+
+def test_settings_drawn_at_random_are_points_not_a_heat_map():
+    rng = np.random.default_rng(0)
+    found = [linear(*map(float, rng.random(2)), 0.9 - at / 100) for at in range(20)]
+    drawn = pictures(sweep(found))
+    assert drawn["landscape"].figure.axes[0].collections[0].get_offsets().shape == (20, 2)
+    assert (
+        drawn["landscape"].figure.axes[0].collections[1].get_offsets()[0] == [found[0]["lr"], found[0]["weight_decay"]]
+    ).all()
+    assert "lr" in drawn["slices"].alt
+
+
+def test_slices_say_what_each_hyperparameter_costs_within_a_family():
+    found = [linear(lr, decay, 0.9 - 10 * lr - decay / 100) for lr, decay in product((0.001, 0.01), (0, 1))]
+    found += [{"head": "mlp", "family": "mlp", "lr": 0.5, "weight_decay": 0, "hidden": "(8,)", "val_auc": 0.1}]
+    drawn = pictures(sweep(found))["slices"]
+    assert drawn.alt.endswith("falls by: lr 0.090, weight decay 0.010")  # the one mlp says nothing about lr
+
+
+def test_widths_are_sorted_as_numbers():
+    found = [
+        {"head": f"mlp {width}", "family": "mlp", "hidden": width, "lr": 0.1, "weight_decay": 0, "val_auc": 0.8}
+        for width in ("(128,)", "(32,)", "(128, 32)")
+    ]
+    axes = pictures(sweep(found))["slices"].figure.axes[0]
+    assert [tick.get_text() for tick in axes.get_xticklabels()] == ["32", "128", "128, 32"]
+
+
+def test_curves_of_the_best_trained_setting_are_bold_where_a_convex_head_was_chosen():
+    found = [ridge(1.0, 0.95), linear(0.1, 0, 0.9), linear(0.2, 0, 0.8)]
+    curves = [
+        {"inputs": "all", "head": each["head"], "fold": 0, "seed": seed, "epoch": epoch, "train_loss": 0.3,
+         "val_loss": 0.4, "val_auc": each["val_auc"] - 0.1 * (epoch != 1)}
+        for each in found[1:] for seed in (0, 1) for epoch in range(3)
+    ]  # fmt: skip
+    drawn = pictures(sweep(found, curves=curves))["training"]
+    assert "of 4 heads" in drawn.alt
+    assert "the best trained setting reaches 0.900 at epoch 1.0 on average" in drawn.alt
+    above = drawn.figure.axes[0]
+    assert len(above.collections[0].get_paths()) == 4
+    assert len(above.lines) == 4  # two members, each with its epoch kept
+    drawn = pictures(sweep(found, curves=curves, head=found[2]["head"]))["training"]
+    assert "the chosen setting reaches 0.800" in drawn.alt
+
+
+def test_leaders_are_the_best_of_each_family_and_inputs_and_always_the_chosen_one():
+    found = [ridge(p, 0.9 - p / 1000, inputs=f"i{p % 5}") for p in range(1, 40)]
+    shown = leaders(sweep(found, head="ridge penalty=37", inputs="i2"))
+    assert len(shown) == SHOWN
+    assert shown.val_auc.is_monotonic_decreasing
+    assert shown[shown.chosen]["head"].tolist() == ["ridge penalty=37"]
+    assert set(shown.inputs) == {f"i{number}" for number in range(5)}
+
+
+def test_how_a_head_was_chosen_in_words():
+    text = how_chosen(sweep([linear(0.1, 0, 0.9)] * 3, folds=5, members=15))
+    assert "5-fold cross-validation" in text
+    assert "the highest validation AUC of 3 settings (5 heads)" in text
+    assert "one of 3 choices" in text
+    assert "the mean of 15 such heads (5 folds times 3 seeds)" in text
+    text = how_chosen(sweep([ridge(1.0, 0.9)], members=1, offered=["all"]))
+    assert "judged on the validation split" in text
+    assert "choices" not in text
+    assert text.endswith("The detector is a single head.")
+    simple = replace(sweep([ridge(1.0, 0.9)], views=3), one_se=True)
+    assert "the simplest head within one standard error of the highest validation AUC" in how_chosen(simple)
+    assert how_chosen(simple).endswith("trained on 3 views of each image.")
+
+
+def scored(columns: dict[str, float], first: int = 0, count: int = 200) -> pd.DataFrame:
+    """scores-inputs.csv: rows first.. of one world of images; columns: name -> how far fakes score above reals."""
+    rng = np.random.default_rng(3)
+    fake = np.arange(200) % 2 == 0
+    noise = rng.standard_normal(200)
+    names = [f"{number}.jpg" for number in range(200)]
+    table = {"digest": names, "label": np.where(fake, "fake", "real"), "group": names}
+    table |= {name: noise + gap * fake for name, gap in columns.items()}
+    return pd.DataFrame(table, index=pd.Index(names, name="path")).iloc[first : first + count]
+
+
+def test_inputs_of_all_backbones_are_compared_on_the_same_images():
+    one = sweep([ridge(1.0, 0.9)], scores=scored({"a:avg": 1.0, "all": 2.0}))
+    two = sweep([ridge(1.0, 0.9)], scores=scored({"a:avg": 0.5}, 100, 80), backbone="cvt_13")
+    joined = {"resnet18/a:avg": 9.0, "cvt_13/a:avg": 9.0, "all": 3.0}
+    three = sweep([ridge(1.0, 0.9)], scores=scored(joined), backbone="resnet18+cvt_13")
+    drawn = compared_inputs([one, two, three])
+    names = [label.get_text() for label in drawn.figure.axes[0].get_yticklabels()]
+    assert names == ["resnet18/a:avg", "all of resnet18", "cvt_13/a:avg", "all of resnet18+cvt_13"]
+    common = scored({"a:avg": 1.0}, 100, 80)
+    auc = theirs.roc_auc_score(common.label == "fake", common["a:avg"])
+    assert f"{auc:.3f}" in [text.get_text() for text in drawn.figure.axes[0].texts]
+    assert "on 80 held-out images" in drawn.caption
+    assert "highest: all of resnet18+cvt_13" in drawn.alt
+
+
+def test_inputs_of_one_backbone_keep_their_names_and_none_is_no_picture():
+    drawn = compared_inputs([sweep([ridge(1.0, 0.9)], scores=scored({"all": 2.0, "b:avg": 1.0, "a:avg": 0.1}))])
+    names = [label.get_text() for label in drawn.figure.axes[0].get_yticklabels()]
+    assert names == ["b:avg", "a:avg", "all"]
+    assert compared_inputs([sweep([linear(0.1, 0, 0.9)], scores=scored({}))]) is None

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -84,8 +85,8 @@ def test_rows_come_back_in_the_order_asked_for():
     write_shard(SPEC, digests[:20], features[:20])
     write_shard(SPEC, digests[15:], features[15:])  # overlaps, as two extractions at once would
     order = np.random.default_rng(1).permutation(50)
-    table = FeatureTable(SPEC, digests[order])
-    np.testing.assert_array_equal(table.load(), features[order])
+    table = FeatureTable(SPEC, SimpleNamespace(digests=digests[order]))
+    np.testing.assert_array_equal(table.X, features[order])
     some = np.array([7, 3, 3, 49])
     np.testing.assert_array_equal(table.read(some), features[order][some])
     out = np.empty((4, 8, 4, 4), np.float16)
@@ -96,7 +97,7 @@ def test_big_rows_are_read_by_threads_alike():
     digests, features = rows(9, shape=(512, 14, 14))
     write_shard(SPEC, digests, features)
     order = np.array([8, 0, 5, 5, 1])
-    table, buffer = FeatureTable(SPEC, digests), np.zeros((5, 512, 14, 14), np.float16)
+    table, buffer = FeatureTable(SPEC, SimpleNamespace(digests=digests)), np.zeros((5, 512, 14, 14), np.float16)
     np.testing.assert_array_equal(table.read(order, buffer), features[order])
     np.testing.assert_array_equal(table.read(order), features[order])
 
@@ -130,10 +131,10 @@ def test_a_changed_row_is_an_error_before_it_is_a_number():
     at = content.find(features[2].tobytes())
     content[at + 10] ^= 1
     path.write_bytes(content)
-    table = FeatureTable(SPEC, digests)
+    table = FeatureTable(SPEC, SimpleNamespace(digests=digests))
     np.testing.assert_array_equal(table.read(np.array([0, 1, 3])), features[[0, 1, 3]])
     with pytest.raises(DamagedShard, match="row 2"):
-        table.load()
+        table.read(np.arange(len(table)))
 
 
 def test_another_spec_names_the_fields_that_differ():
@@ -144,7 +145,7 @@ def test_another_spec_names_the_fields_that_differ():
     moved.parent.mkdir(parents=True)
     path.rename(moved)
     with pytest.raises(UserError, match=r"(?s)preprocess.crop: expected 256, found 224.*view: expected 1, found 0"):
-        FeatureTable(other, digests)
+        FeatureTable(other, SimpleNamespace(digests=digests))
 
 
 def test_what_is_not_finite_is_refused():
@@ -160,7 +161,7 @@ def test_missing_rows_are_counted_with_the_cure():
     write_shard(SPEC, digests[:3], features[:3])
     assert present(SPEC, digests).tolist() == [True, True, True, False, False]
     with pytest.raises(UserError, match=r"2 of 5 images.*make extract"):
-        FeatureTable(SPEC, digests)
+        FeatureTable(SPEC, SimpleNamespace(digests=digests))
 
 
 def test_weights_are_loaded_strictly(tmp_path):

@@ -44,7 +44,7 @@ def manifest_of(options: ExtractConfig) -> Manifest:
 
 def loaded(options: ExtractConfig) -> list[np.ndarray]:
     specs = specs_of(run(options))
-    return [FeatureTable(spec, manifest_of(options).digests).load() for spec in specs]
+    return [FeatureTable(spec, manifest_of(options)).X for spec in specs]
 
 
 def pixels_of(manifest: Manifest, how) -> torch.Tensor:

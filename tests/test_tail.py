@@ -109,7 +109,7 @@ def map_task(few: Path, *, count: int = 2, memory: int | None = None, views: int
                            size=64, device="cpu", workers=0, compute="fp32")  # fmt: skip
     specs = specs_of(extract(config))
     manifest = Manifest.load(paths.manifest_file("few")).usable
-    tables = [FeatureTable(spec, manifest.digests) for spec in specs]
+    tables = [FeatureTable(spec, manifest) for spec in specs]
     return MapTask(MapStream(tables, memory=memory), specs[0], manifest.fake, folds.cut(manifest, count))
 
 

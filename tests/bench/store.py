@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import h5py
 import numpy as np
@@ -35,7 +36,7 @@ def main() -> None:
         np.save(home / "raw.npy", features)
         with h5py.File(home / "rows.h5", "w") as file:
             file.create_dataset("features", data=features, chunks=(1, *SHAPE))
-        table = FeatureTable(SPEC, digests)
+        table = FeatureTable(SPEC, SimpleNamespace(digests=digests))
         raw = np.load(home / "raw.npy", mmap_mode="r")
         buffer = np.empty((BATCH, *SHAPE), np.float16)
         with h5py.File(home / "rows.h5") as file:
