@@ -10,7 +10,8 @@ RUN := .venv/bin/python
 DATA_OPTIONS := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
 EXTRACT_OPTIONS := $(DATA_OPTIONS) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED DEVICE PART BATCH WORKERS SHARD_MB
 HEADS_OPTIONS := $(EXTRACT_OPTIONS) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS
-KNOWN := $(HEADS_OPTIONS) PYTHON ARGS CACHE_DIR DATA_DIR RUNS_DIR
+REPORT_OPTIONS := $(HEADS_OPTIONS) EVAL
+KNOWN := $(REPORT_OPTIONS) PYTHON ARGS CACHE_DIR DATA_DIR RUNS_DIR
 
 given := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 unknown := $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES,$(given))
@@ -39,8 +40,8 @@ extract: $(READY) ## DATA= BACKBONE= FEATURES= WEIGHTS= VIEWS= PART=0/2: fill th
 heads sweep: $(READY) ## the same and GRID=grid.json FOLDS=5 SEEDS=3: train heads on the cache
 	@$(RUN) -m heads $(call flags,$(HEADS_OPTIONS))
 
-report: $(READY) ## all of it, then the page: runs/report/<dataset>/index.html
-	@$(RUN) -m analysis $(call flags,$(HEADS_OPTIONS))
+report: $(READY) ## all of it and EVAL="other another": the page runs/report/<dataset>/index.html
+	@$(RUN) -m analysis $(call flags,$(REPORT_OPTIONS))
 
 verify: $(READY) ## every shard, every checksum
 	@$(RUN) -m cache

@@ -4,18 +4,22 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import report
-from cache.command import main
-from heads.run import HeadsConfig, run_each
+from cache.command import main, option
+from heads.run import HeadsConfig, run_each, run_other
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReportCommand(HeadsConfig):
     """Extract and train what is missing, then write the report of the data set."""
 
+    eval: str = option("", "other data sets to score the chosen heads on, everything fixed; as DATA names them")
+
 
 def run(config: ReportCommand) -> Path:
     """The folder of the report."""
-    run_each(config)
+    for each, folder in zip(config.each_backbone(), run_each(config), strict=True):
+        for data in config.eval.split():
+            run_other(each, folder, data)
     return report.run(report.ReportConfig(config.dataset))
 
 

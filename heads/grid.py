@@ -35,6 +35,11 @@ GRIDS = {
         {"family": "logistic", "penalty": [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]},
         {"family": "ridge", "penalty": [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6]},
     ],
+    "tail": [
+        {"family": "tail", "lr": 3e-3, "body_lr": 0.3, "weight_decay": 0.05, "dropout": 0.2, "epochs": 8},
+        {"family": "logistic", "penalty": [1e-3, 1e-2, 0.1]},
+        {"family": "ridge", "penalty": [10.0, 100.0, 1e3, 1e4]},
+    ],
     # The Wide ResNet-50-2 notebook: layer4, average pooling, dropout, two logits, on 1024x14x14 maps of layer3.
     # Its L1 term carried no gradient; this one does.
     "wrn50-2-layer4": [

@@ -12,9 +12,12 @@ from cache.command import option
 from cache.errors import UserError
 from extract.run import ExtractConfig, device_of, share_of, specs_of
 from extract.run import run as extract
+from heads import other
 from heads.families import Tail
 from heads.grid import read_grid
-from heads.sweep import SEARCH, SweepConfig
+from heads.other import OtherConfig
+from heads.saved import load_head
+from heads.sweep import HEAD_FILE, SEARCH, SweepConfig
 from heads.sweep import run as sweep
 
 
@@ -25,7 +28,7 @@ class HeadsConfig(ExtractConfig):
     BACKBONE may also join backbones whose features are read side by side: "resnet18+cvt_13".
     """
 
-    grid: str = option("", "default, convex, wrn50-2-layer4, a JSON file, or JSON itself")
+    grid: str = option("", "default, convex, tail, wrn50-2-layer4, a JSON file, or JSON itself")
     folds: int = option(1, "cut train and val anew into k folds (default: the given split)")
     seeds: int = option(3, "how often each trained head is initialised anew")
     epochs: int = option(0, "epochs of linear and mlp heads whose grid does not say (default 30)")
@@ -58,18 +61,44 @@ def run(config: HeadsConfig) -> Path:
     """Extract what is missing of one backbone, or of several joined ones, and sweep; the sweep's run folder."""
     parts = config.parts()
     configs = read_grid(config.grid, epochs=config.epochs, batch=config.head_batch)
-    specs = [spec for part in parts for spec in specs_of(extract(part))]
+    specs = [spec for part in parts for spec in specs_of(_extracted(part))]
     if any(isinstance(each, Tail) for each in configs) and not any(spec.pooling == "map" for spec in specs):
         raise UserError("the grid holds tail heads, which read maps: add one to FEATURES, for example layer3:map")
-    device = device_of(config.device)
     weights = {part.backbone: part.weights for part in parts}
     return sweep(
         SweepConfig(
             paths.manifest_file(config.dataset), specs, configs, folds=config.folds, seeds=config.seeds,
             inputs=config.inputs, one_se=config.one_se, mean_views=config.mean_views, weights=weights,
-            device=str(device) if device.type == "cuda" else "cpu", part=share_of(config.part),
+            device=_device(config), part=share_of(config.part),
         )
     )  # fmt: skip
+
+
+def _device(config: HeadsConfig) -> str:
+    """Heads are trained on a CUDA device or on the CPU."""
+    device = device_of(config.device)
+    return str(device) if device.type == "cuda" else "cpu"
+
+
+def _extracted(config: HeadsConfig) -> Path:
+    """This process's part of the images first, then what the other parts have not done yet."""
+    folder = extract(config)
+    return folder if share_of(config.part)[1] == 1 else extract(replace(config, part="0/1"))
+
+
+def run_other(config: HeadsConfig, folder: Path, data: str) -> Path:
+    """Extract from another data set what the head of a finished sweep reads, and score it there.
+
+    Args:
+        config: the one that the sweep was run with. folder: the sweep's. data: as DATA names a data set.
+    """
+    _, record = load_head(folder / HEAD_FILE)
+    elsewhere = replace(config, data=data, name="", root="", train_csv="", valid_csv="", test_csv="", group="")
+    for part in elsewhere.parts():
+        features = " ".join(spec.feature for spec in record.inputs if spec.backbone == part.backbone)
+        if features:
+            extract(replace(part, features=features, views=record.views - 1))
+    return other.run(OtherConfig(folder, paths.manifest_file(elsewhere.dataset), _device(config)))
 
 
 def run_each(config: HeadsConfig) -> list[Path]:

@@ -22,26 +22,28 @@ from heads.task import Fitted
 class HeadRecord:
     """What a saved head needs to be used: its setting, its inputs in order, and how many members it averages.
 
-    row_shape: (D,) of the pooled features side by side, or the shape of a tail's maps.
-    mean_views: it was judged by the mean of its scores over all cached views.
+    row_shape: (D,) of the pooled features side by side, or the shape of a tail's maps. inputs: of view 0.
+    views: it is judged by the mean of its scores over so many views, augmented (but for view 0) by `augmentation`.
     """
 
     config: HeadConfig
     inputs: list[FeatureSpec]
     row_shape: tuple[int, ...]
     members: int = 1
-    mean_views: bool = False
+    views: int = 1
+    augmentation: str = ""
 
     def to_json(self) -> dict:
         return {"config": self.config.to_json(), "inputs": [spec.to_json() for spec in self.inputs],
-                "row_shape": list(self.row_shape), "members": self.members, "mean_views": self.mean_views}  # fmt: skip
+                "row_shape": list(self.row_shape), "members": self.members, "views": self.views,
+                "augmentation": self.augmentation}  # fmt: skip
 
     @classmethod
     def from_json(cls, record: dict) -> "HeadRecord":
         """Raises: KeyError, TypeError or UserError where it is no such record."""
         inputs = [FeatureSpec.from_json(spec) for spec in record["inputs"]]
         shape, config = tuple(record["row_shape"]), from_json(record["config"])
-        return cls(config, inputs, shape, record["members"], record["mean_views"])
+        return cls(config, inputs, shape, record["members"], record["views"], record["augmentation"])
 
 
 def assemble(fitted: list[Fitted], record: HeadRecord) -> nn.Module:

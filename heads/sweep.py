@@ -16,8 +16,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-import torch
-from torch import nn
 
 from cache import paths, runs
 from cache.atomic import replacing
@@ -38,6 +36,7 @@ from heads.inputs import Choice, load_inputs
 from heads.leaderboard import Setting, Trial, choose, settings
 from heads.plan import Bucket, buckets, expected_seconds, is_convex, load_trials, save_trials
 from heads.saved import HeadRecord, assemble, save_head
+from heads.scoring import member_scores, of_vectors
 from heads.stream import MapStream
 from heads.task import Fitted, Task
 
@@ -48,7 +47,6 @@ HEAD_FILE = "head.safetensors"
 BUCKETS = "buckets"
 SEARCH = "search"
 VERSION = 2  # of result.json; in the key, so that a run of another version is made anew
-SCORED_AT_ONCE = 16_384  # rows
 
 
 @dataclass(frozen=True)
@@ -257,36 +255,25 @@ class _Sweep:
         self._write("members.csv", leaderboard.members(found))
         self._write("curves.csv", leaderboard.curves(found))
         self._write("scores-inputs.csv", self._scores_of_inputs(convex))
-        scores, specs = self._save_head(chosen)
-        self._predict(chosen, scores)
-        result = self._result(chosen, convex, found, specs)
+        record = self._record(chosen)
+        head = assemble(chosen.fitted, record)
+        save_head(self.folder / HEAD_FILE, head, record)
+        self._predict(chosen, member_scores(head, record, self.manifest, device=self.config.device))
+        result = self._result(chosen, convex, found, record)
         runs.finish(self.folder, asdict(result))
         shutil.rmtree(self.folder / BUCKETS)
         floor = f", best convex {result.floor_auc:.4f}" if convex else ""
         runs.log(self.folder, f"heads {result.backbone}: chose {chosen.name} among {len(found)} settings, "
                               f"val AUC {chosen.val_auc:.4f} over {len(chosen.trials)} members{floor}")  # fmt: skip
 
-    def _save_head(self, chosen: Setting) -> tuple[np.ndarray, list[FeatureSpec]]:
-        """Write the head; the scores (N, M) of its members for every image, and the features that it reads."""
-        members, views = len(chosen.trials), self.config.mean_views
+    def _record(self, chosen: Setting) -> HeadRecord:
+        """What must be known to use the chosen head."""
         if isinstance(chosen.config, Tail):
-            from heads.tail import scores
-
-            task = self._map_task(chosen.inputs)
-            record = HeadRecord(chosen.config, [task.spec], task.stream.tables[0].row_shape, members, views)
-            head = assemble(chosen.fitted, record).to(self.config.device)
-            save_head(self.folder / HEAD_FILE, head, record)
-            return scores(head, task, np.arange(len(self.manifest))), record.inputs
-        choice = self.choices[chosen.inputs]
-        record = HeadRecord(chosen.config, choice.specs, (choice.width,), members, views)
-        head = assemble(chosen.fitted, record)
-        save_head(self.folder / HEAD_FILE, head, record)
-        return self._scores(head, choice), record.inputs
-
-    def _scores(self, head: nn.Module, choice: Choice) -> np.ndarray:
-        """Logits (N, M) float64 of every member for every image, from the features as they were stored."""
-        views = self.inputs.X[: None if self.config.mean_views else 1, :, choice.columns]
-        return np.mean([_in_parts(head, view) for view in views], axis=0)
+            specs, shape = self.inputs.maps[chosen.inputs][:1], self._map_task(chosen.inputs).row_shape
+        else:
+            specs, shape = self.choices[chosen.inputs].specs, (self.choices[chosen.inputs].width,)
+        views = len(self.inputs.X) if self.config.mean_views else 1
+        return HeadRecord(chosen.config, specs, shape, len(chosen.trials), views, self.config.specs[-1].augmentation)
 
     def _predict(self, chosen: Setting, scores: np.ndarray) -> None:
         """predictions-<split>.csv: path, digest, label, group, score (logit of fake). The test's is counted."""
@@ -306,15 +293,16 @@ class _Sweep:
         for name, choice in self.choices.items():
             best = next((each for each in convex if each.inputs == name), None)
             if best:
-                head = assemble(best.fitted, HeadRecord(best.config, choice.specs, (choice.width,), len(best.trials)))
-                found[name] = _out_of_fold(self._scores(head, choice), best, self.folds)[self.folds.judged]
+                head = assemble(best.fitted, self._record(best))
+                scores = of_vectors(head, self.inputs.X[0][:, choice.columns])
+                found[name] = _out_of_fold(scores, best, self.folds)[self.folds.judged]
         return found
 
     def _labelled(self, rows: np.ndarray) -> pd.DataFrame:
         return self.manifest.rows.iloc[rows][["path", "digest", "label", "group"]].copy()
 
     def _result(self, chosen: Setting, convex: list[Setting], found: list[Setting],
-                specs: list[FeatureSpec]) -> SweepResult:  # fmt: skip
+                record: HeadRecord) -> SweepResult:  # fmt: skip
         return SweepResult(
             dataset=self.manifest.dataset,
             manifest_key=self.manifest.key,
@@ -322,7 +310,7 @@ class _Sweep:
             backbone=_backbone(self.config.specs),
             random_weights=any(spec.random_weights for spec in self.config.specs),
             offered=list(self.choices),
-            features=[spec.feature for spec in specs],
+            features=[spec.feature for spec in record.inputs],
             inputs=chosen.inputs,
             head=chosen.config.name,
             family=chosen.config.family,
@@ -350,13 +338,6 @@ def _out_of_fold(scores: np.ndarray, setting: Setting, folds: Folds) -> np.ndarr
     fair = np.stack([folds.held_out[each.member.fold] for each in setting.fitted], axis=1)  # (N, M)
     with np.errstate(invalid="ignore"):
         return np.where(fair, scores, 0).sum(axis=1) / fair.sum(axis=1)
-
-
-@torch.no_grad()
-def _in_parts(head: nn.Module, X: np.ndarray) -> np.ndarray:
-    starts = range(0, len(X), SCORED_AT_ONCE)
-    parts = [head.each(torch.from_numpy(X[start : start + SCORED_AT_ONCE])) for start in starts]
-    return torch.cat(parts).double().numpy()
 
 
 def _members(plan: list[Bucket]) -> int:

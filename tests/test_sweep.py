@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,9 +21,11 @@ from heads import folds, sweep
 from heads.families import Linear, Mlp, Ridge
 from heads.inputs import load_inputs
 from heads.leaderboard import Trial, choose, settings
-from heads.run import HeadsConfig, run
+from heads.run import HeadsConfig, run, run_other
 from heads.saved import load_head
+from heads.scoring import member_scores
 from heads.task import Fitted, Member
+from tests.conftest import write_faces
 
 GRID = (
     '[{"family": "linear", "lr": [0.01, 0.001]}, {"family": "mlp", "lr": 0.01, "hidden": [4, [4, 3]], "dropout": 0.2},'
@@ -217,18 +220,34 @@ def test_backbones_are_joined_and_views_are_trained_on(faces):
     assert (result["backbone"], result["views"]) == ("resnet18+resnet10t", 2)
     assert result["offered"] == ["all", "resnet18/layer1:avgstd", "resnet10t/layer1:avgstd"]
     _, record = load_head(folder / sweep.HEAD_FILE)
-    assert record.mean_views
+    assert record.views == 2
     manifest = Manifest.load(paths.manifest_file("faces")).usable
-    specs = [spec for spec in record.inputs]
-    views = [
-        replace(spec, view=v, augmentation=a)
-        for spec in specs
-        for v, a in ((0, ""), (1, "flip-rotate-crop-colour-jpeg-1"))
-    ]
+    views = [replace(s, view=v, augmentation=record.augmentation if v else "") for v in (0, 1) for s in record.inputs]
     inputs = load_inputs(manifest, views)
     head, _ = load_head(folder / sweep.HEAD_FILE)
     mean = np.mean([head(torch.from_numpy(view)).numpy() for view in inputs.X], axis=0)
     np.testing.assert_allclose(predictions(folder, "test").score, mean[manifest.where("test")], rtol=1e-4, atol=1e-5)
+
+
+def test_another_data_set_is_scored_with_everything_fixed(faces, tmp_path):
+    """In views and with joined backbones too; images of the head's own data set are left out."""
+    config = HeadsConfig(data=str(faces), **{**SMALL, "backbone": "resnet18+resnet10t", "features": "layer1:avgstd",
+                                             "views": 1, "mean_views": True})  # fmt: skip
+    folder = run(config)
+    others = write_faces(tmp_path / "others", 10, start=100)
+    shutil.copy(next(faces.glob("real/*.jpg")), others / "real" / "shared.jpg")
+    scored = run_other(config, folder, str(others))
+    assert (runs.result(scored)["images"], runs.result(scored)["known"]) == (10, 1)
+    table = pd.read_csv(scored / "predictions.csv")
+    assert len(table) == 10
+    assert not table.path.str.contains("shared").any()
+    head, record = load_head(folder / sweep.HEAD_FILE)
+    manifest = Manifest.load(paths.manifest_file("others")).usable
+    scores = pd.Series(member_scores(head, record, manifest).mean(axis=1), manifest.rows.path)[table.path]
+    np.testing.assert_allclose(table.score, scores, rtol=1e-5)
+    assert run_other(config, folder, str(others)) == scored
+    with pytest.raises(UserError, match="it is no other data"):
+        run_other(replace(config, name="faces"), folder, str(faces))
 
 
 def test_a_split_without_both_classes_is_refused(tmp_path, faces):
