@@ -4,14 +4,25 @@ A score is the logit of fake; fake is the positive class. Scores are compared as
 which saturate.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 RESAMPLES = 1000
 LEVEL = 0.95
 BLOCK = 4_000_000  # weights held at once, so that memory does not grow with the data set
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Saved scores: scores (N,) float64, fake (N,) bool, groups (N,) text."""
+
+    scores: np.ndarray
+    fake: np.ndarray
+    groups: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -25,12 +36,23 @@ class Interval:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics: name -> Interval. Counts at the threshold: rows true real, true fake; columns called real, fake."""
+    """metrics: name -> Interval, as far as the classes present define them.
+
+    confusion: counts at the threshold; rows true real, true fake, columns called real, fake.
+    """
 
     images: int
     threshold: float
     metrics: dict[str, Interval]
     confusion: list[list[int]]
+
+
+def read_predictions(path: Path) -> Predictions | None:
+    """What a run saved of one split or data set; None where it has none."""
+    if not path.exists():
+        return None
+    table = pd.read_csv(path, dtype={"group": str}, keep_default_na=False)
+    return Predictions(table.score.to_numpy(float), (table.label == "fake").to_numpy(), table.group.to_numpy())
 
 
 def choose_threshold(scores: np.ndarray, fake: np.ndarray) -> float:
@@ -52,7 +74,7 @@ def choose_threshold(scores: np.ndarray, fake: np.ndarray) -> float:
 def evaluate(
     scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, threshold: float, seed: int = 0
 ) -> Evaluation:
-    """Every metric of scores (N,) against fake (N,) bool, with intervals.
+    """Every metric of scores (N,) against fake (N,) bool, with intervals; of one class alone, only its accuracy.
 
     The bootstrap (Efron 1979, percentile intervals) draws groups (N,) with replacement, the real, the fake and the
     mixed ones apart; where every image is its own group this is the stratified bootstrap of images.
@@ -67,7 +89,7 @@ def evaluate(
     called = scores >= threshold
     confusion = [[int((~fake & ~called).sum()), int((~fake & called).sum())],
                  [int((fake & ~called).sum()), int((fake & called).sum())]]  # fmt: skip
-    return Evaluation(len(scores), threshold, intervals, confusion)
+    return Evaluation(len(scores), threshold, {name: intervals[name] for name in _defined(intervals, fake)}, confusion)
 
 
 def auc_intervals(scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> list[Interval]:
@@ -122,6 +144,13 @@ class _Ranking:
             "eer": _equal_error(fpr, tpr),
             **_at_threshold(tp, fp, positives[:, 0], negatives[:, 0]),
         }
+
+
+def _defined(names: Iterable[str], fake: np.ndarray) -> list[str]:
+    """Metrics that mean something: most compare two classes."""
+    if fake.any() and not fake.all():
+        return list(names)
+    return ["accuracy", "recall", "accuracy_fake"] if fake.all() else ["accuracy", "accuracy_real"]
 
 
 def _at_threshold(

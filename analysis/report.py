@@ -7,17 +7,18 @@ runs/report/<dataset>/index.html      opens offline, everything inside
 
 import base64
 import io
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis import figures
 from analysis.compared import compared_inputs
-from analysis.evaluate import Evaluation, choose_threshold, evaluate, roc
+from analysis.evaluate import Evaluation, choose_threshold, evaluate, read_predictions, roc
 from analysis.figures import Picture
+from analysis.other import Other, other_data, read_other, scored_elsewhere
 from analysis.sweeps import Sweep, how_chosen, leaders, read_sweep, sweep_pictures
 from cache import paths, runs
 from cache.atomic import replacing, write_bytes, write_json, write_text
@@ -42,23 +43,15 @@ class ReportConfig:
 
 
 @dataclass(frozen=True)
-class Predictions:
-    """Saved scores of one split: scores (N,) float64, fake (N,) bool, groups (N,) text."""
-
-    scores: np.ndarray
-    fake: np.ndarray
-    groups: np.ndarray
-
-
-@dataclass(frozen=True)
 class Model:
-    """One chosen head with what it reached; test is None where a data set has no test split."""
+    """One chosen head with what it reached; test is None where a data set has no test split. other: by data set."""
 
     run: str
     folder: Path
     sweep: Sweep
     val: Evaluation
     test: Evaluation | None
+    other: dict[str, Other]
 
     @property
     def result(self) -> SweepResult:
@@ -92,6 +85,7 @@ def run(config: ReportConfig) -> Path:
     write_bytes(folder / "sweep.csv", (models[0].folder / "leaderboard.csv").read_bytes())
     write_json(folder / "summary.json", _summary(manifest, models))
     write_text(folder / "index.html", _page(manifest, models, sections, images))
+    _remove_other_pictures(folder, images.keys())
     best = models[0]
     shown = best.test or best.val
     auc = shown.metrics["auc"]
@@ -103,15 +97,6 @@ def run(config: ReportConfig) -> Path:
     return folder
 
 
-def read_predictions(folder: Path, split: str) -> Predictions | None:
-    """What a run saved for a split; None where it has none."""
-    path = folder / f"predictions-{split}.csv"
-    if not path.exists():
-        return None
-    table = pd.read_csv(path, dtype={"group": str}, keep_default_na=False)
-    return Predictions(table.score.to_numpy(float), (table.label == "fake").to_numpy(), table.group.to_numpy())
-
-
 def _models(manifest: Manifest) -> list[Model]:
     """The finished runs on the data as it is now, best on validation first."""
     found = []
@@ -120,14 +105,16 @@ def _models(manifest: Manifest) -> list[Model]:
         if record.get("version") != VERSION:
             print(f"report: {folder.name} was made by another version of the program and is left out")
         elif record["dataset"] == manifest.dataset and record["manifest_key"] == manifest.key:
-            found.append(_model(folder, SweepResult(**record)))
+            found.append(folder)
     if not found:
         raise UserError(f"no finished run on {manifest.dataset} as it is now: run `make heads DATA=...` first")
-    return sorted(found, key=lambda model: -model.val.metrics["auc"].value)
+    elsewhere = scored_elsewhere([folder.name for folder in found])
+    models = [_model(folder, elsewhere[folder.name]) for folder in found]
+    return sorted(models, key=lambda model: -model.val.metrics["auc"].value)
 
 
-def _model(folder: Path, result: SweepResult) -> Model:
-    val, test = read_predictions(folder, "val"), read_predictions(folder, "test")
+def _model(folder: Path, elsewhere: list[Path]) -> Model:
+    val, test = (read_predictions(_predictions(folder, split)) for split in ("val", "test"))
     threshold = choose_threshold(val.scores, val.fake)
     two_classes = test is not None and 0 < test.fake.sum() < len(test.fake)
     evaluated = {
@@ -135,14 +122,20 @@ def _model(folder: Path, result: SweepResult) -> Model:
         for name, each in (("val", val), ("test", test if two_classes else None))
         if each is not None
     }
-    return Model(folder.name, folder, read_sweep(folder, result), evaluated["val"], evaluated.get("test"))
+    other = {each.result.dataset: each for each in (read_other(path, threshold) for path in elsewhere)}
+    sweep = read_sweep(folder, SweepResult(**runs.result(folder)))
+    return Model(folder.name, folder, sweep, evaluated["val"], evaluated.get("test"), other)
+
+
+def _predictions(folder: Path, split: str) -> Path:
+    return folder / f"predictions-{split}.csv"
 
 
 def _results(models: list[Model]) -> list[Picture]:
     """How the best model does on the test split, or on validation where there is none."""
     best = models[0]
     split = "test" if best.test else "val"
-    shown, predictions = best.test or best.val, read_predictions(best.folder, split)
+    shown, predictions = best.test or best.val, read_predictions(_predictions(best.folder, split))
     (real, lost), (missed, fake) = shown.confusion
     return [
         Picture(
@@ -166,7 +159,7 @@ def _results(models: list[Model]) -> list[Picture]:
 def _curves(models: list[Model], split: str) -> list[figures.Curve]:
     curves = []
     for model in models[: len(figures.CYCLE)]:
-        each = read_predictions(model.folder, split)
+        each = read_predictions(_predictions(model.folder, split))
         if each is not None:
             curves.append(figures.Curve(f"{model.title} {model.result.family}", *roc(each.scores, each.fake)))
     return curves
@@ -185,15 +178,28 @@ def _saved(picture: Picture, folder: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
+def _remove_other_pictures(folder: Path, names: Collection[str]) -> None:
+    """Pictures of an earlier page, which this one does not show."""
+    for path in folder.glob("[!.]*.png"):  # hidden ones are being written by another process
+        if path.stem not in names:
+            path.unlink(missing_ok=True)
+
+
 def _figures(evaluation: Evaluation | None) -> dict | None:
-    """Metrics as summary.json has them: `auc`, `auc_ci` and so on."""
+    """Metrics as summary.json has them: `auc`, `auc_ci` and so on, null where one class alone defines none."""
     if evaluation is None:
         return None
     flat: dict = {"images": evaluation.images, "threshold": evaluation.threshold, "confusion": evaluation.confusion}
-    for name, interval in evaluation.metrics.items():
-        flat[name] = interval.value
-        flat[f"{name}_ci"] = [interval.low, interval.high]
+    for name in METRICS:
+        interval = evaluation.metrics.get(name)
+        flat[name] = interval.value if interval else None
+        flat[f"{name}_ci"] = [interval.low, interval.high] if interval else None
     return flat
+
+
+def _other_figures(other: Other) -> dict:
+    """The same, and what of the other data set was scored."""
+    return {"synthetic": other.result.synthetic, "known": other.result.known, **_figures(other.evaluation)}
 
 
 def _summary(manifest: Manifest, models: list[Model]) -> dict:
@@ -206,6 +212,7 @@ def _summary(manifest: Manifest, models: list[Model]) -> dict:
                 "run": model.run, "stage": "heads", "backbone": model.result.backbone,
                 "random_weights": model.result.random_weights, "features": model.features, "head": model.result.head,
                 "val": _figures(model.val), "test": _figures(model.test),
+                "other": {dataset: _other_figures(each) for dataset, each in model.other.items()},
             }
             for model in models
         ],
@@ -215,7 +222,8 @@ def _summary(manifest: Manifest, models: list[Model]) -> dict:
 def _table(models: list[Model]) -> pd.DataFrame:
     rows = []
     for model in models:
-        for split, evaluation in (("val", model.val), ("test", model.test)):
+        other = {f"other:{dataset}": each.evaluation for dataset, each in model.other.items()}
+        for split, evaluation in {"val": model.val, "test": model.test, **other}.items():
             if evaluation:
                 rows.append({"run": model.run, "backbone": model.title, "head": model.result.head,
                              "features": model.features, "split": split, **_figures(evaluation)})  # fmt: skip
@@ -233,6 +241,7 @@ def _page(manifest: Manifest, models: list[Model], sections: dict[str, list[Pict
         shown=best.test or best.val, split="test" if best.test else "validation", how_chosen=how_chosen(best.sweep),
         leaders=leaders(best.sweep).to_dict("records"), left_out=manifest.unusable.head(20).to_dict("records"),
         extractions=[r for r in map(runs.result, runs.complete_runs("extract")) if r["dataset"] == manifest.dataset],
+        other_data=other_data(each for model in models for each in model.other.values()),
         environment=runs.environment(), scorings=runs.test_scorings(manifest.dataset), config=_command(best),
     )  # fmt: skip
 

@@ -23,7 +23,7 @@ from cache.features import FeatureSpec, Preprocess, shard_paths
 from cache.key import key
 from cache.pooling import POOLINGS, pool
 from cache.progress import Progress
-from cache.table import present
+from cache.table import FeatureTable, present
 from data import build as data_build
 from data.build import DataConfig
 from data.manifest import Manifest
@@ -124,6 +124,17 @@ def specs_of(folder: Path) -> list[FeatureSpec]:
     if not runs.is_complete(folder):
         raise UserError(f"{folder} is not complete: run `make extract` for the parts that are left")
     return [FeatureSpec.from_json(record) for record in runs.result(folder)["specs"]]
+
+
+def tables(config: ExtractConfig) -> list[FeatureTable]:
+    """The features of a data set, for notebooks; what is missing is computed first.
+
+    Returns:
+        One table for each of FEATURES in its order, view by view.
+    """
+    specs = specs_of(run(config))
+    manifest = Manifest.load(paths.manifest_file(config.dataset)).usable
+    return [FeatureTable(spec, manifest) for spec in specs]
 
 
 def device_of(word: str) -> torch.device:

@@ -17,9 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from cache import paths
-from cache.table import FeatureTable, verify
-from data.manifest import Manifest
-from extract.run import ExtractConfig, run, specs_of
+from cache.table import verify
+from extract.run import ExtractConfig, run, tables
 from tests.conftest import write_faces
 
 IMAGES = 320
@@ -48,8 +47,7 @@ def child(options: ExtractConfig) -> int:
 
 def features(options: ExtractConfig) -> list[np.ndarray]:
     """Every feature in manifest order, each row checked."""
-    manifest = Manifest.load(paths.manifest_file(options.dataset)).usable
-    return [FeatureTable(spec, manifest).X for spec in specs_of(run(options))]
+    return [table.X for table in tables(options)]
 
 
 def undisturbed(options: ExtractConfig, folder: Path) -> float:

@@ -12,14 +12,22 @@ import pytest
 from sklearn import metrics as theirs
 
 from analysis import report
+from analysis.__main__ import ReportCommand
+from analysis.__main__ import run as run_report
 from analysis.compared import compared_inputs
 from analysis.evaluate import _Ranking, auc_intervals, choose_threshold, evaluate, roc
+from analysis.other import Other, scored_elsewhere
 from analysis.report import ReportConfig
 from analysis.sweeps import SHOWN, Sweep, how_chosen, leaders, sweep_pictures
-from cache import runs
+from cache import paths, runs
 from cache.errors import UserError
+from data.build import DataConfig
+from data.build import run as build
+from data.manifest import Manifest
+from heads.other import VERSION, OtherResult
 from heads.run import HeadsConfig, run
 from heads.sweep import SweepResult
+from tests.conftest import write_faces
 
 GRID = json.dumps([
     {"family": "linear", "lr": [1e-3, 1e-2], "weight_decay": [0.1, 1.0]},
@@ -182,12 +190,115 @@ def test_models_are_sorted_by_validation_and_stale_runs_stay_out(faces):
     assert len(models) == 2
     assert models[0]["val"]["auc"] >= models[1]["val"]["auc"]
     next((faces / "real").iterdir()).unlink()
-    from data.build import DataConfig
-    from data.build import run as build
-
     build(DataConfig(data=str(faces)))
     with pytest.raises(UserError, match="no finished run on faces as it is now"):
         report.run(ReportConfig("faces"))
+
+
+@pytest.fixture
+def elsewhere(faces, tmp_path) -> Path:
+    """40 other faces, and one that `faces` holds too."""
+    folder = write_faces(tmp_path / "elsewhere", 40, start=100)
+    (folder / "real" / "known.jpg").write_bytes((faces / "real" / "0000.jpg").read_bytes())
+    return folder
+
+
+@pytest.fixture
+def fakes(tmp_path) -> Path:
+    """10 faces of one class."""
+    folder = write_faces(tmp_path / "fakes", 20, start=200)
+    table = {"path": [f"fake/{path.name}" for path in (folder / "fake").iterdir()], "label": "fake"}
+    pd.DataFrame(table).to_csv(folder / "manifest.csv", index=False)
+    return folder / "manifest.csv"
+
+
+def test_other_data_is_judged_at_the_threshold_of_validation(faces, elsewhere, fakes, capsys):
+    grid = '[{"family": "ridge", "penalty": 1.0}]'
+    folder = run_report(ReportCommand(data=str(faces), eval=f"{elsewhere} {fakes}", **{**SMALL, "grid": grid}))
+    (model,) = json.loads((folder / "summary.json").read_text())["models"]
+    assert model["other"].keys() == {"elsewhere", "fakes"}
+    table = pd.read_csv(folder / "models.csv").set_index("split")
+    for name, found in model["other"].items():
+        scored = pd.read_csv(next(paths.runs_dir().glob(f"other/*-on-{name}-*/predictions.csv")))
+        fake = scored.label == "fake"
+        assert found["threshold"] == model["test"]["threshold"]
+        assert found["accuracy"] == pytest.approx(((scored.score >= found["threshold"]) == fake).mean())
+        assert table.accuracy[f"other:{name}"] == pytest.approx(found["accuracy"])
+        if name == "elsewhere":
+            assert found["auc"] == pytest.approx(theirs.roc_auc_score(fake, scored.score))
+    two, one = model["other"]["elsewhere"], model["other"]["fakes"]
+    assert (two["images"], two["known"], one["images"], one["known"]) == (40, 1, 10, 0)
+    assert [one[name] for name in ("auc", "auc_ci", "eer", "balanced_accuracy", "accuracy_real")] == [None] * 5
+    assert one["accuracy"] == one["accuracy_fake"]
+    page = (folder / "index.html").read_text()
+    head = page[: page.index("</header>")]
+    assert f"<strong>elsewhere</strong> AUC {two['auc']:.3f}" in head
+    assert f"<strong>fakes</strong> one class only, accuracy {one['accuracy']:.3f}" in head
+    assert "40 images (20 real, 20 fake); 1 more were left out because faces holds them too" in page
+    assert "10 images (0 real, 10 fake); faces holds none of them" in page
+    assert "undefined" in page
+    _stale_other_data_and_old_pictures_go(folder, elsewhere, capsys)
+
+
+def _stale_other_data_and_old_pictures_go(folder: Path, elsewhere: Path, capsys) -> None:
+    next((elsewhere / "fake").iterdir()).unlink()
+    build(DataConfig(data=str(elsewhere)))
+    pictures = set(folder.glob("*.png"))
+    (folder / "landscape.png").write_bytes(b"of an earlier page")
+    (folder / ".roc.part.png").write_bytes(b"being written")
+    capsys.readouterr()
+    report.run(ReportConfig("faces"))
+    assert capsys.readouterr().out.count("elsewhere has changed since one model scored it") == 1
+    (model,) = json.loads((folder / "summary.json").read_text())["models"]
+    assert model["other"].keys() == {"fakes"}
+    assert "elsewhere" not in (folder / "index.html").read_text()
+    assert set(folder.glob("*.png")) == pictures | {folder / ".roc.part.png"}
+
+
+def test_a_page_without_other_data_has_no_section_for_it(reported):
+    assert not re.search("other data", (reported / "index.html").read_text(), re.IGNORECASE)
+    assert json.loads((reported / "summary.json").read_text())["models"][0]["other"] == {}
+
+
+def test_only_other_data_as_it_is_now_is_taken(faces, capsys):
+    now = Manifest.load(build(DataConfig(data=str(faces)))).key
+
+    def finished(name: str, run: str, dataset: str, key: str, version: int = VERSION) -> Path:
+        folder = paths.run_dir("other", name)
+        runs.finish(folder, OtherResult(run, dataset, key, False, 9, 0, version))
+        return folder
+
+    good = finished("a1", "a", "faces", now)
+    finished("a2", "a", "faces", "before")  # scored anew since: nothing is lost
+    finished("b", "b", "faces", "before")
+    finished("c", "b", "gone", now)
+    finished("d", "a", "other", now, VERSION - 1)
+    finished("e", "not on the page", "faces", "before")
+    assert scored_elsewhere(["a", "b"]) == {"a": [good], "b": []}
+    assert [line.removeprefix("report: ").split(";")[0] for line in capsys.readouterr().out.splitlines()] == [
+        "d was made by another version of the program and is left out",
+        "faces has changed since one model scored it",
+        "gone has changed since one model scored it",
+    ]
+
+
+def test_a_threshold_is_off_where_the_scores_allow_plainly_more():
+    scores, fake = scores_of(400, gap=3.0)
+    result = OtherResult("run", "faces", "0", False, 400, 0)
+
+    def at(threshold: float, count: int = 400) -> Other:
+        rows = slice(count)
+        groups = np.arange(400).astype(str)[rows]
+        return Other(result, evaluate(scores[rows], fake[rows], groups, threshold=threshold))
+
+    assert not at(1.5).is_off
+    assert at(4.0).is_off
+    assert at(4.0).within_reach == pytest.approx(at(1.5).evaluation.metrics["balanced_accuracy"].value, abs=0.02)
+    assert not at(2.2, 10).is_off  # too few to tell
+    alone = Other(result, evaluate(scores[fake], fake[fake], np.arange(fake.sum()), threshold=4.0))
+    assert alone.auc is None
+    assert not alone.is_off
+    assert alone.evaluation.metrics.keys() == {"accuracy", "recall", "accuracy_fake"}
 
 
 def test_no_data_no_report():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -103,6 +104,19 @@ def test_verify_names_the_damaged_shard(faces, capsys):
     shard.write_bytes(content)
     with pytest.raises(UserError, match=f"1 of 3 shards are damaged.*{shard.name}".replace(".*", r"(?s:.*)")):
         verify(VerifyConfig())
+
+
+def test_the_readmes_python_example_works(capsys):
+    readme = (paths.ROOT / "README.md").read_text()
+    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    assert len(example.splitlines()) == 6
+    names = {}
+    exec(example, names)
+    assert names["X"].shape == (360, 160)
+    assert set(names["split"]) == {"train", "val", "test"}
+    assert set(names["y"]) == {0, 1}
+    assert len(names["group"]) == 360
+    assert float(capsys.readouterr().out.splitlines()[-1]) > 0.9
 
 
 def test_make_refuses_a_misspelt_variable():

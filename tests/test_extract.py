@@ -13,14 +13,13 @@ from safetensors.torch import save_file
 from cache import paths, runs
 from cache.errors import UserError
 from cache.features import shard_paths
-from cache.table import FeatureTable
 from data.images import decode
 from data.manifest import Manifest
 from data.preprocess import to_input
 from extract import backbones, weights
 from extract.__main__ import run_each
 from extract.backbones import build
-from extract.run import ExtractConfig, run, specs_of
+from extract.run import ExtractConfig, run, specs_of, tables
 from tests.conftest import write_faces
 
 FOUR = {
@@ -43,8 +42,7 @@ def manifest_of(options: ExtractConfig) -> Manifest:
 
 
 def loaded(options: ExtractConfig) -> list[np.ndarray]:
-    specs = specs_of(run(options))
-    return [FeatureTable(spec, manifest_of(options)).X for spec in specs]
+    return [table.X for table in tables(options)]
 
 
 def pixels_of(manifest: Manifest, how) -> torch.Tensor:

@@ -1,0 +1,114 @@
+"""runs/other/* -> what each model reaches on other data sets, at the threshold that its own validation data fixed."""
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from analysis.evaluate import Evaluation, Interval, evaluate, read_predictions
+from cache import paths, runs
+from data.audit import examine
+from data.manifest import Manifest
+from heads.other import VERSION, OtherResult
+
+PLAINLY = 0.05  # balanced accuracy; what a threshold loses below this is left to the tables
+
+
+@dataclass(frozen=True)
+class Other:
+    """One model on one other data set."""
+
+    result: OtherResult
+    evaluation: Evaluation
+
+    @property
+    def auc(self) -> Interval | None:
+        """None where the other data set holds one class only."""
+        return self.evaluation.metrics.get("auc")
+
+    @property
+    def within_reach(self) -> float:
+        """Balanced accuracy where both classes are called wrongly equally often: what the same scores allow."""
+        return 1 - self.evaluation.metrics["eer"].value
+
+    @property
+    def is_off(self) -> bool:
+        """Whether the threshold plainly does not carry over: its balanced accuracy is far below what is within reach.
+
+        The intervals must be apart too, because one placed on a few images beats any other by chance.
+        """
+        if not self.auc:
+            return False
+        reached, error = (self.evaluation.metrics[name] for name in ("balanced_accuracy", "eer"))
+        return reached.value < self.within_reach - PLAINLY and reached.high < 1 - error.high
+
+
+@dataclass(frozen=True)
+class OtherData:
+    """A column of the tables. real, fake: images scored."""
+
+    result: OtherResult
+    real: int
+    fake: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.result.dataset}{' (synthetic)' if self.result.synthetic else ''}"
+
+    @cached_property
+    def warnings(self) -> list[str]:
+        """What its own audit warns of; a set of one class has no shortcuts between two."""
+        manifest = Manifest.load(paths.manifest_file(self.result.dataset))
+        return examine(manifest).warnings if self.real and self.fake else []
+
+
+def scored_elsewhere(names: Collection[str]) -> dict[str, list[Path]]:
+    """Run name -> its finished folders of runs/other, by data set; a line says what is stale and left out."""
+    finished = _finished(names)
+    keys = {dataset: _present_key(dataset) for dataset in {result.dataset for _, result in finished}}
+    found: dict[str, dict[str, Path]] = {name: {} for name in names}
+    for folder, result in finished:
+        if result.manifest_key == keys[result.dataset]:
+            found[result.run][result.dataset] = folder
+    _say_stale([result for _, result in finished], found)
+    return {name: [by_dataset[each] for each in sorted(by_dataset)] for name, by_dataset in found.items()}
+
+
+def read_other(folder: Path, threshold: float) -> Other:
+    """Figures of a finished folder of runs/other."""
+    found = read_predictions(folder / "predictions.csv")
+    evaluation = evaluate(found.scores, found.fake, found.groups, threshold=threshold)
+    return Other(OtherResult(**runs.result(folder)), evaluation)
+
+
+def other_data(scored: Iterable[Other]) -> list[OtherData]:
+    """Every other data set that some model was scored on, by name."""
+    found = {each.result.dataset: OtherData(each.result, *map(sum, each.evaluation.confusion)) for each in scored}
+    return [found[name] for name in sorted(found)]
+
+
+def _finished(names: Collection[str]) -> list[tuple[Path, OtherResult]]:
+    """Folders of runs/other that this version of the program made of some of the runs."""
+    found = []
+    for folder in runs.complete_runs("other"):
+        record = runs.result(folder)
+        if record.get("run") in names and record.get("version") != VERSION:
+            print(f"report: {folder.name} was made by another version of the program and is left out")
+        elif record.get("run") in names:
+            found.append((folder, OtherResult(**record)))
+    return found
+
+
+def _present_key(dataset: str) -> str:
+    """Of the manifest as it is now; empty where there is none any more."""
+    path = paths.manifest_file(dataset)
+    return Manifest.load(path).key if path.exists() else ""
+
+
+def _say_stale(finished: list[OtherResult], fresh: dict[str, dict[str, Path]]) -> None:
+    """One line for each data set that changed, unless it was scored anew since."""
+    stale = {(result.dataset, result.run) for result in finished if result.dataset not in fresh[result.run]}
+    for dataset, lost in Counter(dataset for dataset, _ in sorted(stale)).items():
+        models = "one model" if lost == 1 else f"{lost} models"
+        print(f"report: {dataset} has changed since {models} scored it; left out until EVAL scores it anew")
