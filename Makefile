@@ -52,6 +52,7 @@ test: $(READY) ## the tests (ARGS="-k name" for some)
 bench: $(READY) ## speed, side by side with what people use today
 	@$(RUN) -m tests.bench.store
 	@$(RUN) -m tests.bench.extraction
+	@$(RUN) -m tests.bench.stream
 	@$(RUN) -m tests.bench.heads
 
 lint: $(READY) ## style

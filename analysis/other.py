@@ -24,7 +24,7 @@ class Other:
 
     @property
     def auc(self) -> Interval | None:
-        """None where the other data set holds one class only."""
+        """None where only one class was scored."""
         return self.evaluation.metrics.get("auc")
 
     @property
@@ -58,7 +58,7 @@ class OtherData:
 
     @cached_property
     def warnings(self) -> list[str]:
-        """What its own audit warns of; a set of one class has no shortcuts between two."""
+        """What its own audit warns of: shortcuts between two classes, so nothing where one was scored."""
         manifest = Manifest.load(paths.manifest_file(self.result.dataset))
         return examine(manifest).warnings if self.real and self.fake else []
 

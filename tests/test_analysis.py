@@ -204,15 +204,15 @@ def elsewhere(faces, tmp_path) -> Path:
 
 
 @pytest.fixture
-def fakes(tmp_path) -> Path:
-    """10 faces of one class."""
+def fakes(faces, tmp_path) -> Path:
+    """10 other fakes beside real images of `faces`: once those are left out, one class remains."""
     folder = write_faces(tmp_path / "fakes", 20, start=200)
-    table = {"path": [f"fake/{path.name}" for path in (folder / "fake").iterdir()], "label": "fake"}
-    pd.DataFrame(table).to_csv(folder / "manifest.csv", index=False)
-    return folder / "manifest.csv"
+    for path, known in zip((folder / "real").iterdir(), (faces / "real").iterdir(), strict=False):
+        path.write_bytes(known.read_bytes())
+    return folder
 
 
-def test_other_data_is_judged_at_the_threshold_of_validation(faces, elsewhere, fakes, capsys):
+def test_other_data_is_judged_at_the_threshold_of_validation(faces, elsewhere, fakes, capsys, monkeypatch):
     grid = '[{"family": "ridge", "penalty": 1.0}]'
     folder = run_report(ReportCommand(data=str(faces), eval=f"{elsewhere} {fakes}", **{**SMALL, "grid": grid}))
     (model,) = json.loads((folder / "summary.json").read_text())["models"]
@@ -227,16 +227,20 @@ def test_other_data_is_judged_at_the_threshold_of_validation(faces, elsewhere, f
         if name == "elsewhere":
             assert found["auc"] == pytest.approx(theirs.roc_auc_score(fake, scored.score))
     two, one = model["other"]["elsewhere"], model["other"]["fakes"]
-    assert (two["images"], two["known"], one["images"], one["known"]) == (40, 1, 10, 0)
+    assert (two["images"], two["known"], one["images"], one["known"]) == (40, 1, 10, 10)
     assert [one[name] for name in ("auc", "auc_ci", "eer", "balanced_accuracy", "accuracy_real")] == [None] * 5
     assert one["accuracy"] == one["accuracy_fake"]
     page = (folder / "index.html").read_text()
     head = page[: page.index("</header>")]
     assert f"<strong>elsewhere</strong> AUC {two['auc']:.3f}" in head
     assert f"<strong>fakes</strong> one class only, accuracy {one['accuracy']:.3f}" in head
-    assert "40 images (20 real, 20 fake); 1 more were left out because faces holds them too" in page
-    assert "10 images (0 real, 10 fake); faces holds none of them" in page
+    assert "40 images (20 real, 20 fake); 1 more was left out because faces holds them too" in page
+    assert "10 images (0 real, 10 fake); 10 more were" in page
     assert "undefined" in page
+    monkeypatch.setattr(Other, "is_off", property(lambda other: other.auc is not None))
+    page = (report.run(ReportConfig("faces")) / "index.html").read_text()
+    assert f"does not carry over: balanced accuracy is {two['balanced_accuracy']:.3f}" in page
+    assert f"{1 - two['eer']:.3f} would be within reach" in page
     _stale_other_data_and_old_pictures_go(folder, elsewhere, capsys)
 
 
@@ -274,6 +278,7 @@ def test_only_other_data_as_it_is_now_is_taken(faces, capsys):
     finished("c", "b", "gone", now)
     finished("d", "a", "other", now, VERSION - 1)
     finished("e", "not on the page", "faces", "before")
+    capsys.readouterr()
     assert scored_elsewhere(["a", "b"]) == {"a": [good], "b": []}
     assert [line.removeprefix("report: ").split(";")[0] for line in capsys.readouterr().out.splitlines()] == [
         "d was made by another version of the program and is left out",
