@@ -25,7 +25,7 @@ from cache.atomic import replacing, write_bytes, write_json, write_text
 from cache.errors import UserError
 from data.audit import Audit, examine
 from data.manifest import Manifest
-from heads.sweep import VERSION, SweepResult
+from heads.outcome import VERSION, SweepResult
 
 TEMPLATE = "report.html.j2"
 METRICS = {

@@ -13,7 +13,7 @@ from analysis import figures
 from analysis.figures import Dot, Line, Picture, Strip, Track
 from cache import runs
 from heads.families import FAMILIES, Logistic, Ridge, TrainedConfig
-from heads.sweep import SweepResult
+from heads.outcome import SweepResult
 
 SHOWN = 15  # settings in the table and picture of leaders
 CONVEX = (Ridge.family, Logistic.family)

@@ -14,9 +14,9 @@ from cache.atomic import replacing
 from cache.errors import UserError
 from cache.key import key
 from data.manifest import Manifest
+from heads.outcome import HEAD_FILE
 from heads.saved import load_head
 from heads.scoring import member_scores
-from heads.sweep import HEAD_FILE
 
 VERSION = 1  # of result.json
 

@@ -16,8 +16,9 @@ from heads import other
 from heads.families import Tail
 from heads.grid import read_grid
 from heads.other import OtherConfig
+from heads.outcome import HEAD_FILE
 from heads.saved import load_head
-from heads.sweep import HEAD_FILE, SEARCH, SweepConfig
+from heads.sweep import SEARCH, SweepConfig
 from heads.sweep import run as sweep
 
 

@@ -25,8 +25,8 @@ from data.build import DataConfig
 from data.build import run as build
 from data.manifest import Manifest
 from heads.other import VERSION, OtherResult
+from heads.outcome import SweepResult
 from heads.run import HeadsConfig, run
-from heads.sweep import SweepResult
 from tests.conftest import write_faces
 
 GRID = json.dumps([

@@ -21,6 +21,7 @@ from heads import folds, sweep
 from heads.families import Linear, Mlp, Ridge
 from heads.inputs import load_inputs
 from heads.leaderboard import Trial, choose, settings
+from heads.outcome import HEAD_FILE
 from heads.run import HeadsConfig, run, run_other
 from heads.saved import load_head
 from heads.scoring import member_scores
@@ -49,7 +50,7 @@ def predictions(folder, split: str) -> pd.DataFrame:
 def test_a_sweep_ends_with_a_head_that_says_what_its_predictions_say(faces):
     folder = run(HeadsConfig(data=str(faces), **SMALL))
     result = runs.result(folder)
-    head, record = load_head(folder / sweep.HEAD_FILE)
+    head, record = load_head(folder / HEAD_FILE)
     manifest = Manifest.load(paths.manifest_file("faces")).usable
     inputs = load_inputs(manifest, record.inputs)
     logits = head(torch.from_numpy(inputs.X[0])).numpy()
@@ -78,7 +79,7 @@ def test_with_folds_every_validation_score_comes_from_heads_that_did_not_see_the
     assert (result["members"], result["heads"]) == (6, 6)
     manifest = Manifest.load(paths.manifest_file("faces")).usable
     cut = folds.cut(manifest, 3)
-    head, record = load_head(folder / sweep.HEAD_FILE)
+    head, record = load_head(folder / HEAD_FILE)
     each = head.each(torch.from_numpy(load_inputs(manifest, record.inputs).X[0])).numpy()  # (N, 6): fold 0 twice, ...
     table = predictions(folder, "val")
     assert sorted(table.path) == sorted(manifest.rows.path[manifest.rows.split != "test"])
@@ -219,12 +220,12 @@ def test_backbones_are_joined_and_views_are_trained_on(faces):
     result = runs.result(folder)
     assert (result["backbone"], result["views"]) == ("resnet18+resnet10t", 2)
     assert result["offered"] == ["all", "resnet18/layer1:avgstd", "resnet10t/layer1:avgstd"]
-    _, record = load_head(folder / sweep.HEAD_FILE)
+    _, record = load_head(folder / HEAD_FILE)
     assert record.views == 2
     manifest = Manifest.load(paths.manifest_file("faces")).usable
     views = [replace(s, view=v, augmentation=record.augmentation if v else "") for v in (0, 1) for s in record.inputs]
     inputs = load_inputs(manifest, views)
-    head, _ = load_head(folder / sweep.HEAD_FILE)
+    head, _ = load_head(folder / HEAD_FILE)
     mean = np.mean([head(torch.from_numpy(view)).numpy() for view in inputs.X], axis=0)
     np.testing.assert_allclose(predictions(folder, "test").score, mean[manifest.where("test")], rtol=1e-4, atol=1e-5)
 
@@ -241,7 +242,7 @@ def test_another_data_set_is_scored_with_everything_fixed(faces, tmp_path):
     table = pd.read_csv(scored / "predictions.csv")
     assert len(table) == 10
     assert not table.path.str.contains("shared").any()
-    head, record = load_head(folder / sweep.HEAD_FILE)
+    head, record = load_head(folder / HEAD_FILE)
     manifest = Manifest.load(paths.manifest_file("others")).usable
     scores = pd.Series(member_scores(head, record, manifest).mean(axis=1), manifest.rows.path)[table.path]
     np.testing.assert_allclose(table.score, scores, rtol=1e-5)

@@ -22,9 +22,9 @@ from finetune.detector import Detector
 from heads import folds, stream
 from heads.families import Tail
 from heads.grid import GRIDS
+from heads.outcome import HEAD_FILE
 from heads.run import HeadsConfig, run
 from heads.stream import MapStream
-from heads.sweep import HEAD_FILE
 from heads.tail import MapTask, fit_tails
 from heads.task import Member
 from tests.conftest import write_faces

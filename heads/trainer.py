@@ -1,0 +1,78 @@
+"""Buckets of heads to their families: what each is trained on is made here, once for all that share it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from cache.table import FeatureTable
+from data.manifest import Manifest
+from heads.convex import fit_convex
+from heads.estimators import fit_estimators
+from heads.families import Estimator, Tail
+from heads.fit import Report, fit
+from heads.folds import Folds
+from heads.inputs import Choice, Inputs
+from heads.plan import Bucket, is_convex
+from heads.stream import MapStream
+from heads.task import Fitted, Task
+
+if TYPE_CHECKING:
+    from heads.tail import MapTask  # imports the backbones, which pooled heads do without
+
+
+@dataclass
+class Trainer:
+    """Trains buckets on the features of one manifest.
+
+    choices: by name, what pooled heads may read. weights: backbone -> its weight file as WEIGHTS names it, for tails.
+    mean_views: heads are judged by the mean of their scores over the views.
+    """
+
+    manifest: Manifest
+    inputs: Inputs
+    choices: dict[str, Choice]
+    folds: Folds
+    weights: dict[str, str]
+    device: str
+    mean_views: bool
+    _latest: tuple[str, Any] | None = None
+
+    def train(self, bucket: Bucket, report: Report) -> list[Fitted]:
+        """The bucket's members, in its order."""
+        members, first = list(bucket.members), bucket.members[0].config
+        if isinstance(first, Tail):
+            from heads.tail import fit_tails
+
+            return fit_tails(members, self.map_task(bucket.inputs), report=report)
+        task = self.task(bucket.inputs)
+        if is_convex(first):
+            return fit_convex(members, task)
+        return fit_estimators(members, task) if isinstance(first, Estimator) else fit(members, task, report=report)
+
+    def task(self, name: str) -> Task:
+        """Of a choice of pooled features."""
+        return self._kept(name, self._pooled)
+
+    def map_task(self, name: str) -> "MapTask":
+        """Of the maps of a feature."""
+        return self._kept(f"maps of {name}", lambda _: self._maps(name))
+
+    def _kept(self, name: str, make: Callable[[str], Any]) -> Any:
+        """The latest is kept until another is asked for: features are large, and buckets come choice by choice."""
+        if self._latest is None or self._latest[0] != name:
+            self._latest = None  # its memory is needed
+            self._latest = (name, make(name))
+        return self._latest[1]
+
+    def _pooled(self, name: str) -> Task:
+        X = self.inputs.X[:, :, self.choices[name].columns]
+        return Task.of(X, self.manifest.fake, self.folds, device=self.device, mean_views=self.mean_views)
+
+    def _maps(self, name: str) -> "MapTask":
+        from heads.tail import MapTask
+
+        specs = self.inputs.maps[name]
+        stream = MapStream([FeatureTable(spec, self.manifest) for spec in specs])
+        print(f"heads: {name}: {stream.mode}", flush=True)
+        weights = self.weights.get(specs[0].backbone, "")
+        return MapTask(stream, specs[0], self.manifest.fake, self.folds, weights, self.device, self.mean_views)
