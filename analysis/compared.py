@@ -1,6 +1,12 @@
-"""Which backbone, tap and pooling carries the signal: every choice of inputs of every sweep, on the same images."""
+"""Models and inputs side by side, always on the same images: a sweep with folds judges more of them than one without.
+
+Which model is best; which backbone, tap and pooling carries the signal.
+"""
+
+from pathlib import Path
 
 import pandas as pd
+from sklearn.metrics import roc_auc_score
 
 from analysis import figures
 from analysis.evaluate import auc_intervals
@@ -8,6 +14,16 @@ from analysis.figures import Bar, Picture
 from analysis.sweeps import Sweep
 
 ABOUT = ["digest", "label", "group"]  # columns of scores-inputs.csv that are no scores
+
+
+def comparable_aucs(folders: list[Path]) -> list[float] | None:
+    """Validation AUC of every run on the images that all of them judged; None where those are of one class."""
+    tables = [pd.read_csv(folder / "predictions-val.csv").set_index("path") for folder in folders]
+    scores = pd.concat([table.score for table in tables], axis=1, join="inner")
+    fake = tables[0].label[scores.index] == "fake"
+    if fake.nunique() < 2:
+        return None
+    return [float(roc_auc_score(fake, scores.iloc[:, number])) for number in range(len(folders))]
 
 
 def compared_inputs(sweeps: list[Sweep]) -> Picture | None:

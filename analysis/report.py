@@ -15,7 +15,7 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis import figures
-from analysis.compared import compared_inputs
+from analysis.compared import comparable_aucs, compared_inputs
 from analysis.evaluate import Evaluation, choose_threshold, evaluate, read_predictions, roc
 from analysis.figures import Picture
 from analysis.other import Other, other_data, read_other, scored_elsewhere
@@ -98,7 +98,7 @@ def run(config: ReportConfig) -> Path:
 
 
 def _models(manifest: Manifest) -> list[Model]:
-    """The finished runs on the data as it is now, best on validation first."""
+    """The finished runs on the data as it is now, the best first: on the validation images that all have in common."""
     found = []
     for folder in runs.complete_runs("heads"):
         record = runs.result(folder)
@@ -110,7 +110,9 @@ def _models(manifest: Manifest) -> list[Model]:
         raise UserError(f"no finished run on {manifest.dataset} as it is now: run `make heads DATA=...` first")
     elsewhere = scored_elsewhere([folder.name for folder in found])
     models = [_model(folder, elsewhere[folder.name]) for folder in found]
-    return sorted(models, key=lambda model: -model.val.metrics["auc"].value)
+    aucs = comparable_aucs(found) or [model.val.metrics["auc"].value for model in models]
+    ranked = sorted(zip(aucs, models, strict=True), key=lambda each: -each[0])
+    return [model for _, model in ranked]
 
 
 def _model(folder: Path, elsewhere: list[Path]) -> Model:

@@ -14,6 +14,7 @@ from cache.table import FeatureTable
 from data.manifest import Manifest
 from heads.stream import free_memory
 
+ALL = "all"  # the name of everything, where there are several features
 BLOCK = 256  # rows of a map read at once
 
 
@@ -44,13 +45,13 @@ class Inputs:
     maps: dict[str, list[FeatureSpec]]
 
     def choices(self) -> list[Choice]:
-        """What a head may read: everything; each feature alone; the first k of a backbone; a backbone of several.
+        """What a head may read: everything, which comes first; each feature; the first k of a backbone; all of one.
 
         Leaving out the deepest taps can pay: they describe what ImageNet asked for and can drown what tells a
         camera from a generator.
         """
         last = len(self.specs)
-        spans = [(0, last, "all"), *((i, i + 1, self._named(i)) for i in range(last))]
+        spans = [(0, last, ALL if last > 1 else self._named(0)), *((i, i + 1, self._named(i)) for i in range(last))]
         for backbone, (first, end) in self._backbones().items():
             spans += [(first, k, f"up to {self._named(k - 1)}") for k in range(first + 2, end)]
             spans += [(first, end, f"all of {backbone}")]

@@ -23,7 +23,7 @@ from heads import folds as cutting
 from heads import leaderboard
 from heads.families import Estimator, HeadConfig, Tail
 from heads.folds import Folds
-from heads.inputs import Choice, load_inputs
+from heads.inputs import ALL, Choice, load_inputs
 from heads.leaderboard import Trial, choose, settings
 from heads.outcome import VERSION, Outcome, write_table
 from heads.plan import Bucket, buckets, expected_seconds, is_convex, load_trials, save_trials
@@ -109,7 +109,8 @@ class _Sweep:
         choices = {choice.name: choice for choice in self.inputs.choices()}
         if self.config.inputs == SEARCH:
             return choices
-        name = one_of(self.config.inputs, choices, what="INPUTS")
+        everything = next(iter(choices))
+        name = everything if self.config.inputs == ALL else one_of(self.config.inputs, choices, what="INPUTS")
         return {name: choices[name]}
 
     def _buckets(self, choice: Choice, wanted: Callable[[HeadConfig], bool]) -> list[Bucket]:

@@ -14,7 +14,7 @@ from sklearn import metrics as theirs
 from analysis import report
 from analysis.__main__ import ReportCommand
 from analysis.__main__ import run as run_report
-from analysis.compared import compared_inputs
+from analysis.compared import comparable_aucs, compared_inputs
 from analysis.evaluate import _Ranking, auc_intervals, choose_threshold, evaluate, roc
 from analysis.other import Other, scored_elsewhere
 from analysis.report import ReportConfig
@@ -474,3 +474,27 @@ def test_inputs_of_one_backbone_keep_their_names_and_none_is_no_picture():
     names = [label.get_text() for label in drawn.figure.axes[0].get_yticklabels()]
     assert names == ["b:avg", "a:avg", "all"]
     assert compared_inputs([sweep([linear(0.1, 0, 0.9)], scores=scored({}))]) is None
+
+
+def test_models_are_ranked_on_the_images_that_all_judged(tmp_path):
+    """A run with folds has judged others beside them; being good at those must not count."""
+    folders = []
+    for name, rows in {
+        "split": {"a": ("real", -1), "b": ("fake", 2), "c": ("real", 0.5), "d": ("fake", 0.2)},
+        "folds": {
+            "e": ("real", -9),
+            "d": ("fake", 1),
+            "a": ("real", 0),
+            "b": ("fake", 2),
+            "c": ("real", 3),
+            "f": ("fake", 9),
+        },
+    }.items():
+        table = pd.DataFrame([(path, *each) for path, each in rows.items()], columns=["path", "label", "score"])
+        (tmp_path / name).mkdir()
+        table.to_csv(tmp_path / name / "predictions-val.csv", index=False)
+        folders.append(tmp_path / name)
+    assert comparable_aucs(folders) == [0.75, 0.5]
+    assert comparable_aucs(folders[1:]) == [pytest.approx(7 / 9)]
+    table[table.label == "real"].to_csv(tmp_path / "folds" / "predictions-val.csv", index=False)
+    assert comparable_aucs(folders) is None

@@ -49,7 +49,8 @@ def looped(X: torch.Tensor, y: torch.Tensor) -> float:
     optimiser = torch.optim.AdamW([{"params": head.parameters(), "lr": 1e-3} for head in heads])
     start = time.perf_counter()
     for rows in torch.randperm(ROWS).split(BATCH):
-        loss = sum(binary_cross_entropy_with_logits(head(X[rows])[:, 0], y[rows]) for head in heads)
+        batch, labels = X[rows], y[rows]
+        loss = sum(binary_cross_entropy_with_logits(head(batch)[:, 0], labels) for head in heads)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
