@@ -4,6 +4,7 @@ fitted = fit(members, task)      members share a Shape and a batch size (heads.p
 """
 
 import math
+import time
 from collections.abc import Callable
 from dataclasses import replace
 
@@ -35,38 +36,23 @@ def fit(members: list[Member], task: Task, *, report: Report | None = None) -> l
         auc, val_loss = training.judge()
         for slot, number in enumerate(training.active):
             point = Point(epoch, float(losses[slot]), float(val_loss[slot]), float(auc[slot]))
-            best[number] = _updated(best[number], point, lambda slot=slot: training.parameters(slot))
+            held = best[number].with_point(point)
+            best[number] = held.after_epoch(epoch, point, lambda slot=slot: training.parameters(slot))
         epoch += 1
-        training.keep([slot for slot, number in enumerate(training.active) if _goes_on(best[number], epoch)])
+        training.keep([slot for slot, number in enumerate(training.active) if best[number].goes_on(epoch)])
         if report:
             report(epoch, best)
     return best
 
 
-def seconds_a_step(members: list[Member], task: Task, clock: Callable[[], float]) -> float:
-    """What a step of these heads takes, measured on the second of two."""
+def seconds_an_epoch(members: list[Member], task: Task) -> float:
+    """What an epoch of these heads takes without its validation, from the second of two steps."""
     training = _Training(members, task)
-    rows = torch.from_numpy(task.folds.rows[: members[0].config.batch])
+    rows = torch.from_numpy(task.folds.rows[: training.batch])
     training.step(rows, rows, progress=0.0, step=0)
-    start = clock()
+    started = time.perf_counter()
     training.step(rows, rows, progress=0.0, step=1)
-    return clock() - start
-
-
-def _updated(best: Fitted, point: Point, parameters: Callable[[], dict[str, torch.Tensor]]) -> Fitted:
-    curve = [*best.curve, point]
-    if not math.isfinite(point.val_loss) or math.isnan(point.val_auc):
-        return replace(best, curve=curve, diverged=int(point.epoch) if best.diverged < 0 else best.diverged)
-    if (point.val_auc, -point.val_loss) > (best.val_auc if best.val_auc >= 0 else -1.0, -best.val_loss):
-        return replace(best, curve=curve, parameters=parameters(), epoch=int(point.epoch), val_auc=point.val_auc,
-                       val_loss=point.val_loss)  # fmt: skip
-    return replace(best, curve=curve)
-
-
-def _goes_on(best: Fitted, done: int) -> bool:
-    config = best.member.config
-    waited = done - 1 - best.epoch
-    return done < config.epochs and best.diverged < 0 and not (config.patience and waited >= config.patience)
+    return (time.perf_counter() - started) * math.ceil(len(task.folds.rows) / training.batch)
 
 
 class _Training:

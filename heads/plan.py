@@ -1,6 +1,5 @@
 """Heads that can be computed together: buckets, what they will take, and what became of them on disk."""
 
-import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -11,10 +10,9 @@ from cache.checkpoint import load_weights, save_weights
 from cache.key import key
 from heads.estimators import has_seed
 from heads.families import Estimator, HeadConfig, Logistic, Ridge, Tail, TrainedConfig, from_json
-from heads.fit import seconds_a_step
 from heads.leaderboard import Trial
 from heads.models import Shape
-from heads.task import Fitted, Member, Point, Task
+from heads.task import Fitted, Member, Point
 
 BUCKET_NUMBERS = 64_000_000  # parameters of the heads stacked together; training holds five copies
 TAILS_TOGETHER = 2  # trained side by side on the same batches
@@ -33,6 +31,11 @@ class Bucket:
         record = [(member.config.to_json(), member.fold, member.seed) for member in self.members]
         return f"{key({'inputs': self.inputs, 'members': record})}.safetensors"
 
+    @property
+    def epochs(self) -> int:
+        """Of the member that is trained longest; 1 where nothing is trained by gradient."""
+        return max(getattr(member.config, "epochs", 1) for member in self.members)
+
 
 def is_convex(config: HeadConfig) -> bool:
     return isinstance(config, Ridge | Logistic)
@@ -50,14 +53,6 @@ def buckets(configs: list[HeadConfig], inputs: str, *, columns: int, folds: int,
         size = _together(group[0].config, columns)
         made += [Bucket(inputs, tuple(group[at : at + size])) for at in range(0, len(group), size)]
     return made
-
-
-def expected_seconds(bucket: Bucket, task: Task) -> float:
-    """What a stacked bucket will take at most, from one measured step."""
-    config = bucket.members[0].config
-    steps = -(-len(task.folds.rows) // config.batch)
-    epochs = max(member.config.epochs for member in bucket.members)
-    return steps * epochs * seconds_a_step(list(bucket.members), task, time.perf_counter)
 
 
 def save_trials(path: Path, trials: list[Trial]) -> None:

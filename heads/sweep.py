@@ -26,7 +26,7 @@ from heads.folds import Folds
 from heads.inputs import ALL, Choice, load_inputs
 from heads.leaderboard import Trial, choose, settings
 from heads.outcome import VERSION, Outcome, write_table
-from heads.plan import Bucket, buckets, expected_seconds, is_convex, load_trials, save_trials
+from heads.plan import Bucket, buckets, is_convex, load_trials, save_trials
 from heads.task import Fitted
 from heads.trainer import Trainer
 
@@ -89,11 +89,11 @@ class _Sweep:
     def run(self) -> None:
         """Scouts first: convex heads need no learning rate, so they look for the best inputs; the others follow."""
         scouts = [bucket for choice in self.choices.values() for bucket in self._buckets(choice, is_convex)]
-        with Progress(f"heads {_backbone(self.config.specs)}", _members(scouts), unit="heads") as progress:
+        with Progress(f"heads {_backbone(self.config.specs)}", _work(scouts), unit="head-epochs") as progress:
             self._announce(scouts, progress)
             for bucket in scouts:
                 self._finish(bucket, progress)
-            others = self._others()
+            others = self._others(self._winner())
             share, shares = self.config.part
             for bucket in others[share::shares]:
                 self._finish(bucket, progress)
@@ -117,10 +117,13 @@ class _Sweep:
         configs = [config for config in self.config.configs if wanted(config)]
         return buckets(configs, choice.name, columns=choice.width, folds=self.config.folds, seeds=self.config.seeds)
 
-    def _others(self) -> list[Bucket]:
-        """Trained heads and estimators on the inputs that won, tails on every map."""
-        won = self.choices[choose(settings(self.trials)).inputs if self.trials else next(iter(self.choices))]
-        pooled = self._buckets(won, lambda config: not is_convex(config) and not isinstance(config, Tail))
+    def _winner(self) -> Choice:
+        """The inputs that the scouts did best on; everything, where there are none."""
+        return self.choices[choose(settings(self.trials)).inputs if self.trials else next(iter(self.choices))]
+
+    def _others(self, inputs: Choice) -> list[Bucket]:
+        """Trained heads and estimators on some inputs, tails on every map."""
+        pooled = self._buckets(inputs, lambda config: not is_convex(config) and not isinstance(config, Tail))
         tails = [config for config in self.config.configs if isinstance(config, Tail)]
         return pooled + [
             bucket for name in self.inputs.maps
@@ -128,25 +131,23 @@ class _Sweep:
         ]  # fmt: skip
 
     def _announce(self, scouts: list[Bucket], progress: Progress) -> None:
-        """How many heads, and about how long those take whose steps can be timed beforehand."""
+        """How many heads there will be, and about how long they take."""
         widest = max(self.choices.values(), key=lambda choice: choice.width)
-        stacked = self._buckets(widest, lambda c: not is_convex(c) and not isinstance(c, Tail | Estimator))
-        others = self._others()  # as many as there will be, if on other inputs
-        progress.total = _members(scouts) + _members(others)
-        seconds = sum(expected_seconds(bucket, self.trainer.task(bucket.inputs)) for bucket in stacked)
-        untimed = [name for kind, name in ((Tail, "tails"), (Estimator, "scikit-learn heads"))
-                   if any(isinstance(config, kind) for config in self.config.configs)]  # fmt: skip
+        others = self._others(widest)  # it is not yet known which inputs win; on others it is less
+        progress.total = _work(scouts) + _work(others)
+        seconds = sum(map(self.trainer.expected_seconds, scouts + others))
+        untimed = any(isinstance(config, Estimator) for config in self.config.configs)
         print(
             f"heads {_backbone(self.config.specs)}: {len(self.config.configs)} settings, {self.config.folds} folds, "
             f"{self.config.seeds} seeds: {_members(scouts)} convex heads on {len(self.choices)} inputs, then "
-            f"{_members(others)} others, the stacked ones in {timedelta(seconds=round(seconds))} at most"
-            + (f" (beside {' and '.join(untimed)})" if untimed else ""),
+            f"{_members(others)} others, in about {timedelta(seconds=round(seconds))}"
+            + (", beside the scikit-learn heads" if untimed else ""),
             flush=True,
         )
 
     def _finish(self, bucket: Bucket, progress: Progress) -> None:
         """Train a bucket, unless that has been done, and bring the leaderboard up to date."""
-        path = self._file(bucket)
+        path, before = self._file(bucket), progress.done
         if not path.exists():
             started = progress.seconds
             fitted = self._train(bucket, progress)
@@ -155,7 +156,7 @@ class _Sweep:
         self.trials += load_trials(path)
         write_table(self.folder / "leaderboard.csv", leaderboard.table(settings(self.trials)))
         progress.note = f"best val AUC {self._best_auc():.4f}"
-        progress.advance(len(bucket.members))
+        progress.advance(before + _work([bucket]) - progress.done)  # also what early stopping spared
 
     def _best_auc(self, unfinished: list[Trial] | None = None) -> float:
         """Of all settings so far, 0 when there is none."""
@@ -165,7 +166,7 @@ class _Sweep:
         def report(epoch: int, fitted: list[Fitted]) -> None:
             best = self._best_auc([Trial(bucket.inputs, each, 0.0) for each in fitted])
             progress.note = f"epoch {epoch}, best val AUC {best:.4f}"
-            progress.advance(0)
+            progress.advance(sum(each.member.config.epochs >= epoch for each in fitted))
 
         return self.trainer.train(bucket, report)
 
@@ -190,6 +191,11 @@ class _Sweep:
 
 def _members(plan: list[Bucket]) -> int:
     return sum(len(bucket.members) for bucket in plan)
+
+
+def _work(plan: list[Bucket]) -> int:
+    """Heads times epochs, for the progress line."""
+    return sum(getattr(member.config, "epochs", 1) for bucket in plan for member in bucket.members)
 
 
 def _backbone(specs: list[FeatureSpec]) -> str:

@@ -8,6 +8,7 @@ This file imports `extract`; the sweep imports it only when a grid asks for tail
 
 import copy
 import math
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -146,6 +147,17 @@ def fit_tails(members: list[Member], task: MapTask, *, report: Report | None = N
     return [training.best for training in trainings]
 
 
+def seconds_an_epoch(members: list[Member], task: MapTask) -> float:
+    """What an epoch of these tails takes without its validation, from the second of two steps of one of them."""
+    member = members[0]
+    training = _Training(member, build(task.spec.backbone, weights=task.weights), task)
+    batch = next(task.stream.epoch(task.folds.rows, 0, batch=member.config.batch))
+    training.step(batch.rows, batch.maps, epoch=0, step=0)
+    started = time.perf_counter()
+    training.step(batch.rows, batch.maps, epoch=0, step=0)
+    return (time.perf_counter() - started) * training.steps_an_epoch * len(members)
+
+
 class _Training:
     """One tail on its way."""
 
@@ -198,7 +210,7 @@ class _Training:
         self.scaler.update()
         self.losses.append(loss.item())
         if not math.isfinite(self.losses[-1]):
-            self._stop_diverged(epoch)
+            self.running, self.best = False, replace(self.best, diverged=epoch)
         elif self.config.curve_every and (step + 1) % self.config.curve_every == 0:
             self._point(epoch + (step + 1) / self.steps_an_epoch)
 
@@ -229,17 +241,11 @@ class _Training:
             return
         drawn = self.best.curve[-1] if self.best.curve else None
         point = drawn if drawn and drawn.epoch == epoch + 1 else self._point(epoch + 1)
-        if not math.isfinite(point.val_loss) or math.isnan(point.val_auc):
-            self._stop_diverged(epoch)
-            return
-        known = self.best.val_auc if self.best.parameters else -1.0
-        if (point.val_auc, -point.val_loss) > (known, -self.best.val_loss):
-            state = {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
-            self.best = replace(
-                self.best, parameters=state, epoch=epoch, val_auc=point.val_auc, val_loss=point.val_loss
-            )
-        waited = epoch - self.best.epoch
-        self.running = epoch + 1 < self.config.epochs and not (self.config.patience and waited >= self.config.patience)
+        self.best = self.best.after_epoch(epoch, point, self._state)
+        self.running = self.best.goes_on(epoch + 1)
+
+    def _state(self) -> dict[str, torch.Tensor]:
+        return {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
 
     def _point(self, done: float) -> Point:
         """A point of the curve after `done` epochs, kept."""
@@ -249,12 +255,8 @@ class _Training:
         train_loss = float(np.mean(self.losses)) if self.losses else math.nan
         point = Point(done, train_loss, float(loss[0]), float(auc[0]))
         self.losses = []
-        self.best = replace(self.best, curve=[*self.best.curve, point])
+        self.best = self.best.with_point(point)
         return point
-
-    def _stop_diverged(self, epoch: int) -> None:
-        self.running = False
-        self.best = replace(self.best, diverged=epoch)
 
 
 @torch.no_grad()

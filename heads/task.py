@@ -1,6 +1,8 @@
 """What every family is given and gives back: a Task and its Members in, Fitted heads out."""
 
-from dataclasses import dataclass, field
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import numpy as np
@@ -45,6 +47,23 @@ class Fitted:
     epoch: int = 0
     diverged: int = -1
     curve: list[Point] = field(default_factory=list)
+
+    def with_point(self, point: Point) -> "Fitted":
+        """Its training curve one point longer."""
+        return replace(self, curve=[*self.curve, point])
+
+    def after_epoch(self, epoch: int, point: Point, parameters: Callable[[], dict[str, torch.Tensor]]) -> "Fitted":
+        """What is known once an epoch has been judged: it diverged, or it is the best so far, or nothing new."""
+        if not math.isfinite(point.val_loss) or math.isnan(point.val_auc):
+            return replace(self, diverged=epoch)
+        if self.parameters and (point.val_auc, -point.val_loss) <= (self.val_auc, -self.val_loss):
+            return self
+        return replace(self, parameters=parameters(), epoch=epoch, val_auc=point.val_auc, val_loss=point.val_loss)
+
+    def goes_on(self, done: int) -> bool:
+        """Whether there is another epoch for it after `done` ones."""
+        config, waited = self.member.config, done - 1 - self.epoch
+        return done < config.epochs and self.diverged < 0 and not (config.patience and waited >= config.patience)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from cache.table import FeatureTable
 from data.manifest import Manifest
-from heads.convex import fit_convex
+from heads.convex import fit_convex, seconds_a_path
 from heads.estimators import fit_estimators
 from heads.families import Estimator, Tail
-from heads.fit import Report, fit
+from heads.fit import Report, fit, seconds_an_epoch
 from heads.folds import Folds
 from heads.inputs import Choice, Inputs
 from heads.plan import Bucket, is_convex
@@ -48,6 +48,21 @@ class Trainer:
         if is_convex(first):
             return fit_convex(members, task)
         return fit_estimators(members, task) if isinstance(first, Estimator) else fit(members, task, report=report)
+
+    def expected_seconds(self, bucket: Bucket) -> float:
+        """About what a bucket takes, early stopping and validation left aside; 0 for scikit-learn heads, unknown."""
+        first = bucket.members[0].config
+        if isinstance(first, Tail):
+            from heads.tail import seconds_an_epoch as of_tails
+
+            return bucket.epochs * of_tails(list(bucket.members), self.map_task(bucket.inputs))
+        if is_convex(first):
+            rows, width = int(self.folds.trained[0].sum()) * len(self.inputs.X), self.choices[bucket.inputs].width
+            penalties = len({member.config for member in bucket.members})
+            return len(self.folds) * seconds_a_path(rows, width, penalties)
+        if isinstance(first, Estimator):
+            return 0.0
+        return bucket.epochs * seconds_an_epoch(list(bucket.members), self.task(bucket.inputs))
 
     def task(self, name: str) -> Task:
         """Of a choice of pooled features."""

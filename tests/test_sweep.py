@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -295,5 +296,5 @@ def test_expected_time_and_numbers_are_told_before_the_start(faces, capsys):
     run(HeadsConfig(data=str(faces), **SMALL, folds=2))
     said = capsys.readouterr().out
     assert "8 settings, 2 folds, 2 seeds: 18 convex heads on 3 inputs, then 18 others" in said
-    assert "at most (beside scikit-learn heads)" in said
+    assert re.search(r"in about \d:\d\d:\d\d, beside the scikit-learn heads", said)
     assert json.loads((next((paths.runs_dir() / "heads").glob("*")) / "config.json").read_text())["folds"] == 2
