@@ -4,7 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from analysis import report
+from cache import runs
 from cache.command import main, option
+from cache.errors import UserError
 from heads.run import HeadsConfig, run_each, run_other
 
 
@@ -18,6 +20,8 @@ class ReportCommand(HeadsConfig):
 def run(config: ReportCommand) -> Path:
     """The folder of the report."""
     for each, folder in zip(config.each_backbone(), run_each(config), strict=True):
+        if not runs.is_complete(folder):
+            raise UserError("other parts have not finished their heads: run the same command again when they have")
         for data in config.eval.split():
             run_other(each, folder, data)
     return report.run(report.ReportConfig(config.dataset))

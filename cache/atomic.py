@@ -5,6 +5,7 @@ The one exception is `append_line`, for logs; their readers ignore a torn last l
 """
 
 import errno
+import fcntl
 import json
 import os
 import time
@@ -73,6 +74,15 @@ def read_lines(path: Path) -> list[str]:
     if not path.exists():
         return []
     return path.read_text(errors="replace").split("\n")[:-1]
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Only one process at a time is inside; the others wait. A process that dies lets the next one in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -47,6 +47,8 @@ class Trunk(nn.Module):
 class Detector(nn.Module):
     """Pixels to logits of fake (N,) float32.
 
+    It sees an image in one view; a head judged by the mean over several (MEAN_VIEWS) is scored from the cache.
+
     forward takes one uint8 tensor (N, crop, crop, 3) for each of `preprocesses`: a single one, unless backbones with
     different preprocessings are joined.
 

@@ -24,6 +24,7 @@ MEMORY = 12  # steps that L-BFGS remembers
 MAX_STEPS = 1000
 USUAL_STEPS = 300  # until the last penalty has converged; for the estimate of time alone
 MAX_HALVINGS = 40
+SMALLEST_CURVATURE = 1e-200
 SUFFICIENT = 1e-4  # share of the expected decrease that a step must bring (Armijo 1966)
 ROUNDING = 1e-14  # of a loss
 TOLERANCE = 1e-6  # bound on the distance of weights and intercept from the optimum
@@ -168,8 +169,9 @@ def lbfgs(evaluate: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndar
     x, found = np.zeros_like(curvature), np.zeros_like(curvature)
     loss, gradient = evaluate(x, which)
     history: list[tuple[np.ndarray, np.ndarray]] = []
+    moved = np.ones(len(which), bool)
     for _ in range(MAX_STEPS):
-        running = np.linalg.norm(gradient, axis=0) > tolerance[which]
+        running = moved & (np.linalg.norm(gradient, axis=0) > tolerance[which])
         if not running.all():
             found[:, which] = x
             which, x, loss, gradient = which[running], x[:, running], loss[running], gradient[:, running]
@@ -178,6 +180,7 @@ def lbfgs(evaluate: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndar
             return found
         direction = -_inverse_hessian_times(gradient, history, curvature[:, which])
         step, loss, new_gradient = _backtracked(evaluate, which, x, loss, gradient, direction)
+        moved = step.any(axis=0)  # a column that no step improves is as good as rounding lets it be
         history = [*history[1 - MEMORY :], (step, new_gradient - gradient)]
         x, gradient = x + step, new_gradient
     found[:, which] = x
@@ -186,7 +189,7 @@ def lbfgs(evaluate: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndar
 
 def _backtracked(evaluate: Callable, which: np.ndarray, x: np.ndarray, loss: np.ndarray, gradient: np.ndarray,
                  direction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """The first of direction, direction / 2, ... that lowers each column's loss enough; with loss and gradient."""
+    """The first of direction, direction / 2, ... that lowers each column's loss enough, else 0; with loss, gradient."""
     slope = (direction * gradient).sum(axis=0)
     length = np.ones_like(loss)
     for _ in range(MAX_HALVINGS):
@@ -197,14 +200,15 @@ def _backtracked(evaluate: Callable, which: np.ndarray, x: np.ndarray, loss: np.
         if enough.all():
             break
         length = np.where(enough, length, length / 2)
-    return step, new_loss, new_gradient
+    step = np.where(enough, step, 0.0)
+    return step, np.where(enough, new_loss, loss), np.where(enough, new_gradient, gradient)
 
 
 def _inverse_hessian_times(gradient: np.ndarray, history: list[tuple[np.ndarray, np.ndarray]],
                            curvature: np.ndarray) -> np.ndarray:  # fmt: skip
     """The two-loop recursion in every column."""
     q, shares = gradient, []
-    inverse = [1 / np.maximum((step * change).sum(axis=0), 1e-300) for step, change in history]
+    inverse = [_reciprocals((step * change).sum(axis=0)) for step, change in history]
     for (step, change), rho in zip(reversed(history), reversed(inverse), strict=True):
         shares.append(rho * (step * q).sum(axis=0))
         q = q - shares[-1] * change
@@ -212,6 +216,11 @@ def _inverse_hessian_times(gradient: np.ndarray, history: list[tuple[np.ndarray,
     for (step, change), rho, share in zip(history, inverse, reversed(shares), strict=True):
         q = q + step * (share - rho * (change * q).sum(axis=0))
     return q
+
+
+def _reciprocals(curvature: np.ndarray) -> np.ndarray:
+    """1 / curvature (P,); 0, which leaves a step out, where rounding has eaten it."""
+    return np.where(curvature > SMALLEST_CURVATURE, 1 / np.maximum(curvature, SMALLEST_CURVATURE), 0.0)
 
 
 def to_logits(scores: np.ndarray, fake: np.ndarray) -> tuple[float, float]:

@@ -5,6 +5,7 @@ Saved with skops, which, unlike a pickle, runs no code of the file's own when it
 
 import importlib
 import inspect
+import math
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,10 @@ def resolve(name: str, settings: list[str]) -> tuple[str, dict[str, Any]]:
         UserError: nothing to import there, no classifier, or a setting that it does not take.
     """
     path, fixed = SHORT_NAMES.get(name, (name, {}))
+    if not path.startswith("sklearn."):
+        raise UserError(
+            f"{path}: only scikit-learn's own classifiers can be kept. Short names: {', '.join(SHORT_NAMES)}"
+        )
     known = list(inspect.signature(_class(path)).parameters)
     for each in settings:
         one_of(each, known, what=f"setting of {name}")
@@ -143,10 +148,17 @@ def fit_estimators(members: list[Member], task: Task) -> list[Fitted]:
 
 
 def _fitted(member: Member, task: Task) -> Fitted:
+    """One that scikit-learn refuses, or whose scores are not finite, is marked like a head that diverged."""
     X, fake = task.training_rows(member.fold)
-    model = fit_estimator(member.config, X, fake, seed=member.seed)
     views, held_out = task.judged_rows(member.fold)
-    scores = np.stack([raw_scores(model, view) for view in views]).mean(axis=0)
+    try:
+        model = fit_estimator(member.config, X, fake, seed=member.seed)
+        scores = np.stack([raw_scores(model, view) for view in views]).mean(axis=0)
+        if not np.isfinite(scores).all():
+            raise UserError(f"{member.config.name}: scores that are not finite")
+    except UserError as error:
+        print(f"heads: left out: {error}", flush=True)
+        return Fitted(member, {}, math.nan, math.inf, diverged=0)
     slope, offset = to_logits(scores, held_out)
     auc, loss = judge((scores * slope + offset)[:, None], held_out)
     line = torch.tensor([slope, offset], dtype=torch.float64)

@@ -148,8 +148,13 @@ def from_json(record: dict) -> HeadConfig:
     """The inverse of HeadConfig.to_json, also after a trip through JSON."""
     settings = {name: value for name, value in record.items() if name != "family"}
     if "params" in settings:
-        settings["params"] = tuple((name, value) for name, value in settings["params"])
+        settings["params"] = tuple(hashable(dict(settings["params"])).items())
     return FAMILIES[record["family"]](**settings)
+
+
+def hashable(params: dict[str, Any]) -> dict[str, Any]:
+    """A classifier's parameters with lists as tuples: JSON knows only lists."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
 
 
 def _checked(each: Field, value: Any) -> Any:
@@ -168,7 +173,8 @@ def _checked(each: Field, value: Any) -> Any:
 
 def _number(each: Field, value: Any, kind: type) -> int | float:
     limits = each.metadata
-    right = isinstance(value, int | float) and not isinstance(value, bool) and (kind is float or value == int(value))
+    right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    right = right and (kind is float or value == int(value))
     if not right or not limits["above"] < value or not limits["least"] <= value <= limits["most"]:
         bounds = {"above": "above", "least": "at least", "most": "at most"}
         said = [f"{word} {limits[name]:g}" for name, word in bounds.items() if math.isfinite(limits[name])]

@@ -18,6 +18,7 @@ from heads.task import Fitted, Member, Point, Task
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
+ACTIVATIONS = 64_000_000  # numbers of one layer of all heads at once, when heads are judged
 Report = Callable[[int, list[Fitted]], None]  # epochs done, every member so far
 
 
@@ -35,7 +36,7 @@ def fit(members: list[Member], task: Task, *, report: Report | None = None) -> l
         losses = training.run_epoch(epoch)
         auc, val_loss = training.judge()
         for slot, number in enumerate(training.active):
-            point = Point(epoch, float(losses[slot]), float(val_loss[slot]), float(auc[slot]))
+            point = Point(epoch + 1, float(losses[slot]), float(val_loss[slot]), float(auc[slot]))
             held = best[number].with_point(point)
             best[number] = held.after_epoch(epoch, point, lambda slot=slot: training.parameters(slot))
         epoch += 1
@@ -84,6 +85,7 @@ class _Training:
         configs = [member.config for member in members]
         self.smoothing = torch.tensor([config.label_smoothing for config in configs], device=device)
         self.weighting = torch.tensor([self.weightings.index(_weighting(m)) for m in members], device=device)
+        self.drops = any(config.dropout for config in configs)
         self.dropout = Dropout(
             torch.tensor([config.dropout for config in configs], device=device), tuple(m.seed for m in members), 0
         )
@@ -114,7 +116,7 @@ class _Training:
         """One update on rows of the manifest, `at` in the flat features; the losses (H,). progress in epochs."""
         device = self.task.X.device
         rows, at = rows.to(device), at.to(device)
-        dropout = replace(self.dropout, step=step) if self.dropout.rates.any() else None
+        dropout = replace(self.dropout, step=step) if self.drops else None
         logits = self.stack(self.task.flat.index_select(0, at), dropout)  # several times faster than flat[at]
         targets = self.task.fake[rows].float()[:, None] * (1 - self.smoothing) + self.smoothing / 2
         losses = binary_cross_entropy_with_logits(logits, targets, reduction="none")
@@ -138,10 +140,16 @@ class _Training:
         for fold, slots in self.held_out.items():
             rows = torch.from_numpy(np.flatnonzero(self.task.folds.held_out[fold])).to(self.task.X.device)
             stack = self.stack if len(slots) == len(self.active) else self.stack.selected(slots)
-            scores = sum(stack(view.index_select(0, rows)) for view in views) / len(views)
+            scores = torch.cat([sum(stack(view.index_select(0, part)) for view in views) for part in self._parts(rows)])
+            scores /= len(views)
             fake = self.task.fake[rows]
             auc[slots.cpu()], loss[slots.cpu()] = metrics.auc(scores, fake), metrics.log_loss(scores, fake).cpu()
         return auc, loss
+
+    def _parts(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Rows in pieces whose activations, heads x rows x width, stay bounded."""
+        width = max(self.stack.shape.hidden, default=1)
+        return rows.split(max(1, ACTIVATIONS // (len(self.active) * width)))
 
     def parameters(self, slot: int) -> dict[str, torch.Tensor]:
         tensors = {name: p[slot].detach().cpu().clone() for name, p in self.stack.named_parameters()}
@@ -182,6 +190,7 @@ class _StackedAdamW:
             name: torch.tensor([float(getattr(config, of)) for config in configs], device=device)
             for name, of in vectors.items()
         }
+        self.l1 = any(config.l1 for config in configs)
         for schedule in ("cosine", "linear"):
             self.vectors[schedule] = torch.tensor([config.schedule == schedule for config in configs], device=device)
         self.means = [torch.zeros_like(p) for p in stack.parameters()]
@@ -208,7 +217,7 @@ class _StackedAdamW:
         parameters = self.stack.named_parameters()
         for (name, p), gradient, mean, square in zip(parameters, gradients, self.means, self.squares, strict=True):
             per_head = (-1, *[1] * (p.ndim - 1))
-            if l1.any() and name.startswith("weight"):
+            if self.l1 and name.startswith("weight"):
                 gradient = gradient + l1.view(per_head) * p.sign()
             mean.lerp_(gradient, 1 - BETAS[0])
             square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])

@@ -21,7 +21,7 @@ import numpy as np
 
 from cache.errors import UserError, one_of
 from heads.estimators import SHORT_NAMES, resolve
-from heads.families import FAMILIES, Estimator, HeadConfig, TrainedConfig
+from heads.families import FAMILIES, Estimator, HeadConfig, TrainedConfig, hashable
 
 WORDS = ("family", "samples", "seed")  # of a block, beside the settings of its family
 GRIDS = {
@@ -95,7 +95,7 @@ def _expand(block: dict, defaults: dict, number: int) -> Iterator[HeadConfig]:
     if family not in FAMILIES and ("." in family or family in SHORT_NAMES):
         estimator, fixed = resolve(family, list(settings))
         for values in _combinations(settings, block, number):
-            yield Estimator(estimator, tuple(sorted({**fixed, **values}.items())))
+            yield Estimator(estimator, tuple(sorted(hashable({**fixed, **values}).items())))
         return
     kind = FAMILIES[one_of(family, [*(set(FAMILIES) - {"sklearn"}), *SHORT_NAMES], what="family")]
     for name in settings:
@@ -120,7 +120,10 @@ def _combinations(settings: dict, block: dict, number: int) -> Iterator[dict[str
         for values in product(*(value if isinstance(value, list) else [value] for value in settings.values())):
             yield dict(zip(settings, values, strict=True))
         return
-    rng = np.random.default_rng([int(block.get("seed", 0)), number])
+    seed = block.get("seed", 0)
+    if not isinstance(seed, int) or seed < 0:
+        raise UserError(f"seed = {seed!r}: expected a whole number")
+    rng = np.random.default_rng([seed, number])
     for _ in range(samples):
         yield {name: _drawn(value, name, rng) for name, value in settings.items()}
 

@@ -15,6 +15,7 @@ from data.manifest import Manifest
 from heads.stream import free_memory
 
 ALL = "all"  # the name of everything, where there are several features
+COPIES = 3  # of pooled features at most: as read, standardised, and the rows of a fold
 BLOCK = 256  # rows of a map read at once
 
 
@@ -118,6 +119,8 @@ def _views(specs: list[FeatureSpec]) -> dict[FeatureSpec, list[FeatureSpec]]:
     views: dict[FeatureSpec, list[FeatureSpec]] = {}
     for spec in specs:
         views.setdefault(replace(spec, view=0, augmentation=""), []).append(spec)
+    if len(set(specs)) < len(specs):
+        raise UserError("a feature is named twice: name each backbone and feature once")
     counts = {first.feature: len(each) for first, each in views.items()}
     if len(set(counts.values())) > 1:
         raise UserError(f"features differ in their number of views: {counts}; extract all with the same VIEWS")
@@ -129,13 +132,13 @@ def _width(table: FeatureTable) -> int:
 
 
 def _allocated(*shape: int) -> np.ndarray:
-    """Raises: UserError if half of the free memory does not hold it; training needs a second copy."""
+    """Raises: UserError if COPIES of it are more than the free memory."""
     size, free = 4 * int(np.prod(shape)), free_memory()
-    if 2 * size > free:
+    if COPIES * size > free:
         raise UserError(
             f"the pooled features of {shape[1]} images in {shape[0]} views, {shape[2]} numbers each, are "
-            f"{size / 1e9:.1f} GB and training needs them twice; {free / 1e9:.1f} GB are free. Name fewer FEATURES, "
-            "use `avg` in place of `avgstd`, or fewer VIEWS."
+            f"{size / 1e9:.1f} GB and training needs {COPIES} times that; {free / 1e9:.1f} GB are free. "
+            "Name fewer FEATURES, use `avg` in place of `avgstd`, or fewer VIEWS."
         )
     return np.empty(shape, np.float32)
 

@@ -59,12 +59,21 @@ class Setting:
         return float(np.std([each.val_auc for each in self.fitted], ddof=1)) if len(self.fitted) > 1 else float("nan")
 
     @property
+    def standard_error(self) -> float:
+        """Of val_auc over folds; seeds share a fold's images and are no further evidence."""
+        folds: dict[int, list[float]] = defaultdict(list)
+        for each in self.fitted:
+            folds[each.member.fold].append(each.val_auc)
+        means = [np.mean(of_fold) for of_fold in folds.values()]
+        return float(np.std(means, ddof=1) / np.sqrt(len(means)))
+
+    @property
     def val_loss(self) -> float:
         return float(np.mean([each.val_loss for each in self.fitted]))
 
     @property
     def size(self) -> int:
-        """Numbers in one member."""
+        """Numbers in one member; of a scikit-learn head the bytes that it is kept in."""
         return sum(tensor.numel() for tensor in self.fitted[0].parameters.values())
 
     @property
@@ -96,7 +105,7 @@ def choose(found: list[Setting], *, one_se: bool = False) -> Setting:
     best = max(usable, key=lambda each: each.rank)
     if not one_se:
         return best
-    margin = best.val_auc_std / np.sqrt(len(best.trials))
+    margin = best.standard_error
     near = [each for each in usable if each.val_auc >= best.val_auc - margin]
     return min(near, key=lambda each: (each.size, -_strength(each.config), -each.val_auc))
 

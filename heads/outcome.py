@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from torch import nn
 
 from cache import runs
 from cache.atomic import replacing
@@ -89,7 +90,7 @@ class Outcome:
         record = self._record(chosen)
         head = assemble(chosen.fitted, record)
         save_head(self.folder / HEAD_FILE, head, record)
-        self._predict(chosen, member_scores(head, record, self.manifest, device=self.device))
+        self._predict(chosen, self._scores(chosen, head))
         result = self._result(chosen, convex, found, record)
         runs.finish(self.folder, asdict(result))
         floor = f", best convex {result.floor_auc:.4f}" if convex else ""
@@ -120,13 +121,19 @@ class Outcome:
     def _scores_of_inputs(self, convex: list[Setting]) -> pd.DataFrame:
         """For each choice of inputs the held-out scores of its best convex head, so that intervals can be drawn."""
         found = self._labelled(self.folds.judged)
-        for name, choice in self.choices.items():
+        for name in self.choices:
             best = next((each for each in convex if each.inputs == name), None)
             if best:
                 head = assemble(best.fitted, self._record(best))
-                scores = of_vectors(head, self.inputs.X[0][:, choice.columns])
-                found[name] = _out_of_fold(scores, best, self.folds)[self.folds.judged]
+                found[name] = _out_of_fold(self._scores(best, head), best, self.folds)[self.folds.judged]
         return found
+
+    def _scores(self, setting: Setting, head: nn.Module) -> np.ndarray:
+        """Logits (N, M) of every member for every image; of pooled features from what is in memory already."""
+        if isinstance(setting.config, Tail):
+            return member_scores(head, self._record(setting), self.manifest, device=self.device)
+        columns = self.choices[setting.inputs].columns
+        return np.mean([of_vectors(head, view[:, columns]) for view in self.inputs.X[: self.views]], axis=0)
 
     def _labelled(self, rows: np.ndarray) -> pd.DataFrame:
         return self.manifest.rows.iloc[rows][["path", "digest", "label", "group"]].copy()

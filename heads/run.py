@@ -10,7 +10,8 @@ from pathlib import Path
 from cache import paths
 from cache.command import option
 from cache.errors import UserError
-from extract.run import ExtractConfig, device_of, share_of, specs_of
+from extract.backbones import default_features
+from extract.run import ExtractConfig, device_of, parse_features, share_of, specs_of
 from extract.run import run as extract
 from heads import other
 from heads.families import Tail
@@ -62,9 +63,9 @@ def run(config: HeadsConfig) -> Path:
     """Extract what is missing of one backbone, or of several joined ones, and sweep; the sweep's run folder."""
     parts = config.parts()
     configs = read_grid(config.grid, epochs=config.epochs, batch=config.head_batch)
-    specs = [spec for part in parts for spec in specs_of(_extracted(part))]
-    if any(isinstance(each, Tail) for each in configs) and not any(spec.pooling == "map" for spec in specs):
+    if any(isinstance(each, Tail) for each in configs) and not any(map(_keeps_maps, parts)):
         raise UserError("the grid holds tail heads, which read maps: add one to FEATURES, for example layer3:map")
+    specs = [spec for part in parts for spec in specs_of(_extracted(part))]
     weights = {part.backbone: part.weights for part in parts}
     return sweep(
         SweepConfig(
@@ -73,6 +74,11 @@ def run(config: HeadsConfig) -> Path:
             device=_device(config), part=share_of(config.part),
         )
     )  # fmt: skip
+
+
+def _keeps_maps(config: HeadsConfig) -> bool:
+    wanted = config.features or " ".join(default_features(config.backbone))
+    return any(pooling == "map" for _, pooling in parse_features(wanted))
 
 
 def _device(config: HeadsConfig) -> str:
@@ -98,7 +104,7 @@ def run_other(config: HeadsConfig, folder: Path, data: str) -> Path:
     for part in elsewhere.parts():
         features = " ".join(spec.feature for spec in record.inputs if spec.backbone == part.backbone)
         if features:
-            extract(replace(part, features=features, views=record.views - 1))
+            _extracted(replace(part, features=features, views=record.views - 1))
     return other.run(OtherConfig(folder, paths.manifest_file(elsewhere.dataset), _device(config)))
 
 

@@ -1,13 +1,15 @@
 """Cached maps, batch by batch: from memory where they fit, else streamed through two bounded buffers.
 
-The order of an epoch is a function of its number and of the data alone, not of this machine's memory: blocks of rows
-that are neighbours on disk are shuffled, then the rows within each buffer. What fits one buffer is shuffled whole.
+The order of an epoch depends on its number and on the shards, not on this machine's memory: blocks of rows that are
+neighbours on disk are shuffled, then the rows within each buffer. What fits one buffer is shuffled whole.
 """
 
+import math
 import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -62,6 +64,8 @@ class MapStream:
 
     def _shuffled(self, rows: np.ndarray, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A permutation of the positions in `rows`."""
+        if len(rows) * self.row_bytes <= BUFFER_BYTES:
+            return rng.permutation(len(rows))
         block = max(1, BLOCK_BYTES // self.row_bytes)
         buffer = max(1, BUFFER_BYTES // self.row_bytes)
         on_disk = np.lexsort(
@@ -115,10 +119,20 @@ class MapStream:
 
 
 def free_memory() -> int:
-    """Bytes that could be used without swapping, as far as the system tells."""
+    """Bytes that this process could use without swapping, as far as the system tells; torchrun's ranks share them."""
     try:
         with open("/proc/meminfo") as lines:
             known = dict(line.split(":") for line in lines)
-        return int(known["MemAvailable"].split()[0]) * 1024
+        free = int(known["MemAvailable"].split()[0]) * 1024
     except (OSError, KeyError, ValueError):
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
+    return min(free, _free_of_container()) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def _free_of_container() -> float:
+    """What the control group, a batch job's or a container's, leaves; infinite where it sets no limit."""
+    group = Path("/sys/fs/cgroup")
+    try:
+        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+    except (OSError, ValueError):  # no such group, or the word max
+        return math.inf

@@ -2,8 +2,8 @@
 
     python -m heads --data=path --backbone=name --grid=grid.json --folds=5 --seeds=3
 
-The run folder gets leaderboard.csv, members.csv and curves.csv (validation only) as buckets of heads finish, then
-head.safetensors, predictions-{train,val,test}.csv and scores-inputs.csv. A finished bucket is kept in buckets/ until
+The run folder gets leaderboard.csv (validation only) as buckets of heads finish; then members.csv, curves.csv,
+scores-inputs.csv, head.safetensors and predictions-{train,val,test}.csv. A finished bucket is kept in buckets/ until
 all are: killed anywhere and run again, the sweep goes on behind the last one.
 """
 
@@ -14,6 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from cache import paths, runs
+from cache.atomic import locked
 from cache.errors import one_of
 from cache.features import FeatureSpec
 from cache.key import key
@@ -97,13 +98,21 @@ class _Sweep:
             share, shares = self.config.part
             for bucket in others[share::shares]:
                 self._finish(bucket, progress)
-        left = [bucket for bucket in others if not self._file(bucket).exists()]
+        with locked(self.folder / BUCKETS / "lock"):  # parts may be through at the same time; one of them chooses
+            if not runs.is_complete(self.folder):
+                self._conclude(scouts + others)
+
+    def _conclude(self, plan: list[Bucket]) -> None:
+        """Choose, unless buckets are left to other parts."""
+        left = [bucket for bucket in plan if not self._file(bucket).exists()]
         if left:
+            share, shares = self.config.part
             print(f"heads: part {share}/{shares} is done, {len(left)} buckets of heads are left to the other parts")
             return
-        self.trials = [trial for bucket in scouts + others for trial in load_trials(self._file(bucket))]
+        self.trials = []  # not twice in memory
+        self.trials = [trial for bucket in plan for trial in load_trials(self._file(bucket))]
         self._outcome().save()
-        shutil.rmtree(self.folder / BUCKETS)
+        shutil.rmtree(self.folder / BUCKETS, ignore_errors=True)
 
     def _choices(self) -> dict[str, Choice]:
         choices = {choice.name: choice for choice in self.inputs.choices()}
@@ -133,9 +142,11 @@ class _Sweep:
     def _announce(self, scouts: list[Bucket], progress: Progress) -> None:
         """How many heads there will be, and about how long they take."""
         widest = max(self.choices.values(), key=lambda choice: choice.width)
-        others = self._others(widest)  # it is not yet known which inputs win; on others it is less
+        share, shares = self.config.part
+        others = self._others(widest)[share::shares]  # it is not yet known which inputs win; on others it is less
         progress.total = _work(scouts) + _work(others)
-        seconds = sum(map(self.trainer.expected_seconds, scouts + others))
+        unfinished = [bucket for bucket in scouts + others if not self._file(bucket).exists()]
+        seconds = sum(map(self.trainer.expected_seconds, unfinished))
         untimed = any(isinstance(config, Estimator) for config in self.config.configs)
         print(
             f"heads {_backbone(self.config.specs)}: {len(self.config.configs)} settings, {self.config.folds} folds, "
@@ -148,6 +159,8 @@ class _Sweep:
     def _finish(self, bucket: Bucket, progress: Progress) -> None:
         """Train a bucket, unless that has been done, and bring the leaderboard up to date."""
         path, before = self._file(bucket), progress.done
+        if runs.is_complete(self.folder):  # another part has taken all that was left, and chosen
+            return
         if not path.exists():
             started = progress.seconds
             fitted = self._train(bucket, progress)

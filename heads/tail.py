@@ -147,15 +147,14 @@ def fit_tails(members: list[Member], task: MapTask, *, report: Report | None = N
     return [training.best for training in trainings]
 
 
-def seconds_an_epoch(members: list[Member], task: MapTask) -> float:
-    """What an epoch of these tails takes without its validation, from the second of two steps of one of them."""
-    member = members[0]
+def seconds_an_epoch(member: Member, task: MapTask) -> float:
+    """What an epoch of a tail takes without its validation, from the second of two steps."""
     training = _Training(member, build(task.spec.backbone, weights=task.weights), task)
     batch = next(task.stream.epoch(task.folds.rows, 0, batch=member.config.batch))
     training.step(batch.rows, batch.maps, epoch=0, step=0)
     started = time.perf_counter()
     training.step(batch.rows, batch.maps, epoch=0, step=0)
-    return (time.perf_counter() - started) * training.steps_an_epoch * len(members)
+    return (time.perf_counter() - started) * training.steps_an_epoch
 
 
 class _Training:
@@ -170,7 +169,7 @@ class _Training:
         self.weights = class_weights(self.trained, self.fake, self.config.class_balance)
         self.held_out = np.flatnonzero(task.folds.held_out[member.fold])
         self.steps_an_epoch = math.ceil(len(task.folds.rows) / self.config.batch)
-        with _seeded(member.seed):
+        with _seeded(task.device, member.seed):
             self.network = self._network(backbone).to(task.device, memory_format=torch.channels_last)
         self.optimiser = self._optimiser()
         # float16 gradients underflow unless the loss is scaled; bfloat16 and float32 have the range.
@@ -201,7 +200,7 @@ class _Training:
         self._set_rates(done)
         self._mode(training=True)
         rows = torch.from_numpy(rows)[mine]
-        with _seeded(self.member.seed, epoch, step):
+        with _seeded(self.task.device, self.member.seed, epoch, step):
             logits = self.network(maps[mine].to(self.task.device))
         loss = self._loss(logits, rows)
         self.optimiser.zero_grad(set_to_none=True)
@@ -272,10 +271,10 @@ def _scores(network: nn.Module, task: MapTask, rows: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _seeded(*numbers: int) -> Iterator[None]:
+def _seeded(device: str, *numbers: int) -> Iterator[None]:
     """Randomness inside is a function of the numbers; outside goes on as before."""
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
         yield
 

@@ -12,6 +12,8 @@ from heads import metrics
 from heads.families import HeadConfig
 from heads.folds import Folds
 
+SLICE = 1024  # rows turned into float64 at once
+
 
 @dataclass(frozen=True)
 class Member:
@@ -24,7 +26,8 @@ class Member:
 
 @dataclass(frozen=True)
 class Point:
-    """One point of a training curve; epoch counts from 0 and may be a fraction. Losses in nats, on held-out rows."""
+    """One point of a training curve after `epoch` epochs, which may be a fraction. Losses in nats: train_loss as it was
+    while training since the last point, val_loss and val_auc on the held-out rows."""
 
     epoch: float
     train_loss: float
@@ -36,8 +39,8 @@ class Point:
 class Fitted:
     """A member's tensors at its epoch of best validation AUC, its standardisation among them, named as in its head.
 
-    val_auc, val_loss: on the fold's held-out rows. diverged: the epoch in which its loss stopped being finite, -1 =
-    never; what it was before is kept, and val_auc is nan where there was nothing before.
+    val_auc, val_loss: on the fold's held-out rows. epoch: from 0. diverged: the epoch in which its loss stopped being
+    finite, -1 = never; what it was before is kept, and val_auc is nan where there was nothing before.
     """
 
     member: Member
@@ -89,12 +92,14 @@ class Task:
            mean_views: bool = False) -> "Task":  # fmt: skip
         """From raw features (V, N, D) float32, which are not changed. Constant columns stay constant."""
         raw = torch.from_numpy(X).to(device)
-        centre, scale = _moments(raw[:, torch.from_numpy(folds.rows).to(device)])
-        standard = (raw - centre) / scale
-        of_folds = [_moments(standard[:, torch.from_numpy(rows).to(device)]) for rows in folds.trained]
-        mean, std = (torch.stack(each) for each in zip(*of_folds, strict=True))
-        if len(folds) == 1:  # the same rows twice: exactly nothing is left
-            mean, std = torch.zeros_like(mean), torch.ones_like(std)
+        centre, scale = _moments(raw, folds.rows)
+        standard = raw - centre
+        standard /= scale
+        if len(folds) == 1:  # those were the fold's own rows: exactly nothing is left
+            mean, std = torch.zeros_like(centre)[None], torch.ones_like(scale)[None]
+        else:
+            of_folds = [_moments(standard, np.flatnonzero(rows)) for rows in folds.trained]
+            mean, std = (torch.stack(each) for each in zip(*of_folds, strict=True))
         return cls(standard, torch.tensor(fake, device=device), folds, centre, scale, mean, std, mean_views)
 
     @property
@@ -130,12 +135,15 @@ def judge(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return metrics.auc(columns, positive).numpy(), metrics.log_loss(columns, positive).numpy()
 
 
-def _moments(X: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation (D,) float32 over views and rows of (V, n, D); 1 for a constant column."""
-    count = X.shape[0] * X.shape[1]
-    mean = X.sum(dim=(0, 1), dtype=torch.float64) / count
-    # In slices, because the squares are wanted in float64 and a copy of everything would be large.
-    squares = sum(((part - mean) ** 2).sum(dim=(0, 1)) for part in X.split(1024, dim=1))
+def _moments(X: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean and deviation (D,) float32 of some rows of (V, N, D) in all views; 1 for a constant column.
+
+    In slices, because float64 is wanted and a copy of everything would be large.
+    """
+    slices = [torch.from_numpy(each).to(X.device) for each in np.array_split(rows, range(SLICE, len(rows), SLICE))]
+    count = X.shape[0] * len(rows)
+    mean = sum(X.index_select(1, each).double().sum(dim=(0, 1)) for each in slices) / count
+    squares = sum(((X.index_select(1, each) - mean) ** 2).sum(dim=(0, 1)) for each in slices)
     std = (squares / count).sqrt()
     std = torch.where(std > 1e-6 * (mean.abs() + 1e-6), std, 1.0)
     return mean.float(), std.float()

@@ -1,7 +1,7 @@
 """Buckets of heads to their families: what each is trained on is made here, once for all that share it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cache.table import FeatureTable
@@ -36,6 +36,7 @@ class Trainer:
     device: str
     mean_views: bool
     _latest: tuple[str, Any] | None = None
+    _measured: dict[tuple[str, int], float] = field(default_factory=dict)
 
     def train(self, bucket: Bucket, report: Report) -> list[Fitted]:
         """The bucket's members, in its order."""
@@ -53,9 +54,7 @@ class Trainer:
         """About what a bucket takes, early stopping and validation left aside; 0 for scikit-learn heads, unknown."""
         first = bucket.members[0].config
         if isinstance(first, Tail):
-            from heads.tail import seconds_an_epoch as of_tails
-
-            return bucket.epochs * of_tails(list(bucket.members), self.map_task(bucket.inputs))
+            return bucket.epochs * len(bucket.members) * self._tail_epoch(bucket)
         if is_convex(first):
             rows, width = int(self.folds.trained[0].sum()) * len(self.inputs.X), self.choices[bucket.inputs].width
             penalties = len({member.config for member in bucket.members})
@@ -63,6 +62,15 @@ class Trainer:
         if isinstance(first, Estimator):
             return 0.0
         return bucket.epochs * seconds_an_epoch(list(bucket.members), self.task(bucket.inputs))
+
+    def _tail_epoch(self, bucket: Bucket) -> float:
+        """Seconds; measured once for all tails that differ in nothing that costs time."""
+        from heads.tail import seconds_an_epoch as of_tail
+
+        kind = (bucket.inputs, bucket.members[0].config.batch)
+        if kind not in self._measured:
+            self._measured[kind] = of_tail(bucket.members[0], self.map_task(bucket.inputs))
+        return self._measured[kind]
 
     def task(self, name: str) -> Task:
         """Of a choice of pooled features."""

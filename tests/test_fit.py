@@ -97,7 +97,7 @@ def test_the_epoch_kept_is_the_best_and_its_figures_are_those_of_its_parameters(
     on = task(count=3)
     for each in fit(members([Mlp(lr=3e-2, hidden=(8,), epochs=12, batch=16)], 3), on):
         best = max(each.curve, key=lambda point: (point.val_auc, -point.val_loss))
-        assert (each.epoch, each.val_auc, each.val_loss) == (best.epoch, best.val_auc, best.val_loss)
+        assert (each.epoch + 1, each.val_auc, each.val_loss) == (best.epoch, best.val_auc, best.val_loss)
         held = on.folds.held_out[each.member.fold]
         scores = _head(each)(on.X[0, torch.from_numpy(held)] * on.scale + on.centre).numpy()
         assert roc_auc_score(on.fake[torch.from_numpy(held)], scores) == pytest.approx(each.val_auc, abs=1e-6)

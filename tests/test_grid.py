@@ -93,6 +93,8 @@ def test_named_grids_can_be_read():
             "lr: a range is drawn from, so the block needs samples",
         ),
         ('[{"family": "linear", "samples": 2, "lr": {"low": 2, "high": 1}}]', "expected a range like"),
+        ('[{"family": "linear", "lr": NaN}]', "lr = nan: expected a number"),
+        ('[{"family": "linear", "lr": 1, "samples": 2, "seed": "x"}]', "seed = 'x': expected a whole number"),
         ('[{"family": "linear", "samples": -2, "lr": 1}]', "samples = -2"),
     ],
 )

@@ -214,6 +214,24 @@ def test_parts_share_the_heads_and_the_last_one_chooses(faces, capsys):
     assert runs.result(whole)["head"] == name
 
 
+def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
+    """The other part finishes, and tidies up, while this one is between two buckets."""
+    config = HeadsConfig(data=str(faces), **{**SMALL, "grid": "convex"}, part="1/2")
+    save = sweep.save_trials
+
+    def overtaken(path, trials):
+        monkeypatch.setattr(sweep, "save_trials", save)
+        run(replace(config, part="0/2"))
+        save(path, trials)
+
+    monkeypatch.setattr(sweep, "save_trials", overtaken)
+    folder = run(config)
+    assert runs.is_complete(folder)
+    assert runs.test_scorings("faces") == 1
+    assert run(config) == folder
+    assert not (folder / sweep.BUCKETS).exists()
+
+
 def test_backbones_are_joined_and_views_are_trained_on(faces):
     config = {**SMALL, "backbone": "resnet18+resnet10t", "features": "layer1:avgstd", "views": 1, "mean_views": True,
               "grid": '[{"family": "linear", "lr": 0.01}, {"family": "ridge", "penalty": 1}]'}  # fmt: skip
@@ -224,6 +242,10 @@ def test_backbones_are_joined_and_views_are_trained_on(faces):
     _, record = load_head(folder / HEAD_FILE)
     assert record.views == 2
     manifest = Manifest.load(paths.manifest_file("faces")).usable
+    scores = pd.read_csv(folder / "scores-inputs.csv")
+    for name in result["offered"]:
+        best = next(row for row in board(folder).itertuples() if row.inputs == name and row.family == "ridge")
+        assert roc_auc_score(scores.label == "fake", scores[name]) == pytest.approx(best.val_auc, abs=1e-6)
     views = [replace(s, view=v, augmentation=record.augmentation if v else "") for v in (0, 1) for s in record.inputs]
     inputs = load_inputs(manifest, views)
     head, _ = load_head(folder / HEAD_FILE)
