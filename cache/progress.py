@@ -56,7 +56,8 @@ class Progress:
         eta = timedelta(seconds=round((self.total - self.done) / max(self.rate, 1e-9))) if self.done else "?"
         ending = f"eta {eta}" if self.done < self.total else f"in {timedelta(seconds=round(self.seconds))}"
         count = f"{spaced(self.done)}/{spaced(self.total)}"
-        return "  ".join(filter(None, [self.label, count, f"{self.rate:.0f} {self.unit}/s", shares, self.note, ending]))
+        rate = f"{self.rate:.0f}" if self.rate >= 10 else f"{self.rate:.2f}"
+        return "  ".join(filter(None, [self.label, count, f"{rate} {self.unit}/s", shares, self.note, ending]))
 
     def __enter__(self) -> "Progress":
         return self

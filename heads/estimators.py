@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import torch
 from sklearn.base import BaseEstimator, ClassifierMixin
-from torch import nn
 
 from cache.errors import UserError, one_of
 from heads.convex import to_logits
 from heads.families import Estimator
+from heads.models import Committee
 from heads.task import Fitted, Member, Task, judge
 
 SHORT_NAMES = {
@@ -107,8 +107,8 @@ def _class(path: str) -> type:
     return found
 
 
-class EstimatorHead(nn.Module):
-    """Raw pooled features (N, D) -> logit of fake (N,): the mean of M fitted classifiers. No gradient passes through.
+class EstimatorHead(Committee):
+    """Fitted classifiers on raw pooled features (N, D). No gradient passes through.
 
     Args:
         models: (n,) uint8 each, what skops wrote. tensors: mean and std (M, D), the standardisation; line (M, 2), slope
@@ -116,30 +116,18 @@ class EstimatorHead(nn.Module):
     """
 
     def __init__(self, models: list[torch.Tensor], tensors: dict[str, torch.Tensor]) -> None:
-        super().__init__()
+        super().__init__(len(models))
         for number, content in enumerate(models):
             self.register_buffer(f"model{number}", content)
         for name in ("mean", "std", "line"):
             self.register_buffer(name, tensors[name])
         self.models = [from_bytes(content.numpy()) for content in models]
 
-    @property
-    def members(self) -> int:
-        return len(self.models)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.each(features).mean(dim=1)
-
-    def each(self, features: torch.Tensor) -> torch.Tensor:
-        """(N, M), one column a member."""
-        return torch.cat([self.member(features, number) for number in range(self.members)], dim=1)
-
-    def member(self, features: torch.Tensor, number: int) -> torch.Tensor:
-        """(N, 1)."""
-        X = ((features.detach().float() - self.mean[number]) / self.std[number]).cpu().numpy()
+    def member(self, inputs: torch.Tensor, number: int) -> torch.Tensor:
+        X = ((inputs.detach().float() - self.mean[number]) / self.std[number]).cpu().numpy()
         slope, offset = self.line[number].tolist()
         logits = raw_scores(self.models[number], X) * slope + offset
-        return torch.from_numpy(logits).float().to(features.device)[:, None]
+        return torch.from_numpy(logits).float().to(inputs.device)[:, None]
 
 
 def fit_estimators(members: list[Member], task: Task) -> list[Fitted]:

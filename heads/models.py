@@ -116,24 +116,33 @@ class Stack(nn.Module):
         return normed * getattr(self, f"scale{layer}")[:, None] + getattr(self, f"shift{layer}")[:, None]
 
 
-class Head(nn.Module):
-    """Raw pooled features (N, D) -> logit of fake (N,): the mean of M members, each with its own standardisation.
+class Committee(nn.Module):
+    """Inputs (N, ...) -> logit of fake (N,): the mean of M members, one for each fold and seed of a setting."""
 
-    One member is trained for each fold and seed of a setting.
-    """
+    def __init__(self, members: int) -> None:
+        super().__init__()
+        self.members = members
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        return self.each(inputs).mean(dim=1)
+
+    def each(self, inputs: torch.Tensor) -> torch.Tensor:
+        """(N, M), one column a member."""
+        return torch.cat([self.member(inputs, number) for number in range(self.members)], dim=1)
+
+    def member(self, inputs: torch.Tensor, number: int) -> torch.Tensor:
+        """(N, 1)."""
+        raise NotImplementedError
+
+
+class Head(Committee):
+    """Stacked heads on raw pooled features (N, D), each with the standardisation of its own training rows."""
 
     def __init__(self, shape: Shape, members: int) -> None:
-        super().__init__()
+        super().__init__(members)
         self.stack = Stack(shape, initial(shape, [0] * members))
         self.register_buffer("mean", torch.zeros(members, shape.columns))
         self.register_buffer("std", torch.ones(members, shape.columns))
-
-    @property
-    def members(self) -> int:
-        return len(self.mean)
-
-    def forward(self, features: torch.Tensor) -> torch.Tensor:
-        return self.each(features).mean(dim=1)
 
     def fill(self, members: list[dict[str, torch.Tensor]]) -> None:
         """Take over the tensors of trained members: mean, std, and those of Shape.tensors."""
@@ -141,13 +150,8 @@ class Head(nn.Module):
         named = {name if name in ("mean", "std") else f"stack.{name}": tensor for name, tensor in stacked.items()}
         load_strictly(self, named, where="trained head")
 
-    def each(self, features: torch.Tensor) -> torch.Tensor:
-        """(N, M), one column a member."""
-        return torch.cat([self.member(features, number) for number in range(self.members)], dim=1)
-
-    def member(self, features: torch.Tensor, number: int) -> torch.Tensor:
-        """(N, 1)."""
-        standard = (features.float() - self.mean[number]) / self.std[number]
+    def member(self, inputs: torch.Tensor, number: int) -> torch.Tensor:
+        standard = (inputs.float() - self.mean[number]) / self.std[number]
         one = {name: p[number : number + 1] for name, p in self.stack.named_parameters()}
         return torch.func.functional_call(self.stack, one, standard)
 

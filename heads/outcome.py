@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from torch import nn
 
 from cache import runs
 from cache.atomic import replacing
@@ -16,6 +15,7 @@ from heads.families import Tail
 from heads.folds import Folds
 from heads.inputs import Choice, Inputs
 from heads.leaderboard import Setting, Trial, choose, settings
+from heads.models import Committee
 from heads.plan import is_convex
 from heads.saved import HeadRecord, assemble, save_head
 from heads.scoring import member_scores, of_vectors
@@ -128,7 +128,7 @@ class Outcome:
                 found[name] = _out_of_fold(self._scores(best, head), best, self.folds)[self.folds.judged]
         return found
 
-    def _scores(self, setting: Setting, head: nn.Module) -> np.ndarray:
+    def _scores(self, setting: Setting, head: Committee) -> np.ndarray:
         """Logits (N, M) of every member for every image; of pooled features from what is in memory already."""
         if isinstance(setting.config, Tail):
             return member_scores(head, self._record(setting), self.manifest, device=self.device)

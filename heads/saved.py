@@ -7,14 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from torch import nn
 
 from cache.checkpoint import load_strictly, load_weights, save_weights
 from cache.errors import UserError
 from cache.features import FeatureSpec
 from heads.estimators import EstimatorHead
 from heads.families import Estimator, HeadConfig, Tail, TrainedConfig, from_json
-from heads.models import Head, Shape
+from heads.models import Committee, Head, Shape
 from heads.task import Fitted
 
 
@@ -46,7 +45,7 @@ class HeadRecord:
         return cls(config, inputs, shape, record["members"], record["views"], record["augmentation"])
 
 
-def assemble(fitted: list[Fitted], record: HeadRecord) -> nn.Module:
+def assemble(fitted: list[Fitted], record: HeadRecord) -> Committee:
     """The head whose members these are, in eval mode."""
     if isinstance(record.config, Estimator):
         return _estimators([each.parameters for each in fitted])
@@ -55,11 +54,11 @@ def assemble(fitted: list[Fitted], record: HeadRecord) -> nn.Module:
     return head.eval().requires_grad_(False)
 
 
-def save_head(path: Path, head: nn.Module, record: HeadRecord) -> None:
+def save_head(path: Path, head: Committee, record: HeadRecord) -> None:
     save_weights(path, head.state_dict(), record.to_json())
 
 
-def load_head(path: Path) -> tuple[nn.Module, HeadRecord]:
+def load_head(path: Path) -> tuple[Committee, HeadRecord]:
     """A Head, TailHead or EstimatorHead in eval mode, and its record.
 
     Raises:
@@ -82,7 +81,7 @@ def _estimators(members: list[dict[str, torch.Tensor]]) -> EstimatorHead:
     return EstimatorHead([each["model"] for each in members], stacked)
 
 
-def _empty(record: HeadRecord) -> nn.Module:
+def _empty(record: HeadRecord) -> Committee:
     """A head of the right shape, not yet filled."""
     if isinstance(record.config, Tail):
         from heads.tail import outline  # imports the backbones, which pooled heads do without

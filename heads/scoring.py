@@ -4,13 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import torch
-from torch import nn
 
 from cache.features import FeatureSpec
 from cache.table import FeatureTable
 from data.manifest import Manifest
 from heads.families import Tail
 from heads.inputs import load_inputs
+from heads.models import Committee
 from heads.saved import HeadRecord
 from heads.stream import MapStream
 
@@ -18,7 +18,7 @@ AT_ONCE = 16_384  # rows of pooled features
 MAPS_AT_ONCE = 64
 
 
-def member_scores(head: nn.Module, record: HeadRecord, manifest: Manifest, *, device: str = "cpu") -> np.ndarray:
+def member_scores(head: Committee, record: HeadRecord, manifest: Manifest, *, device: str = "cpu") -> np.ndarray:
     """Logits of fake of every member, the mean over the views that the head is judged by: (N, M) float64.
 
     Raises:
@@ -32,7 +32,7 @@ def member_scores(head: nn.Module, record: HeadRecord, manifest: Manifest, *, de
 
 
 @torch.inference_mode()
-def of_vectors(head: nn.Module, X: np.ndarray, *, device: str = "cpu") -> np.ndarray:
+def of_vectors(head: Committee, X: np.ndarray, *, device: str = "cpu") -> np.ndarray:
     """Logits of every member for raw pooled features (N, D) float32: (N, M) float64."""
     starts = range(0, len(X), AT_ONCE)
     parts = [head.each(torch.from_numpy(X[start : start + AT_ONCE]).to(device)) for start in starts]
@@ -40,7 +40,7 @@ def of_vectors(head: nn.Module, X: np.ndarray, *, device: str = "cpu") -> np.nda
 
 
 @torch.inference_mode()
-def _of_maps(head: nn.Module, spec: FeatureSpec, manifest: Manifest, device: str) -> np.ndarray:
+def _of_maps(head: Committee, spec: FeatureSpec, manifest: Manifest, device: str) -> np.ndarray:
     stream = MapStream([FeatureTable(spec, manifest)], memory=0)
     batches = stream.ordered(np.arange(len(manifest)), view=0, batch=MAPS_AT_ONCE)
     return torch.cat([head.each(batch.maps.to(device)) for batch in batches]).double().cpu().numpy()

@@ -27,6 +27,7 @@ from extract.weights import RANDOM
 from heads.families import Tail
 from heads.fit import Report, class_weights
 from heads.folds import Folds
+from heads.models import Committee
 from heads.stream import MapStream
 from heads.task import Fitted, Member, Point, judge
 
@@ -80,32 +81,20 @@ class TailNetwork(nn.Module):
         return logits[:, -1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
 
 
-class TailHead(nn.Module):
-    """Maps (N, ...) -> logit of fake (N,): the mean of its members, one for each fold and seed."""
+class TailHead(Committee):
+    """Tails on maps (N, ...)."""
 
     def __init__(self, networks: list[TailNetwork]) -> None:
-        super().__init__()
+        super().__init__(len(networks))
         self.networks = nn.ModuleList(networks)
-
-    @property
-    def members(self) -> int:
-        return len(self.networks)
-
-    def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        return self.each(maps).mean(dim=1)
 
     def fill(self, members: list[dict[str, torch.Tensor]]) -> None:
         """Take over the state of trained members."""
         for network, state in zip(self.networks, members, strict=True):
             load_strictly(network, state, where="trained tail")
 
-    def each(self, maps: torch.Tensor) -> torch.Tensor:
-        """(N, M), one column a member."""
-        return torch.cat([self.member(maps, number) for number in range(self.members)], dim=1)
-
-    def member(self, maps: torch.Tensor, number: int) -> torch.Tensor:
-        """(N, 1)."""
-        return self.networks[number](maps)[:, None]
+    def member(self, inputs: torch.Tensor, number: int) -> torch.Tensor:
+        return self.networks[number](inputs)[:, None]
 
 
 def outline(spec: FeatureSpec, config: Tail, row_shape: tuple[int, ...], members: int) -> TailHead:
