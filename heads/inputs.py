@@ -15,7 +15,7 @@ from data.manifest import Manifest
 from heads.stream import free_memory
 
 ALL = "all"  # the name of everything, where there are several features
-COPIES = 3  # of pooled features at most: as read, standardised, and the rows of a fold
+COPIES = 4  # of pooled features at most: as read, standardised, the rows of a fold, its held-out rows in float64
 BLOCK = 256  # rows of a map read at once
 
 

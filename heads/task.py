@@ -119,14 +119,20 @@ class Task:
     def training_rows(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """Every view of the fold's training rows, standardised: (V * n, D) float32, and the labels (V * n,) bool."""
         rows = torch.from_numpy(self.folds.trained[fold])
-        X = ((self.X[:, rows] - self.mean[fold]) / self.std[fold]).flatten(0, 1)
+        X = self._of_fold(self.X[:, rows], fold).flatten(0, 1)
         return X.cpu().numpy(), self.fake[rows].repeat(len(self.X)).cpu().numpy()
 
     def judged_rows(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """The fold's held-out rows as heads are judged by them: (1 or V, m, D) float32, and the labels (m,)."""
         rows = torch.from_numpy(self.folds.held_out[fold])
-        X = (self.X[: None if self.mean_views else 1, rows] - self.mean[fold]) / self.std[fold]
+        X = self._of_fold(self.X[: None if self.mean_views else 1, rows], fold)
         return X.cpu().numpy(), self.fake[rows].cpu().numpy()
+
+    def _of_fold(self, X: torch.Tensor, fold: int) -> torch.Tensor:
+        """A copy of some rows, standardised by the fold's own in place: it may be most of the memory."""
+        X -= self.mean[fold]
+        X /= self.std[fold]
+        return X
 
 
 def judge(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
