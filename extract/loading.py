@@ -5,6 +5,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -12,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from cache.errors import UserError
 from cache.features import Preprocess
+from data.augment import Draw
 from data.images import BadImageError, black, decode
 from data.manifest import Manifest
 from data.preprocess import to_input
@@ -30,24 +32,36 @@ class Batch:
 
 
 def batches(
-    manifest: Manifest, rows: np.ndarray, how: Preprocess, *, view: int, size: int, workers: int
+    manifest: Manifest, rows: np.ndarray, how: Preprocess, *, draw: Draw | None = None, size: int, workers: int
 ) -> Iterator[Batch]:
     """Batches of `rows` (k,) in their order.
 
     Args:
-        workers: processes that decode; 0 = threads of this one, between two forward passes.
+        draw: the augmentation, if any. workers: processes that decode; 0 = threads of this one, between two forward
+            passes.
 
     Raises:
         UserError: an image is gone or its bytes are not the ones that were hashed.
     """
-    images = _Pixels(manifest, rows, how, view)
-    for pixels, problems in _by_processes(images, size, workers) if workers else _by_threads(images, size):
-        if problems:
-            raise UserError(problems[0])
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    for pixels in loaded(manifest, parts, how, draw=draw, workers=workers):
         count = len(pixels)
         if count < size:
             pixels = torch.cat([pixels, pixels.new_zeros(size - count, *pixels.shape[1:])])
         yield Batch(pixels, count)
+
+
+def loaded(
+    manifest: Manifest, parts: list[np.ndarray], how: Preprocess, *, draw: Draw | None, workers: int
+) -> Iterator[torch.Tensor]:
+    """For each array of rows their pixels (k, side, side, 3) uint8, as `batches` but of the sizes given."""
+    ends = np.cumsum([0, *map(len, parts)])
+    positions = [list(range(start, end)) for start, end in pairwise(ends)]
+    images = _Pixels(manifest, np.concatenate(parts) if parts else np.zeros(0, int), how, draw)
+    for pixels, problems in (_by_processes if workers else _by_threads)(images, positions, workers):
+        if problems:
+            raise UserError(problems[0])
+        yield pixels
 
 
 def default_workers(device: torch.device) -> int:
@@ -63,15 +77,17 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _by_threads(images: "_Pixels", size: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
+def _by_threads(images: "_Pixels", positions: list[list[int]], _: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
     with ThreadPoolExecutor(cores()) as pool:
-        for start in range(0, len(images), size):
-            yield _collate(list(pool.map(images.__getitem__, range(start, min(start + size, len(images))))))
+        for part in positions:
+            yield _collate(list(pool.map(images.__getitem__, part)))
 
 
-def _by_processes(images: "_Pixels", size: int, workers: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
+def _by_processes(
+    images: "_Pixels", positions: list[list[int]], workers: int
+) -> Iterator[tuple[torch.Tensor, list[str]]]:
     yield from DataLoader(
-        images, batch_size=size, num_workers=workers, collate_fn=_collate, prefetch_factor=4,
+        images, batch_sampler=positions, num_workers=workers, collate_fn=_collate, prefetch_factor=4,
         pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
 
@@ -79,9 +95,9 @@ def _by_processes(images: "_Pixels", size: int, workers: int) -> Iterator[tuple[
 class _Pixels(Dataset):
     """Item i: (pixels, '') or (None, what is wrong). Exceptions would lose their words between processes."""
 
-    def __init__(self, manifest: Manifest, rows: np.ndarray, how: Preprocess, view: int) -> None:
+    def __init__(self, manifest: Manifest, rows: np.ndarray, how: Preprocess, draw: Draw | None) -> None:
         chosen = manifest.rows.iloc[rows]
-        self.root, self.how, self.view = str(manifest.root), how, view
+        self.root, self.how, self.draw = str(manifest.root), how, draw
         # Arrays of fixed-width text, not lists: worker processes then share their pages with the parent.
         self.paths = chosen.path.to_numpy("U")
         self.digests = chosen.digest.to_numpy("U")
@@ -93,14 +109,14 @@ class _Pixels(Dataset):
     def __getitem__(self, index: int) -> tuple[np.ndarray | None, str]:
         digest = str(self.digests[index])
         if self.black[index]:
-            return to_input(black(), self.how, digest=digest, view=self.view), ""
+            return to_input(black(), self.how, digest=digest, draw=self.draw), ""
         path = os.path.join(self.root, self.paths[index])
         try:
             with open(path, "rb") as file:
                 content = file.read()
             if hashlib.sha256(content).hexdigest() != digest:
                 return None, f"{path} changed since it was hashed: run `make data` again with REHASH=1"
-            return to_input(decode(content)[0], self.how, digest=digest, view=self.view), ""
+            return to_input(decode(content)[0], self.how, digest=digest, draw=self.draw), ""
         except (OSError, BadImageError) as error:
             return None, f"{path} cannot be read any more ({error}): run `make data` again"
 

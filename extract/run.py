@@ -27,13 +27,13 @@ from cache.table import FeatureTable, present
 from data import build as data_build
 from data.build import DataConfig
 from data.manifest import Manifest
-from data.preprocess import AUGMENTATION
+from data.preprocess import AUGMENTATION, of_view
 from extract.backbones import DEFAULT, Backbone, Normalise, build, default_features, layout, locate, preprocess
+from extract.compute import COMPUTE, compute_of, computing_in, device_of
 from extract.loading import batches, default_workers
 from extract.weights import RANDOM
 from extract.writing import ShardWriter
 
-COMPUTE = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 CPU_BATCH, GPU_BATCH = 32, 256  # images
 
 
@@ -137,28 +137,6 @@ def tables(config: ExtractConfig) -> list[FeatureTable]:
     return [FeatureTable(spec, manifest) for spec in specs]
 
 
-def device_of(word: str) -> torch.device:
-    """The device that a DEVICE word names; auto takes torchrun's LOCAL_RANK into account."""
-    if word == "auto":
-        word = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        word = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if word == "cuda" else word
-    try:
-        torch.empty(1, device=word)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"DEVICE={word} cannot be used here: {str(error).splitlines()[0]}") from error
-    return torch.device(word)
-
-
-def compute_of(word: str, device: torch.device) -> str:
-    """auto -> bf16 on GPUs and CPUs that multiply it natively, else fp32."""
-    if word != "auto":
-        return word
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    native = device.type == "cpu" and any(torch.cpu.get_capabilities().get(f) for f in ("avx512_bf16", "amx_bf16"))
-    return "bf16" if native else "fp32"
-
-
 def parse_features(text: str) -> list[tuple[str, str]]:
     """'layer3:map layer3:avg' -> [(tap, pooling), ...].
 
@@ -191,7 +169,7 @@ def share_of(text: str) -> tuple[int, int]:
 
 def forward(module: nn.Module, pixels: torch.Tensor, compute: str) -> tuple[torch.Tensor, ...]:
     """uint8 pixels (N, H, W, 3) on the device through Normalise and the tapped backbone in `compute`."""
-    with torch.inference_mode(), torch.autocast(pixels.device.type, COMPUTE[compute], enabled=compute != "fp32"):
+    with torch.inference_mode(), computing_in(compute, pixels.device):
         try:
             return module(pixels)
         except torch.OutOfMemoryError as error:
@@ -253,7 +231,7 @@ def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, row
     module = frozen(backbone, taps, specs[0].preprocess, device)
     size = config.batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
     workers = default_workers(device) if config.workers < 0 else config.workers
-    loader = batches(manifest, rows, specs[0].preprocess, view=specs[0].view, size=size, workers=workers)
+    loader = batches(manifest, rows, specs[0].preprocess, draw=of_view(specs[0].view), size=size, workers=workers)
     with ShardWriter(specs, limit=config.shard_mb * 1_000_000) as writer:
         while True:
             with progress.timing("read"):

@@ -13,7 +13,7 @@ from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
 from cache.pooling import pool
 from extract.backbones import Backbone, Normalise
-from extract.run import COMPUTE
+from extract.compute import computing_in
 from heads.inputs import vectors
 from heads.saved import load_head
 from heads.tail import TailHead
@@ -39,7 +39,7 @@ class Trunk(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         compute = self.inputs[0].compute
-        with torch.autocast(pixels.device.type, COMPUTE[compute], enabled=compute != "fp32"):
+        with computing_in(compute, pixels.device):
             maps = dict(zip(self.taps, self.tapped(self.normalise(pixels)), strict=True))
         return [_stored(spec, maps[spec.tap]) for spec in self.inputs]
 

@@ -8,33 +8,18 @@ sklearn              any scikit-learn classifier (heads.estimators)
 A record's name is its identity: two different records never share one.
 """
 
-import math
-from dataclasses import MISSING, Field, asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
 
-from cache.errors import UserError, one_of
-
-
-def setting(default: Any = MISSING, *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf,
-            choices: tuple[str, ...] = ()) -> Any:  # fmt: skip
-    """A field of a head's record with the values that it may have; without a default it must be given."""
-    limits = {"above": above, "least": least, "most": most, "choices": choices}
-    return field(default=default, metadata=limits) if default is not MISSING else field(metadata=limits)
+from cache.errors import UserError
+from cache.settings import Settings, setting
 
 
 @dataclass(frozen=True)
-class HeadConfig:
-    """What every head has: a family and settings.
-
-    Raises:
-        UserError: a setting of the wrong type or outside its limits.
-    """
+class HeadConfig(Settings):
+    """What every head has: a family and settings."""
 
     family: ClassVar[str] = ""
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            object.__setattr__(self, each.name, _checked(each, getattr(self, each.name)))
 
     @property
     def name(self) -> str:
@@ -155,33 +140,6 @@ def from_json(record: dict) -> HeadConfig:
 def hashable(params: dict[str, Any]) -> dict[str, Any]:
     """A classifier's parameters with lists as tuples: JSON knows only lists."""
     return {name: tuple(value) if isinstance(value, list) else value for name, value in params.items()}
-
-
-def _checked(each: Field, value: Any) -> Any:
-    """`value` as the field's type and within its limits."""
-    if each.type == tuple[int, ...]:
-        widths = value if isinstance(value, list | tuple) else [value]
-        return tuple(_number(each, width, int) for width in widths)
-    if each.type in (int, float):
-        return _number(each, value, each.type)
-    if each.type is bool and not isinstance(value, bool):
-        raise UserError(f"{each.name} = {value!r}: expected true or false")
-    if each.type is str and each.metadata["choices"]:
-        return one_of(str(value), each.metadata["choices"], what=each.name)
-    return value
-
-
-def _number(each: Field, value: Any, kind: type) -> int | float:
-    limits = each.metadata
-    right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    right = right and (kind is float or value == int(value))
-    if not right or not limits["above"] < value or not limits["least"] <= value <= limits["most"]:
-        bounds = {"above": "above", "least": "at least", "most": "at most"}
-        said = [f"{word} {limits[name]:g}" for name, word in bounds.items() if math.isfinite(limits[name])]
-        raise UserError(
-            f"{each.name} = {value!r}: expected a {'whole ' if kind is int else ''}number {', '.join(said)}"
-        )
-    return kind(value)
 
 
 def _written(value: Any) -> str:

@@ -11,7 +11,8 @@ from cache import paths
 from cache.command import option
 from cache.errors import UserError
 from extract.backbones import default_features
-from extract.run import ExtractConfig, device_of, parse_features, share_of, specs_of
+from extract.compute import device_of
+from extract.run import ExtractConfig, parse_features, share_of, specs_of
 from extract.run import run as extract
 from heads import other
 from heads.families import Tail

@@ -22,7 +22,7 @@ from cache.checkpoint import load_strictly
 from cache.errors import UserError
 from cache.features import FeatureSpec
 from extract.backbones import Backbone, build
-from extract.run import COMPUTE
+from extract.compute import computing_in, training_compute
 from extract.weights import RANDOM
 from heads.families import Tail
 from heads.fit import Report, class_weights
@@ -32,7 +32,6 @@ from heads.stream import MapStream
 from heads.task import Fitted, Member, Point, judge
 
 EVALUATION_BATCH = 64  # images
-DEPTHWISE_SHARE = 0.02  # of a body's weights, from which on bfloat16 does not pay on a CPU
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -55,27 +54,27 @@ class MapTask:
 
 
 class TailNetwork(nn.Module):
-    """Maps (N, ...) of a tap -> logit of fake (N,), computed in the dtype that the maps were; trained so where it pays.
+    """Maps (N, ...) of a tap -> logit of fake (N,).
 
-    A cross-entropy head has two logits; their difference is the logit of fake, and its binary cross-entropy is
-    their cross-entropy.
+    Two outputs, as cross-entropy has them, are a real and a fake one: their difference is the logit of fake, and
+    its binary cross-entropy is their cross-entropy.
+
+    Args:
+        width: of the body's pooled vectors. compute: number type of evaluation. trained_in: that of training.
     """
 
-    def __init__(self, body: nn.Module, config: Tail, *, width: int, compute: str) -> None:
+    def __init__(self, body: nn.Module, *, width: int, dropout: float, outputs: int, compute: str,
+                 trained_in: str) -> None:  # fmt: skip
         super().__init__()
-        self.body, self.compute = body, compute
-        # On a CPU the gradient of a depthwise convolution is slower in bfloat16 than in float32: EfficientNet-Lite0
-        # trains at 49 images/s against 68, where ResNet-18 gains from 81 to 136 and CvT-13 from 8 to 17.
-        self.depthwise = _depthwise_share(body) > DEPTHWISE_SHARE
-        self.dropout = nn.Dropout(config.dropout)
-        self.linear = nn.Linear(width, 2 if config.loss == "ce" else 1)
+        self.body, self.compute, self.trained_in = body, compute, trained_in
+        self.dropout = nn.Dropout(dropout)
+        self.linear = nn.Linear(width, outputs)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
         maps = maps.float()
         if maps.ndim == 4:
             maps = maps.contiguous(memory_format=torch.channels_last)  # the faster layout for convolutions
-        mixed = self.compute != "fp32" and not (self.training and maps.device.type == "cpu" and self.depthwise)
-        with torch.autocast(maps.device.type, COMPUTE[self.compute], enabled=mixed):
+        with computing_in(self.trained_in if self.training else self.compute, maps.device):
             pooled = self.body(maps)
         logits = self.linear(self.dropout(pooled.float()))
         return logits[:, -1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
@@ -100,10 +99,18 @@ class TailHead(Committee):
 def outline(spec: FeatureSpec, config: Tail, row_shape: tuple[int, ...], members: int) -> TailHead:
     """A head of the right shape, to be filled from a file: no weights are looked for."""
     body = build(spec.backbone, weights=RANDOM).split(spec.tap)[1]
-    width = _width(body, row_shape)
     return TailHead(
-        [TailNetwork(copy.deepcopy(body), config, width=width, compute=spec.compute) for _ in range(members)]
+        [tail_network(copy.deepcopy(body), spec, config, row_shape, torch.device("cpu")) for _ in range(members)]
     )
+
+
+def tail_network(body: nn.Module, spec: FeatureSpec, config: Tail, row_shape: tuple[int, ...],
+                 device: torch.device) -> TailNetwork:  # fmt: skip
+    """A tail on maps of row_shape, still on the CPU; device: where it will be trained."""
+    return TailNetwork(
+        body, width=_width(body, row_shape), dropout=config.dropout, outputs=2 if config.loss == "ce" else 1,
+        compute=spec.compute, trained_in=training_compute(body, spec.compute, device),
+    )  # fmt: skip
 
 
 def fit_tails(members: list[Member], task: MapTask, *, report: Report | None = None) -> list[Fitted]:
@@ -167,8 +174,8 @@ class _Training:
 
     def _network(self, backbone: Backbone) -> TailNetwork:
         body = copy.deepcopy(backbone.split(self.task.spec.tap)[1])
-        width = _width(body, self.task.row_shape)
-        return TailNetwork(body, self.config, width=width, compute=self.task.spec.compute).requires_grad_(True)
+        device = torch.device(self.task.device)
+        return tail_network(body, self.task.spec, self.config, self.task.row_shape, device).requires_grad_(True)
 
     def _optimiser(self) -> torch.optim.Optimizer:
         kind = {"adamw": torch.optim.AdamW, "adam": torch.optim.Adam}[self.config.optimiser]
@@ -266,13 +273,6 @@ def _seeded(device: str, *numbers: int) -> Iterator[None]:
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
         yield
-
-
-def _depthwise_share(body: nn.Module) -> float:
-    """How much of the convolutions' and linear layers' weights is depthwise."""
-    layers = [module for module in body.modules() if isinstance(module, nn.Conv2d | nn.Linear)]
-    depthwise = sum(each.weight.numel() for each in layers if isinstance(each, nn.Conv2d) and each.groups > 1)
-    return depthwise / max(1, sum(each.weight.numel() for each in layers))
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from cache.features import Preprocess
 from data import audit, build, images, sample
 from data.build import DataConfig
 from data.manifest import BLACK_DIGEST, Manifest
-from data.preprocess import to_input
+from data.preprocess import of_view, to_input
 from tests.conftest import jpeg, picture, write_faces
 
 
@@ -285,9 +285,13 @@ def test_views_are_seeded_by_image_and_number():
     image, digest = picture(1, fake=False), "ab" * 32
     plain = to_input(image, how)
     np.testing.assert_array_equal(plain, np.asarray(image)[8:56, 8:56])
-    first = to_input(image, how, digest=digest, view=1)
-    np.testing.assert_array_equal(first, to_input(image, how, digest=digest, view=1))
-    for other in (plain, to_input(image, how, digest=digest, view=2), to_input(image, how, digest="cd" * 32, view=1)):
+    first = to_input(image, how, digest=digest, draw=of_view(1))
+    np.testing.assert_array_equal(first, to_input(image, how, digest=digest, draw=of_view(1)))
+    for other in (
+        plain,
+        to_input(image, how, digest=digest, draw=of_view(2)),
+        to_input(image, how, digest="cd" * 32, draw=of_view(1)),
+    ):
         assert (other != first).any()
     larger = Preprocess(80, 100, "bicubic", (0.5,) * 3, (0.5,) * 3)
     assert to_input(image, larger)[0].max() == 0  # black where the crop is larger than the image

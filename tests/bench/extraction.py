@@ -22,7 +22,8 @@ from data.images import decode
 from data.manifest import Manifest
 from data.preprocess import to_input
 from extract.backbones import build, preprocess
-from extract.run import CPU_BATCH, GPU_BATCH, ExtractConfig, compute_of, device_of, forward, frozen, run
+from extract.compute import compute_of, device_of
+from extract.run import CPU_BATCH, GPU_BATCH, ExtractConfig, forward, frozen, run
 from tests.bench import rounds
 
 TAPS = {"resnet18": "layer4", "tf_efficientnet_lite0": "blocks.6"}

@@ -1,0 +1,54 @@
+"""Frozen records of hyperparameters whose values are checked when the record is made."""
+
+import math
+from dataclasses import MISSING, Field, dataclass, field, fields
+from typing import Any
+
+from cache.errors import UserError, one_of
+
+
+def setting(default: Any = MISSING, *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf,
+            choices: tuple[str, ...] = ()) -> Any:  # fmt: skip
+    """A field of a Settings record with the values that it may have; without a default it must be given."""
+    limits = {"above": above, "least": least, "most": most, "choices": choices}
+    return field(default=default, metadata=limits) if default is not MISSING else field(metadata=limits)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Base of the records; each field is made with `setting`.
+
+    Raises:
+        UserError: a setting of the wrong type or outside its limits.
+    """
+
+    def __post_init__(self) -> None:
+        for each in fields(self):
+            object.__setattr__(self, each.name, _checked(each, getattr(self, each.name)))
+
+
+def _checked(each: Field, value: Any) -> Any:
+    """`value` as the field's type and within its limits."""
+    if each.type == tuple[int, ...]:
+        widths = value if isinstance(value, list | tuple) else [value]
+        return tuple(_number(each, width, int) for width in widths)
+    if each.type in (int, float):
+        return _number(each, value, each.type)
+    if each.type is bool and not isinstance(value, bool):
+        raise UserError(f"{each.name} = {value!r}: expected true or false")
+    if each.type is str and each.metadata["choices"]:
+        return one_of(str(value), each.metadata["choices"], what=each.name)
+    return value
+
+
+def _number(each: Field, value: Any, kind: type) -> int | float:
+    limits = each.metadata
+    right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    right = right and (kind is float or value == int(value))
+    if not right or not limits["above"] < value or not limits["least"] <= value <= limits["most"]:
+        bounds = {"above": "above", "least": "at least", "most": "at most"}
+        said = [f"{word} {limits[name]:g}" for name, word in bounds.items() if math.isfinite(limits[name])]
+        raise UserError(
+            f"{each.name} = {value!r}: expected a {'whole ' if kind is int else ''}number {', '.join(said)}"
+        )
+    return kind(value)
