@@ -8,6 +8,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 import time
 import uuid
 from collections.abc import Iterator
@@ -57,6 +58,12 @@ def write_text(path: Path, text: str) -> None:
 def write_json(path: Path, record: Any) -> None:
     """Write a dataclass, dict or list as indented JSON."""
     write_text(path, json.dumps(plain(record), indent=2, allow_nan=False) + "\n")
+
+
+def copy(source: Path, target: Path) -> None:
+    """A file's bytes, whole or not at all."""
+    with replacing(target) as temporary:
+        shutil.copyfile(source, temporary)
 
 
 def append_line(path: Path, line: str) -> None:

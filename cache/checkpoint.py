@@ -1,6 +1,7 @@
 """Weights on disk: safetensors plus a JSON record in the file's header, loaded strictly."""
 
 import json
+import pickle
 from pathlib import Path
 
 import torch
@@ -8,7 +9,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from cache.atomic import write_bytes
+from cache.atomic import replacing, write_bytes
 from cache.errors import UserError
 
 
@@ -49,3 +50,27 @@ def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], *, where:
     ]
     if problems:
         raise UserError(f"{where} does not fit {type(module).__name__}: {'; '.join(problems)}")
+
+
+def save_state(path: Path, state: dict) -> None:
+    """Write nested dicts and lists of tensors, numbers and text, as torch.save does."""
+    with replacing(path) as temporary:
+        torch.save(state, temporary)
+
+
+def load_state(path: Path) -> dict:
+    """What save_state wrote, on the CPU. No code in the file runs.
+
+    Raises:
+        UserError: the file is missing, truncated, or holds anything else than plain values.
+    """
+    cure = f"delete {path} to begin anew, or put a whole copy of it there"
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise UserError(f"{path} holds more than tensors and plain values and was not read: {cure}") from error
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+        raise UserError(f"cannot read the checkpoint {path} ({str(error).splitlines()[0]}): {cure}") from error
+    if not isinstance(state, dict):
+        raise UserError(f"{path} is no checkpoint of this program: {cure}")
+    return state

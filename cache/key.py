@@ -3,6 +3,7 @@
 import hashlib
 import json
 from dataclasses import asdict, is_dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -19,6 +20,12 @@ def canonical(record: Any) -> str:
 def key(record: Any) -> str:
     """12 hex digits that change whenever any field of `record` changes."""
     return hashlib.sha256(canonical(record).encode()).hexdigest()[:12]
+
+
+def file_digest(path: Path) -> str:
+    """sha256 of a file's bytes, 64 hex digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def differences(expected: Any, found: Any) -> list[str]:

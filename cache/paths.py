@@ -52,3 +52,13 @@ def report_dir(dataset: str) -> Path:
 def ledger_file() -> Path:
     """One line for every time a test split was scored."""
     return runs_dir() / "ledger.jsonl"
+
+
+def registry_file() -> Path:
+    """Every finished training."""
+    return runs_dir() / "registry.json"
+
+
+def best_file(dataset: str) -> Path:
+    """The best detector on a data set."""
+    return runs_dir() / "best" / f"{safe(dataset)}.safetensors"

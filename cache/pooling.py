@@ -43,4 +43,7 @@ def _moments(places: torch.Tensor, pooling: str) -> torch.Tensor:
     mean = values.mean(dim=1)
     if pooling == "avg":
         return mean
-    return torch.cat([mean, (values - mean[:, None]).square_().mean(dim=1).sqrt_()], dim=1)
+    variance = (values - mean[:, None]).square_().mean(dim=1)
+    # The root of a map without any variance has no gradient; with the floor it is 0, and so is the deviation.
+    deviation = variance.clamp_min(torch.finfo(variance.dtype).tiny).sqrt() * (variance > 0)
+    return torch.cat([mean, deviation], dim=1)

@@ -62,9 +62,10 @@ def complete_runs(stage: str) -> list[Path]:
     return sorted(path.parent for path in (paths.runs_dir() / stage).glob(f"*/{RESULT}"))
 
 
-def log(folder: Path, text: str) -> None:
-    """Print a line and keep it in the run's log.txt with the time."""
-    print(text, flush=True)
+def log(folder: Path, text: str, *, quiet: bool = False) -> None:
+    """Print a line, unless quiet, and keep it in the run's log.txt with the time."""
+    if not quiet:
+        print(text, flush=True)
     append_line(folder / "log.txt", f"{datetime.now().isoformat(timespec='seconds')} {text}")
 
 

@@ -71,11 +71,7 @@ class Backbone:
     @property
     def taps(self) -> list[str]:
         """The names to choose from first: the network's parts, and the steps of those that are sequences."""
-        names = []
-        for name, part in self.module.named_children():
-            steps = [f"{name}.{step}" for step, _ in part.named_children()] if isinstance(part, nn.Sequential) else []
-            names += [name, *steps]
-        return names
+        return parts(self.module)
 
     def split(self, tap: str) -> tuple[nn.Module, nn.Module]:
         """Trunk (images -> the tap's map) and tail (map -> pooled vector), sharing the backbone's parameters.
@@ -113,6 +109,15 @@ class Backbone:
                     f"Choose among {', '.join(self.taps)}."
                 ) from error
         return tail
+
+
+def parts(network: nn.Module) -> list[str]:
+    """Names of a network's direct children, each followed by its own children where it is a sequence."""
+    names = []
+    for name, part in network.named_children():
+        steps = [f"{name}.{step}" for step, _ in part.named_children()] if isinstance(part, nn.Sequential) else []
+        names += [name, *steps]
+    return names
 
 
 class Normalise(nn.Module):

@@ -19,6 +19,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from cache.errors import UserError
+from cache.key import file_digest
 
 RANDOM = "random"
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -74,7 +75,7 @@ def find(backbone: str, origin: Origin, given: str) -> Weights:
             f"Get the file from {places or 'its authors'} and give it as WEIGHTS=path; or, only to try the pipeline, "
             "WEIGHTS=random (every figure made from it then carries that word)."
         )
-    return Weights(_sha256(path), str(path) if given else path.name, path)
+    return Weights(file_digest(path), str(path) if given else path.name, path)
 
 
 def randomised(build: Callable[[], nn.Module]) -> tuple[nn.Module, Weights]:
@@ -135,8 +136,3 @@ def _hub_answers() -> bool:
     except OSError:
         return False
     return True
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

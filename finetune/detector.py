@@ -1,73 +1,43 @@
-"""The detector: backbones, poolings and head as one module, image to logit of fake.
+"""The detector: image to logit of fake as one module, made of a cached head or of a network alone.
 
-It computes exactly what extraction and the head compute apart: logits(cache -> head) == logits(image -> Detector).
+`FeatureDetector` computes exactly what extraction and the head compute apart: logits(cache -> head) ==
+logits(image -> detector). `NetworkDetector` is a network with a linear layer, for training without a cached head.
+In training mode both compute in another number type (`train_in`) and round nothing as the cache does.
 """
 
+import re
 from itertools import groupby
 from pathlib import Path
 
 import torch
 from torch import nn
 
-from cache.errors import UserError
+from cache.errors import UserError, one_of
 from cache.features import FeatureSpec, Preprocess
 from cache.pooling import pool
-from extract.backbones import Backbone, Normalise
-from extract.compute import computing_in
+from extract.backbones import Backbone, Normalise, parts
+from extract.compute import computing_in, training_compute
+from heads.estimators import EstimatorHead
 from heads.inputs import vectors
+from heads.models import Committee
 from heads.saved import load_head
-from heads.tail import TailHead
+from heads.tail import TailHead, TailNetwork, width_of
 
-
-class Trunk(nn.Module):
-    """uint8 pixels (N, crop, crop, 3) -> what the cache would hold of one backbone, a tensor for each spec.
-
-    Args:
-        inputs: specs of this backbone, all with one preprocessing.
-
-    Raises:
-        UserError: the specs are not of this backbone with these weights, or differ in preprocessing or compute dtype.
-    """
-
-    def __init__(self, backbone: Backbone, inputs: list[FeatureSpec]) -> None:
-        super().__init__()
-        _refuse_mismatch(backbone, inputs)
-        self.inputs = inputs
-        self.taps = tuple(dict.fromkeys(spec.tap for spec in inputs))
-        self.normalise = Normalise(inputs[0].preprocess)
-        self.tapped = backbone.tapped(self.taps)
-
-    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        compute = self.inputs[0].compute
-        with computing_in(compute, pixels.device):
-            maps = dict(zip(self.taps, self.tapped(self.normalise(pixels)), strict=True))
-        return [_stored(spec, maps[spec.tap]) for spec in self.inputs]
+HEAD = "head"  # the stage of everything behind the networks
+NETWORK_PREFIX = re.compile(r"(trunks\.\d+\.tapped|head\.networks\.\d+\.body|network\.body)\.")
+NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Detector(nn.Module):
-    """Pixels to logits of fake (N,) float32.
+    """uint8 pixels (N, side, side, 3) -> logits of fake (N,) float32.
 
-    It sees an image in one view; a head judged by the mean over several (MEAN_VIEWS) is scored from the cache.
-
-    forward takes one uint8 tensor (N, crop, crop, 3) for each of `preprocesses`: a single one, unless backbones with
-    different preprocessings are joined.
-
-    Args:
-        backbones: those whose features the head was trained on. head: what load_head gave. inputs: its specs in order.
-
-    Raises:
-        UserError: a backbone that the head was not trained on, or was with other weights.
+    preprocesses: one for each tensor of pixels that forward takes. compute: number type of evaluation. steps: names of
+    the networks' parts, inputs first, as the networks name them.
     """
 
-    def __init__(self, backbones: list[Backbone], head: nn.Module, inputs: list[FeatureSpec]) -> None:
-        super().__init__()
-        groups = {name: list(specs) for name, specs in groupby(inputs, key=lambda spec: spec.backbone)}
-        known = {backbone.name: backbone for backbone in backbones}
-        if known.keys() != groups.keys():
-            raise UserError(f"the head reads features of {', '.join(groups)}, not of {', '.join(known)}")
-        self.inputs, self.head = inputs, head
-        self.trunks = nn.ModuleList(Trunk(known[name], specs) for name, specs in groups.items())
-        self.preprocesses = list(dict.fromkeys(spec.preprocess for spec in inputs))
+    preprocesses: list[Preprocess]
+    compute: str
+    steps: list[str]
 
     @property
     def preprocess(self) -> Preprocess:
@@ -80,26 +50,139 @@ class Detector(nn.Module):
             raise UserError("joined backbones with different preprocessings take the image in several forms")
         return self.preprocesses[0]
 
+    def stages(self) -> dict[str, list[nn.Parameter]]:
+        """What is frozen and unfrozen together, from the input on; the head is the last."""
+        found: dict[str, list[nn.Parameter]] = {}
+        for name, parameter in self.named_parameters():
+            found.setdefault(self._stage(name), []).append(parameter)
+        return {name: each for name, each in found.items() if name != HEAD} | {HEAD: found[HEAD]}
+
+    def train_in(self, precision: str, device: torch.device) -> str:
+        """Train in bf16, fp16 or fp32; auto = as it is evaluated, unless float32 is faster. Returns the choice."""
+        chosen = training_compute(self, self.compute, device) if precision == "auto" else precision
+        for module in self.modules():
+            if isinstance(module, Trunk | TailNetwork):
+                module.trained_in = chosen
+        return chosen
+
+    def training_mode(self, *, frozen_norm: bool) -> None:
+        """train(), but the statistics of BatchNorm do not move in frozen stages, nor anywhere with frozen_norm."""
+        self.train()
+        for module in self.modules():
+            if isinstance(module, NORMS) and (frozen_norm or not any(p.requires_grad for p in module.parameters())):
+                module.eval()
+
+    def _stage(self, parameter: str) -> str:
+        prefix = NETWORK_PREFIX.match(parameter)
+        if not prefix:
+            return HEAD
+        name = parameter[prefix.end() :]
+        return max((step for step in self.steps if name.startswith(f"{step}.")), key=len, default=name.split(".")[0])
+
+
+def stages_from(stages: list[str], first: str) -> list[str]:
+    """The stages from the one called `first`, or from the first one inside it, on; '' = all.
+
+    Raises:
+        UserError: no stage of that name.
+    """
+    if not first:
+        return stages
+    inside = [number for number, name in enumerate(stages) if name == first or name.startswith(f"{first}.")]
+    if not inside:
+        one_of(first, stages, what="stage")
+    return stages[inside[0] :]
+
+
+class Trunk(nn.Module):
+    """uint8 pixels (N, side, side, 3) -> what the cache would hold of one backbone, a tensor for each spec.
+
+    Args:
+        inputs: specs of this backbone, all with one preprocessing.
+
+    Raises:
+        UserError: the specs are not of this backbone with these weights, or differ in preprocessing or compute dtype.
+    """
+
+    def __init__(self, backbone: Backbone, inputs: list[FeatureSpec]) -> None:
+        super().__init__()
+        _refuse_mismatch(backbone, inputs)
+        self.inputs = inputs
+        self.compute = self.trained_in = inputs[0].compute
+        self.taps = tuple(dict.fromkeys(spec.tap for spec in inputs))
+        self.normalise = Normalise(inputs[0].preprocess)
+        self.tapped = backbone.tapped(self.taps)
+
+    def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
+        with computing_in(self.trained_in if self.training else self.compute, pixels.device):
+            maps = dict(zip(self.taps, self.tapped(self.normalise(pixels)), strict=True))
+        return [self._kept(spec, maps[spec.tap]) for spec in self.inputs]
+
+    def _kept(self, spec: FeatureSpec, tapped: torch.Tensor) -> torch.Tensor:
+        """Pooled; rounded as the cache does it, except in training, where float16 would swallow small gradients."""
+        pooled = pool(tapped, spec.pooling, channels_last=spec.channels_last, prefix_tokens=spec.prefix_tokens)
+        return pooled if self.training else pooled.to(getattr(torch, spec.stored))
+
+
+class FeatureDetector(Detector):
+    """Backbones, poolings and a head that was trained on their features.
+
+    It sees an image in one view; a head judged by the mean over several (MEAN_VIEWS) is scored from the cache.
+    forward takes one tensor of pixels for each of `preprocesses`: a single one, unless backbones with different
+    preprocessings are joined.
+
+    Args:
+        backbones: those whose features the head was trained on. head: what load_head gave. inputs: its specs in order.
+
+    Raises:
+        UserError: a backbone that the head was not trained on, or was with other weights.
+    """
+
+    def __init__(self, backbones: list[Backbone], head: Committee, inputs: list[FeatureSpec]) -> None:
+        super().__init__()
+        groups = {name: list(specs) for name, specs in groupby(inputs, key=lambda spec: spec.backbone)}
+        known = {backbone.name: backbone for backbone in backbones}
+        if known.keys() != groups.keys():
+            raise UserError(f"the head reads features of {', '.join(groups)}, not of {', '.join(known)}")
+        self.inputs, self.head = inputs, head
+        self.trunks = nn.ModuleList(Trunk(known[name], specs) for name, specs in groups.items())
+        self.preprocesses = list(dict.fromkeys(spec.preprocess for spec in inputs))
+        self.compute = inputs[0].compute
+        self.steps = [step for name in groups for step in known[name].taps]
+
     def forward(self, *pixels: torch.Tensor) -> torch.Tensor:
         of = dict(zip(self.preprocesses, pixels, strict=True))
-        stored = [each for trunk in self.trunks for each in trunk(of[trunk.inputs[0].preprocess])]
+        kept = [each for trunk in self.trunks for each in trunk(of[trunk.inputs[0].preprocess])]
         if isinstance(self.head, TailHead):
-            return self.head(stored[0])
-        return self.head(
-            torch.cat([vectors(each, spec) for each, spec in zip(stored, self.inputs, strict=True)], dim=1)
-        )
+            return self.head(kept[0])
+        return self.head(torch.cat([vectors(each, spec) for each, spec in zip(kept, self.inputs, strict=True)], dim=1))
+
+    @property
+    def trainable(self) -> bool:
+        """Whether gradients reach the backbones: scikit-learn's heads pass none."""
+        return not isinstance(self.head, EstimatorHead)
 
     @classmethod
-    def load(cls, head_file: Path, backbones: list[Backbone]) -> "Detector":
+    def load(cls, head_file: Path, backbones: list[Backbone]) -> "FeatureDetector":
         """From a saved head. Raises: UserError if the file is no head or was trained on other backbones."""
         head, record = load_head(head_file)
         return cls(backbones, head, record.inputs).eval()
 
 
-def _stored(spec: FeatureSpec, tapped: torch.Tensor) -> torch.Tensor:
-    """Pooled and rounded as the cache does it."""
-    layout = {"channels_last": spec.channels_last, "prefix_tokens": spec.prefix_tokens}
-    return pool(tapped, spec.pooling, **layout).to(getattr(torch, spec.stored))
+class NetworkDetector(Detector):
+    """A network from images to vectors, with dropout and a linear layer of one or two outputs behind it."""
+
+    def __init__(self, network: nn.Module, how: Preprocess, *, outputs: int, dropout: float, compute: str) -> None:
+        super().__init__()
+        self.preprocesses, self.compute, self.steps = [how], compute, parts(network)
+        self.normalise = Normalise(how)
+        width = width_of(network, torch.zeros(1, 3, how.crop, how.crop))
+        self.network = TailNetwork(
+            network, width=width, dropout=dropout, outputs=outputs, compute=compute, trained_in=compute
+        )
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.network(self.normalise(pixels))
 
 
 def _refuse_mismatch(backbone: Backbone, inputs: list[FeatureSpec]) -> None:

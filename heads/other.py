@@ -1,10 +1,11 @@
-"""A finished sweep's head on another data set: everything fixed, every image scored once.
+"""What a run trained on another data set: everything fixed, every image scored once.
 
-runs/other/<run>-on-<dataset>-<key>/ gets predictions.csv: path, digest, label, group, score. Images that the head's
+runs/other/<run>-on-<dataset>-<key>/ gets predictions.csv: path, digest, label, group, score. Images that the run's
 own data set holds are left out and counted, so that what is called other data is other data.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ class OtherConfig:
 
 @dataclass(frozen=True)
 class OtherResult:
-    """result.json of runs/other/*. known: images left out because the head's own data set holds them too."""
+    """result.json of runs/other/*. known: images left out because the run's own data set holds them too."""
 
     run: str
     dataset: str
@@ -49,25 +50,40 @@ def run(config: OtherConfig) -> Path:
     Raises:
         UserError: features missing that the head reads, or nothing left to score.
     """
-    manifest = Manifest.load(config.manifest).usable
-    identity = key({"run": config.run.name, "manifest": manifest.key, "version": VERSION})
-    folder = paths.run_dir("other", f"{config.run.name}-on-{manifest.dataset}-{identity}")
+
+    def from_cache(manifest: Manifest) -> np.ndarray:
+        head, record = load_head(config.run / HEAD_FILE)
+        return member_scores(head, record, manifest, device=config.device).mean(axis=1)
+
+    return score_elsewhere(config.run, config.manifest, from_cache)
+
+
+def score_elsewhere(run: Path, manifest_file: Path, scored: Callable[[Manifest], np.ndarray]) -> Path:
+    """Score what a run trained on the images of another manifest; the folder in runs/other.
+
+    Args:
+        run: a run folder whose config.json names its own `manifest`. scored: a manifest -> logits of fake (N,).
+
+    Raises:
+        UserError: nothing left to score.
+    """
+    manifest = Manifest.load(manifest_file).usable
+    identity = key({"run": run.name, "manifest": manifest.key, "version": VERSION})
+    folder = paths.run_dir("other", f"{run.name}-on-{manifest.dataset}-{identity}")
     if runs.is_complete(folder):
         return folder
-    runs.begin(folder, {"run": str(config.run), "manifest": str(config.manifest)})
-    own = Manifest.load(Path(runs.read_json(config.run / "config.json")["manifest"]))
+    runs.begin(folder, {"run": str(run), "manifest": str(manifest_file)})
+    own = Manifest.load(Path(runs.read_json(run / "config.json")["manifest"]))
     known = manifest.rows.digest.isin(set(own.rows.digest)).to_numpy()
-    rows = np.flatnonzero(~known)
-    if not len(rows):
+    fresh = replace(manifest, rows=manifest.rows[~known].reset_index(drop=True))
+    if not len(fresh):
         raise UserError(f"{manifest.dataset} holds no image that {own.dataset} does not hold: it is no other data")
-    head, record = load_head(config.run / HEAD_FILE)
-    scores = member_scores(head, record, manifest, device=config.device).mean(axis=1)
+    scores = scored(fresh)
     with replacing(folder / "predictions.csv") as temporary:
-        table = manifest.rows.iloc[rows][["path", "digest", "label", "group"]]
-        table.assign(score=scores[rows]).to_csv(temporary, index=False)
+        fresh.rows[["path", "digest", "label", "group"]].assign(score=scores).to_csv(temporary, index=False)
     left_out = int(known.sum())
-    found = OtherResult(config.run.name, manifest.dataset, manifest.key, manifest.synthetic, len(rows), left_out)
+    found = OtherResult(run.name, manifest.dataset, manifest.key, manifest.synthetic, len(fresh), left_out)
     runs.finish(folder, asdict(found))
     note = f", {left_out} left out because {own.dataset} holds them too" if left_out else ""
-    runs.log(folder, f"other data {manifest.dataset}: {len(rows)} images scored by {config.run.name}{note}")
+    runs.log(folder, f"other data {manifest.dataset}: {len(fresh)} images scored by {run.name}{note}")
     return folder

@@ -19,7 +19,7 @@ from heads.families import Tail
 from heads.grid import read_grid
 from heads.other import OtherConfig
 from heads.outcome import HEAD_FILE
-from heads.saved import load_head
+from heads.saved import HeadRecord, load_head
 from heads.sweep import SEARCH, SweepConfig
 from heads.sweep import run as sweep
 
@@ -100,13 +100,22 @@ def run_other(config: HeadsConfig, folder: Path, data: str) -> Path:
     Args:
         config: the one that the sweep was run with. folder: the sweep's. data: as DATA names a data set.
     """
-    _, record = load_head(folder / HEAD_FILE)
-    elsewhere = replace(config, data=data, name="", root="", train_csv="", valid_csv="", test_csv="", group="")
-    for part in elsewhere.parts():
+    elsewhere = on_other_data(config, data)
+    extract_for(load_head(folder / HEAD_FILE)[1], elsewhere)
+    return other.run(OtherConfig(folder, paths.manifest_file(elsewhere.dataset), _device(config)))
+
+
+def on_other_data(config: HeadsConfig, data: str) -> HeadsConfig:
+    """The same options for another data set, as DATA names it."""
+    return replace(config, data=data, name="", root="", train_csv="", valid_csv="", test_csv="", group="")
+
+
+def extract_for(record: HeadRecord, config: HeadsConfig) -> None:
+    """Extract what a head reads from the images of config.data, as far as it is missing."""
+    for part in config.parts():
         features = " ".join(spec.feature for spec in record.inputs if spec.backbone == part.backbone)
         if features:
             _extracted(replace(part, features=features, views=record.views - 1))
-    return other.run(OtherConfig(folder, paths.manifest_file(elsewhere.dataset), _device(config)))
 
 
 def run_each(config: HeadsConfig) -> list[Path]:

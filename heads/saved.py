@@ -49,7 +49,7 @@ def assemble(fitted: list[Fitted], record: HeadRecord) -> Committee:
     """The head whose members these are, in eval mode."""
     if isinstance(record.config, Estimator):
         return _estimators([each.parameters for each in fitted])
-    head = _empty(record)
+    head = empty_head(record)
     head.fill([each.parameters for each in fitted])
     return head.eval().requires_grad_(False)
 
@@ -71,7 +71,7 @@ def load_head(path: Path) -> tuple[Committee, HeadRecord]:
         raise UserError(f"{path} is no head of this program: its record lacks {error}") from error
     if isinstance(record.config, Estimator):
         return EstimatorHead([tensors[f"model{n}"] for n in range(record.members)], tensors), record
-    head = _empty(record)
+    head = empty_head(record)
     load_strictly(head, tensors, where=str(path))
     return head.eval().requires_grad_(False), record
 
@@ -81,7 +81,7 @@ def _estimators(members: list[dict[str, torch.Tensor]]) -> EstimatorHead:
     return EstimatorHead([each["model"] for each in members], stacked)
 
 
-def _empty(record: HeadRecord) -> Committee:
+def empty_head(record: HeadRecord) -> Committee:
     """A head of the right shape, not yet filled."""
     if isinstance(record.config, Tail):
         from heads.tail import outline  # imports the backbones, which pooled heads do without

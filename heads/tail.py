@@ -107,8 +107,9 @@ def outline(spec: FeatureSpec, config: Tail, row_shape: tuple[int, ...], members
 def tail_network(body: nn.Module, spec: FeatureSpec, config: Tail, row_shape: tuple[int, ...],
                  device: torch.device) -> TailNetwork:  # fmt: skip
     """A tail on maps of row_shape, still on the CPU; device: where it will be trained."""
+    width = width_of(body, torch.zeros(1, *row_shape))
     return TailNetwork(
-        body, width=_width(body, row_shape), dropout=config.dropout, outputs=2 if config.loss == "ce" else 1,
+        body, width=width, dropout=config.dropout, outputs=2 if config.loss == "ce" else 1,
         compute=spec.compute, trained_in=training_compute(body, spec.compute, device),
     )  # fmt: skip
 
@@ -165,7 +166,7 @@ class _Training:
         self.weights = class_weights(self.trained, self.fake, self.config.class_balance)
         self.held_out = np.flatnonzero(task.folds.held_out[member.fold])
         self.steps_an_epoch = math.ceil(len(task.folds.rows) / self.config.batch)
-        with _seeded(task.device, member.seed):
+        with seeded(task.device, member.seed):
             self.network = self._network(backbone).to(task.device, memory_format=torch.channels_last)
         self.optimiser = self._optimiser()
         # float16 gradients underflow unless the loss is scaled; bfloat16 and float32 have the range.
@@ -196,7 +197,7 @@ class _Training:
         self._set_rates(done)
         self._mode(training=True)
         rows = torch.from_numpy(rows)[mine]
-        with _seeded(self.task.device, self.member.seed, epoch, step):
+        with seeded(self.task.device, self.member.seed, epoch, step):
             logits = self.network(maps[mine].to(self.task.device))
         loss = self._loss(logits, rows)
         self.optimiser.zero_grad(set_to_none=True)
@@ -267,8 +268,8 @@ def _scores(network: nn.Module, task: MapTask, rows: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _seeded(device: str, *numbers: int) -> Iterator[None]:
-    """Randomness inside is a function of the numbers; outside goes on as before."""
+def seeded(device: str, *numbers: int) -> Iterator[None]:
+    """PyTorch's randomness inside is a function of the numbers; outside goes on as before."""
     seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
     with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
         torch.manual_seed(seed)
@@ -276,6 +277,6 @@ def _seeded(device: str, *numbers: int) -> Iterator[None]:
 
 
 @torch.no_grad()
-def _width(body: nn.Module, row_shape: tuple[int, ...]) -> int:
-    """Length of the pooled vector."""
-    return body.eval()(torch.zeros(1, *row_shape)).shape[1]
+def width_of(body: nn.Module, example: torch.Tensor) -> int:
+    """Length of the pooled vector that it makes of one example (1, ...)."""
+    return body.eval()(example).shape[1]

@@ -18,7 +18,7 @@ from data.preprocess import to_input
 from extract.backbones import build
 from extract.run import CPU_BATCH, ExtractConfig, specs_of
 from extract.run import run as extract
-from finetune.detector import Detector
+from finetune.detector import FeatureDetector
 from heads import folds, stream
 from heads.families import Tail
 from heads.grid import GRIDS
@@ -66,7 +66,7 @@ def pixels_of(manifest: Manifest, how) -> torch.Tensor:
 def from_images(folder: Path, config: HeadsConfig, manifest: Manifest) -> np.ndarray:
     """In a batch of the size that extraction uses: another one may change the last bit of a float32."""
     names = config.backbone.split("+")
-    detector = Detector.load(folder / HEAD_FILE, [build(name, weights=config.weights) for name in names])
+    detector = FeatureDetector.load(folder / HEAD_FILE, [build(name, weights=config.weights) for name in names])
     pixels = [pixels_of(manifest, how) for how in detector.preprocesses]
     filled = [torch.cat([each, each.new_zeros(CPU_BATCH - len(each), *each.shape[1:])]) for each in pixels]
     with torch.inference_mode():
@@ -97,11 +97,11 @@ def test_parity_of_joined_backbones(few):
 def test_a_detector_refuses_other_backbones_and_other_weights(few):
     folder = run(options(few, "resnet18", grid=FAMILIES["ridge"]))
     with pytest.raises(UserError, match="reads features of resnet18, not of cvt_13"):
-        Detector.load(folder / HEAD_FILE, [build("cvt_13", weights="random")])
+        FeatureDetector.load(folder / HEAD_FILE, [build("cvt_13", weights="random")])
     network = build("resnet18", weights="random")
     other = replace(network, weights=replace(network.weights, identity="random:0"))
     with pytest.raises(UserError, match="give the weights it was trained on"):
-        Detector.load(folder / HEAD_FILE, [other])
+        FeatureDetector.load(folder / HEAD_FILE, [other])
 
 
 def map_task(few: Path, *, count: int = 2, memory: int | None = None, views: int = 1) -> MapTask:

@@ -1,0 +1,7 @@
+"""The command line of fine-tuning: `python -m finetune --help`."""
+
+from cache.command import main
+from finetune.run import FinetuneConfig, run
+
+if __name__ == "__main__":
+    main(FinetuneConfig, run, command="python -m finetune")

@@ -1,0 +1,103 @@
+"""What a finished training leaves behind: the predictions of the epoch that is kept, and result.json last."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cache import runs
+from cache.errors import UserError
+from cache.key import file_digest
+from finetune.epochs import Epoch
+from finetune.fit import BEST, Job
+from finetune.saved import load_detector
+from finetune.start import Start, scores
+from finetune.team import Team
+from heads.outcome import write_table
+
+STAGE = "finetune"
+VERSION = 1  # of result.json; in a run's key, so that a run of another version is made anew
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """result.json of runs/finetune/*.
+
+    recipe: its name; started_from: head, pretrained or scratch. best_epoch: the one kept, whose figures the others
+    are; train_accuracy is that of the epoch in training mode. images_per_second: median over the epochs. seconds: of
+    training. head_run: the sweep that it started from, '' if none. detector: sha256 of best.safetensors.
+    """
+
+    dataset: str
+    manifest_key: str
+    synthetic: bool
+    recipe: str
+    network: str
+    started_from: str
+    random_weights: bool
+    smoke: bool
+    seed: int
+    head_run: str
+    parameters: int
+    epochs: int
+    best_epoch: int
+    val_auc: float
+    val_loss: float
+    val_accuracy: float
+    train_loss: float
+    train_accuracy: float
+    images_per_second: float
+    seconds: float
+    detector: str
+    version: int = VERSION
+
+
+def conclude(job: Job, start: Start, history: list[Epoch], team: Team, *, recipe_name: str, smoke: bool,
+             test: bool) -> None:  # fmt: skip
+    """Score the splits with the best epoch's weights and write them; result.json last.
+
+    Args:
+        test: whether the test split is scored, and counted, too.
+
+    Raises:
+        UserError: no epoch could be kept.
+    """
+    if not (job.folder / BEST).exists():
+        raise UserError(f"no epoch of {job.folder} has a finite validation loss: lower `lr` in RECIPE")
+    detector, record = load_detector(job.folder / BEST)
+    detector = detector.to(team.device)
+    for split in ("val", "test") if test else ("val",):
+        rows = job.manifest.where(split)
+        mine = scores(detector, job.manifest, team.share(rows), team.device, batch=job.batch, workers=job.workers)
+        found = team.gathered(rows, mine)
+        if team.leads and len(rows):
+            if split == "test":
+                runs.count_test_scoring(job.manifest.dataset, job.folder.name)
+            about = job.manifest.rows.iloc[rows][["path", "digest", "label", "group"]]
+            write_table(job.folder / f"predictions-{split}.csv", about.assign(score=found))
+    if not team.leads:
+        return
+    best = history[record.made["epoch"] - 1]
+    result = FinetuneResult(
+        dataset=job.manifest.dataset, manifest_key=job.manifest.key, synthetic=job.manifest.synthetic,
+        recipe=recipe_name, network=start.network, started_from=job.recipe.start, random_weights=start.random_weights,
+        smoke=smoke, seed=job.seed, head_run=start.head_file.parent.name if start.head_file else "",
+        parameters=sum(p.numel() for p in detector.parameters()), epochs=len(history), best_epoch=best.epoch,
+        val_auc=best.val_auc, val_loss=best.val_loss, val_accuracy=best.val_accuracy, train_loss=best.train_loss,
+        train_accuracy=best.train_accuracy, seconds=round(sum(each.seconds for each in history), 1),
+        images_per_second=round(float(np.median([each.images_per_second for each in history])), 1),
+        detector=file_digest(job.folder / BEST),
+    )  # fmt: skip
+    runs.finish(job.folder, asdict(result))
+    runs.log(job.folder, f"finetune {recipe_name} ({start.network}): epoch {best.epoch} of {len(history)}, val AUC "
+                         f"{best.val_auc:.4f}, val accuracy {best.val_accuracy:.4f}")  # fmt: skip
+
+
+def finished() -> list[tuple[Path, FinetuneResult]]:
+    """Every finished training that this version of the program made, by name."""
+    found = []
+    for folder in runs.complete_runs(STAGE):
+        record = runs.result(folder)
+        if record.get("version") == VERSION:
+            found.append((folder, FinetuneResult(**record)))
+    return found

@@ -1,0 +1,70 @@
+"""All finished trainings in one place, and the best detector of each data set.
+
+runs/registry.json                every finished training with its best metric
+runs/best/<dataset>.safetensors   the detector of highest validation AUC over all of them
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cache import paths, runs
+from cache.atomic import copy, locked, write_json
+from cache.errors import UserError
+from finetune.fit import BEST
+from finetune.outcome import FinetuneResult, finished
+from finetune.saved import read_record
+
+LISTED = ("dataset", "recipe", "network", "val_auc", "val_accuracy", "best_epoch", "smoke", "random_weights", "seed")
+
+
+def register(folder: Path) -> None:
+    """Bring registry.json up to date, and put this run's detector into runs/best if it beats the one there.
+
+    Both are made from the runs themselves, so that a file edited into nonsense costs nothing: it is put aside.
+    """
+    with locked(paths.registry_file().with_suffix(".lock")):
+        _put_aside_if_broken(paths.registry_file(), _registry)
+        write_json(paths.registry_file(), {run.name: _line(run, result) for run, result in finished()})
+        result = FinetuneResult(**runs.result(folder))
+        if not result.smoke:
+            _promote(folder, result)
+
+
+def _registry(path: Path) -> dict[str, dict]:
+    """Raises: ValueError if it is none."""
+    found = runs.read_json(path)
+    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
+        raise ValueError("not an object of runs")
+    return found
+
+
+def _line(folder: Path, result: FinetuneResult) -> dict:
+    listed = {name: getattr(result, name) for name in LISTED}
+    environment = runs.read_json(folder / "environment.json")
+    finished_at = datetime.fromtimestamp((folder / runs.RESULT).stat().st_mtime, UTC).isoformat(timespec="seconds")
+    where = str(folder.relative_to(paths.runs_dir()))
+    return {**listed, "folder": where, "commit": environment["commit"], "finished": finished_at}
+
+
+def _promote(folder: Path, result: FinetuneResult) -> None:
+    """The best over all runs on the data set as it is now; one on earlier data cannot be compared and gives way."""
+    best = paths.best_file(result.dataset)
+    _put_aside_if_broken(best, read_record)
+    if best.exists():
+        made = read_record(best).made
+        if made.get("manifest_key") == result.manifest_key and made.get("val_auc", 0) >= result.val_auc:
+            return
+    copy(folder / BEST, best)
+    runs.log(folder, f"the best detector on {result.dataset} so far: {best}")
+
+
+def _put_aside_if_broken(path: Path, read: Callable[[Path], object]) -> None:
+    if not path.exists():
+        return
+    try:
+        read(path)
+    except (ValueError, UserError) as error:
+        aside = path.with_name(f"{path.name}.broken")
+        path.replace(aside)
+        print(f"warning: {path} could not be read ({error}); it is put aside as {aside.name} and made anew")

@@ -1,0 +1,174 @@
+"""`make finetune`: manifest, features and heads as far as they are missing, then a detector trained end to end.
+
+    python -m finetune --data=path --recipe=two-phase
+    torchrun --nproc_per_node=2 -m finetune --data=path
+
+runs/finetune/<dataset>-<recipe>-<key>/ gets config.json, environment.json, log.txt, metrics.csv, tb/, last.pt,
+best.safetensors, predictions-{val,test}.csv, and result.json last. Killed anywhere and run again, it goes on from
+last.pt and ends with the same bits (on a CPU).
+"""
+
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cache import paths, runs
+from cache.atomic import locked
+from cache.command import option
+from cache.errors import UserError
+from cache.key import key
+from data import build as data_build
+from data.manifest import SPLITS, Manifest
+from extract.backbones import DEFAULT
+from extract.compute import compute_of, device_of
+from extract.weights import RANDOM
+from finetune.fit import Job, Training
+from finetune.outcome import STAGE, VERSION, conclude
+from finetune.recipes import DEFAULT as DEFAULT_RECIPE
+from finetune.recipes import Asked, Recipe, read_recipe
+from finetune.registry import register
+from finetune.saved import DetectorRecord, NetworkRecord
+from finetune.start import Start, build_detector, find_start, parity, with_network
+from finetune.team import Team, team
+from finetune.trackers import check_tracker, trackers
+from heads.run import HeadsConfig
+
+NAMED_IMAGES = 5  # of each split, in log.txt
+SMOKE_IMAGES = {"train": 8, "val": 4, "test": 4}  # of each class
+SMOKE_SIZE = 64  # pixels
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(HeadsConfig):
+    """Train a detector end to end, from the chosen head or as another recipe says."""
+
+    recipe: str = option(DEFAULT_RECIPE, "a name in finetune/recipes.py, a JSON file, or JSON itself")
+    seed: int = option(0, "of the order of images, their augmentation, and layers without weights")
+    head: str = option("", "a sweep's run folder or head.safetensors to start from (default: the chosen head)")
+    checkpoint: str = option("", "a last.pt of the same training to go on from, with best.safetensors beside it")
+    save_every: int = option(0, "steps between two writings of last.pt (default: 2 minutes, and every epoch)")
+    keep_every: int = option(0, "epochs between two checkpoints that are kept for good (default: none)")
+    auto_accumulate: bool = option(False, "out of memory: go on with the same batch in more parts")
+    tracker: str = option("", "mlflow or wandb, beside TensorBoard")
+    smoke: bool = option(False, "one epoch on a few small images, to see that everything runs")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        read_recipe(self.recipe)
+        check_tracker(self.tracker)
+        if min(self.seed, self.save_every, self.keep_every) < 0:
+            raise UserError("SEED, SAVE_EVERY and KEEP_EVERY must not be negative")
+
+
+def run(config: FinetuneConfig) -> Path:
+    """Train, choose the epoch, score validation and test; the run folder. Does nothing when it is complete.
+
+    Raises:
+        UserError: an unknown recipe; a head or checkpoint that does not belong here; a device that is not there; no
+            pretrained weights; a diverging loss; out of memory.
+    """
+    device = device_of(config.device)
+    with team(device) as here:
+        folder, job, start = prepare(config, read_recipe(config.recipe), here)
+        if not runs.is_complete(folder):
+            with locked(folder / "lock") if here.leads else nullcontext():  # the same run started twice: one waits
+                here.wait()
+                if not runs.is_complete(folder):
+                    train(config, job, start, here)
+        if here.leads:
+            register(folder)
+        here.wait()
+    return folder
+
+
+def prepare(config: FinetuneConfig, asked: Asked, here: Team, *, stage: str = STAGE) -> tuple[Path, Job, Start]:
+    """Everything that comes before training, and the name of the run folder."""
+    recipe = asked.recipe
+    config = with_network(config, recipe)
+    if config.smoke:
+        config, recipe = _smoke(config, recipe, here)
+    start = find_start(config, recipe, head=config.head, wait=here.wait)
+    compute = compute_of(config.compute, here.device)
+    made_from = {
+        "manifest": start.manifest.key, "recipe": recipe.to_json(), "seed": config.seed, "start": start.identity,
+        "input": _input(start.record), "compute": compute, "version": VERSION,
+    }  # fmt: skip
+    folder = paths.run_dir(stage, f"{start.manifest.dataset}-{asked.name}-{key(made_from)}")
+    made = {
+        "dataset": start.manifest.dataset, "manifest_key": start.manifest.key, "synthetic": start.manifest.synthetic,
+        "recipe": asked.name, "run": folder.name, "random_weights": start.random_weights,
+    }  # fmt: skip
+    job = Job(
+        folder, start.manifest, recipe, replace(start.record, made=made), made_from, seed=config.seed,
+        save_every=config.save_every, keep_every=config.keep_every, auto_accumulate=config.auto_accumulate,
+        workers=config.workers, batch=config.batch,
+    )  # fmt: skip
+    return folder, job, start
+
+
+def train(config: FinetuneConfig, job: Job, start: Start, here: Team, *, test: bool = True) -> None:
+    """From the start, or from where it was stopped, to result.json."""
+    name = job.record.made["recipe"]
+    if here.leads and not (job.folder / "config.json").exists():
+        manifest = str(paths.manifest_file(job.manifest.dataset))
+        runs.begin(job.folder, {**asdict(config), "manifest": manifest, "made_from": job.made_from})
+    detector = build_detector(start, seed=config.seed)
+    detector = detector.to(here.device, memory_format=torch.channels_last if job.recipe.channels_last else None)
+    compared = parity(start, detector, here.device)
+    checkpoint = Path(config.checkpoint).expanduser() if config.checkpoint else None
+    training = Training(job, detector, here, checkpoint=checkpoint)
+    if here.leads:
+        _log_beginning(job, training, compared)
+    opened = trackers(config.tracker, job.folder, settings=job.recipe.to_json(), step=training.steps_done)
+    with opened if here.leads else nullcontext([]) as following:
+        history = training.run(following)
+    here.wait()
+    conclude(job, start, history, here, recipe_name=name, smoke=config.smoke, test=test)
+    here.wait()
+
+
+def _input(record: DetectorRecord) -> dict:
+    """What the detector looks at; of a cached head its identity says it."""
+    return asdict(record.built_from.preprocess) if isinstance(record.built_from, NetworkRecord) else {}
+
+
+def _log_beginning(job: Job, training: Training, compared: str) -> None:
+    """What the original project's session logs held: settings, images, stages."""
+    recipe, manifest, folder = job.recipe, job.manifest, job.folder
+    runs.log(folder, f"finetune {folder.name}: {compared}")
+    runs.log(
+        folder, f"trains in {training.precision} on {training.team.device}, {training.team.size} processes", quiet=True
+    )
+    for name, value in recipe.to_json().items():
+        runs.log(folder, f"setting {name} = {value}", quiet=True)
+    for split in SPLITS:
+        rows = manifest.rows.iloc[manifest.where(split)]
+        runs.log(folder, f"{split}: {len(rows)} images, first {', '.join(rows.path[:NAMED_IMAGES])}", quiet=True)
+    for row in Manifest.load(paths.manifest_file(manifest.dataset)).unusable.itertuples():
+        runs.log(folder, f"left out {row.path}: {row.status} {row.note}", quiet=True)
+
+
+def _smoke(config: FinetuneConfig, recipe: Recipe, here: Team) -> tuple[FinetuneConfig, Recipe]:
+    """The same in seconds: few images of a manifest of their own, small ones, one epoch, weights that are at hand."""
+    manifest = Manifest.load(data_build.run(config)).usable
+    name = f"{manifest.dataset}-smoke"
+    few = [rows[manifest.fake[rows] == fake][:count] for split, count in SMOKE_IMAGES.items()
+           for rows in [manifest.where(split)] for fake in (False, True)]  # fmt: skip
+    chosen = manifest.rows.iloc[np.sort(np.concatenate(few))].reset_index(drop=True)
+    path = paths.manifest_file(name)
+    if here.leads:
+        replace(manifest, dataset=name, rows=chosen).save(path)
+    here.wait()
+    weights = config.weights or ("" if config.backbone == DEFAULT else RANDOM)
+    config = replace(
+        config, data=str(path), name=name, root="", train_csv="", valid_csv="", test_csv="", group="",
+        weights=weights, size=SMOKE_SIZE, seeds=1, epochs=1, workers=0, views=0,
+    )  # fmt: skip
+    window = min(recipe.augmentation.window, SMOKE_SIZE)
+    return config, replace(
+        recipe, head_epochs=min(recipe.head_epochs, 1), epochs=1, batch=8, unfreeze_every=0, best_after=0.0,
+        augmentation=replace(recipe.augmentation, window=window),
+    )  # fmt: skip

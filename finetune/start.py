@@ -1,0 +1,208 @@
+"""Where fine-tuning starts: the chosen cached head, a pretrained network, or one without weights."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cache import paths, runs
+from cache.errors import UserError, one_of
+from cache.key import file_digest
+from data import build as data_build
+from data.manifest import Manifest
+from extract.backbones import DEFAULT, build, locate, preprocess
+from extract.compute import compute_of, device_of
+from extract.loading import batches, default_workers
+from extract.run import CPU_BATCH, GPU_BATCH
+from extract.weights import RANDOM
+from finetune.detector import Detector, FeatureDetector
+from finetune.networks import NETWORKS, preprocess_for
+from finetune.recipes import Recipe
+from finetune.saved import DetectorRecord, NetworkRecord, network_detector
+from heads.outcome import HEAD_FILE
+from heads.run import HeadsConfig, extract_for
+from heads.run import run as run_heads
+from heads.saved import HeadRecord, load_head
+from heads.scoring import member_scores
+from heads.tail import seeded
+
+PARITY_IMAGES = 256  # of the validation split, compared at every start
+# Largest difference in standard deviations of the scores: what another batch size or machine does to a number type.
+PARITY_LIMITS = {"fp32": 1e-3, "fp16": 2e-2, "bf16": 1e-1}
+SIZE = 224  # pixels, of a network of finetune.networks where neither SIZE nor the recipe says
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is trained before its weights are read.
+
+    identity: what a run's key must hold of it. head_file: of the cached head, if it is one. network: for people.
+    weights: as WEIGHTS names the backbone's file.
+    """
+
+    manifest: Manifest
+    record: DetectorRecord
+    identity: str
+    network: str
+    random_weights: bool
+    head_file: Path | None
+    weights: str
+
+
+def find_start(config: HeadsConfig, recipe: Recipe, *, head: str = "", wait: Callable[[], None]) -> Start:
+    """Make what is missing (manifest, features, heads) and find what the recipe starts from.
+
+    Args:
+        head: a sweep's run folder or a head's file, in place of the sweep that `config` describes.
+        wait: for the other processes, which share the work.
+
+    Raises:
+        UserError: a head of folds, of scikit-learn or of several backbones; another backbone than the recipe's.
+    """
+    if recipe.start == "head":
+        return _from_head(config, head, wait)
+    if head:
+        raise UserError(f"HEAD={head}: this recipe trains a {recipe.start} network and takes no head")
+    manifest = Manifest.load(data_build.run(config)).usable
+    return _from_network(manifest, config, recipe)
+
+
+def with_network(config: HeadsConfig, recipe: Recipe) -> HeadsConfig:
+    """The options with the recipe's backbone and size where the user gave none.
+
+    Raises:
+        UserError: several backbones, or another one than the recipe's.
+    """
+    wanted = recipe.network or config.backbone
+    if config.backbone not in (DEFAULT, wanted):
+        raise UserError(f"this recipe trains {wanted}, not BACKBONE={config.backbone}: leave BACKBONE out")
+    if len(wanted.replace("+", " ").replace(",", " ").split()) > 1:
+        raise UserError(f"BACKBONE={wanted}: a detector is fine-tuned on one backbone; name one")
+    backbone = config.backbone if recipe.start == "scratch" else wanted
+    return replace(config, backbone=backbone, size=config.size or recipe.size)
+
+
+def build_detector(start: Start, *, seed: int) -> Detector:
+    """With the weights that training starts from, in eval mode on the CPU; seed: of layers that have none yet.
+
+    Raises:
+        UserError: other weights than those that the head was trained on.
+    """
+    record = start.record.built_from
+    if isinstance(record, NetworkRecord):
+        network = None if record.own else build(record.network, weights=start.weights).module
+        with seeded("cpu", seed):
+            return network_detector(record, network).eval()
+    backbone = build(record.inputs[0].backbone, weights=start.weights)
+    detector = FeatureDetector.load(start.head_file, [backbone])
+    if not detector.trainable:
+        raise UserError(
+            f"the chosen head is {record.config.name}, through which no gradient passes: choose among others "
+            'with GRID=..., or begin without a head with RECIPE=\'{"start": "pretrained", "head_epochs": 3}\''
+        )
+    return detector
+
+
+def parity(start: Start, detector: Detector, device: torch.device) -> str:
+    """Compare the detector's logits with those of the cached head on validation images; a sentence to print.
+
+    Raises:
+        UserError: they differ by more than the number type explains.
+    """
+    if start.head_file is None:
+        return "parity: started without a cached head, there is nothing to compare"
+    manifest = _first_of_val(start.manifest)
+    head, record = load_head(start.head_file)
+    cached = member_scores(head, replace(record, views=1), manifest, device=_head_device(device)).mean(axis=1)
+    found = scores(detector, manifest, np.arange(len(manifest)), device)
+    largest, spread = float(np.abs(found - cached).max()), float(cached.std())
+    if not largest <= PARITY_LIMITS[detector.compute] * max(spread, 1e-3):
+        raise UserError(
+            f"the detector does not say what the cached head of {start.head_file} says: over {len(manifest)} "
+            f"validation images logits differ by up to {largest:.2g}, and their spread is {spread:.2g}. The head, the "
+            "backbone's weights or the features are not those of one another: run `make verify` and `make heads`."
+        )
+    return (
+        f"parity: on {len(manifest)} validation images the detector's logits are the cached head's, largest "
+        f"difference {largest:.1e} at a spread of {spread:.2g}"
+    )
+
+
+@torch.inference_mode()
+def scores(detector: Detector, manifest: Manifest, rows: np.ndarray, device: torch.device, *, batch: int = 0,
+           workers: int = -1) -> np.ndarray:  # fmt: skip
+    """Logits of fake (k,) float64 of some rows in the evaluation view; detector: on the device, in eval mode."""
+    size = batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
+    workers = default_workers(device) if workers < 0 else workers
+    loader = batches(manifest, rows, detector.preprocess, size=size, workers=workers)
+    found = [detector(each.pixels.to(device, non_blocking=True))[: each.count].double().cpu() for each in loader]
+    return torch.cat(found).numpy() if found else np.zeros(0)
+
+
+def _from_head(config: HeadsConfig, given: str, wait: Callable[[], None]) -> Start:
+    if config.folds > 1 and not given:
+        raise UserError("the members of a head with FOLDS have seen the validation images: leave FOLDS out")
+    folder = Path(given).expanduser() if given else run_heads(config)
+    wait()
+    file = folder / HEAD_FILE if folder.is_dir() else folder
+    if not given and not runs.is_complete(folder):
+        raise UserError("other parts have not finished their heads: run the same command again when they have")
+    _refuse_folds(file.parent)
+    record = load_head(file)[1]
+    spec = record.inputs[0]
+    if any(each.backbone != spec.backbone for each in record.inputs):
+        raise UserError(f"{file} joins several backbones; a detector is fine-tuned on one")
+    if spec.backbone != config.backbone:
+        raise UserError(f"{file} reads features of {spec.backbone}, not of {config.backbone}: BACKBONE={spec.backbone}")
+    if given:
+        _refuse_other_spec(record, config, file)
+        extract_for(record, config)
+    manifest = Manifest.load(paths.manifest_file(config.dataset)).usable
+    identity = file_digest(file)
+    weights = next(config.each_backbone()).weights
+    return Start(manifest, DetectorRecord(record), identity, spec.backbone, spec.random_weights, file, weights)
+
+
+def _refuse_folds(folder: Path) -> None:
+    """A sweep's config.json lies beside its head; one that was copied elsewhere vouches for itself."""
+    config = folder / "config.json"
+    folds = runs.read_json(config).get("folds", 1) if config.exists() else 1
+    if folds > 1:
+        raise UserError(
+            f"the members of the head in {folder} were trained in {folds} folds and have seen the validation images; "
+            "take the head of a sweep without FOLDS"
+        )
+
+
+def _refuse_other_spec(record: HeadRecord, config: HeadsConfig, file: Path) -> None:
+    how = record.inputs[0].preprocess
+    if config.size and config.size != how.crop:
+        raise UserError(f"{file} reads features of {how.crop}-pixel images, not SIZE={config.size}: leave SIZE out")
+
+
+def _from_network(manifest: Manifest, config: HeadsConfig, recipe: Recipe) -> Start:
+    compute = compute_of(config.compute, device_of(config.device))
+    settings = {"outputs": recipe.outputs, "dropout": recipe.dropout, "compute": compute}
+    if recipe.start == "scratch":
+        name = one_of(recipe.network, NETWORKS, what="network")
+        record = NetworkRecord(name, True, preprocess_for(config.size or SIZE), **settings)
+        return Start(manifest, DetectorRecord(record), name, name, False, None, "")
+    name = config.backbone
+    weights = next(config.each_backbone()).weights
+    identity = (
+        build(name, weights=RANDOM).weights.identity if weights == RANDOM else locate(name, weights=weights).identity
+    )
+    how = preprocess(name, size=config.size, crop_only=config.crop_only)
+    record = NetworkRecord(name, False, how, **settings)
+    return Start(manifest, DetectorRecord(record), identity, name, weights == RANDOM, None, weights)
+
+
+def _first_of_val(manifest: Manifest) -> Manifest:
+    rows = manifest.where("val")[:PARITY_IMAGES]
+    return replace(manifest, rows=manifest.rows.iloc[rows].reset_index(drop=True))
+
+
+def _head_device(device: torch.device) -> str:
+    return str(device) if device.type == "cuda" else "cpu"
