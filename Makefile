@@ -1,6 +1,6 @@
 # Every target is one python process that runs what it needs; `make` alone prints this help.
 # Stage names are folder names, hence .PHONY: without it make would call them up to date.
-.PHONY: help data extract heads sweep report verify test bench lint lock clean
+.PHONY: help data extract heads sweep finetune tune report verify test bench lint lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 READY := .venv/ready
@@ -10,8 +10,10 @@ RUN := .venv/bin/python
 DATA_OPTIONS := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
 EXTRACT_OPTIONS := $(DATA_OPTIONS) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED DEVICE PART BATCH WORKERS SHARD_MB
 HEADS_OPTIONS := $(EXTRACT_OPTIONS) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS
+FINETUNE_OPTIONS := $(HEADS_OPTIONS) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE
+TUNE_OPTIONS := $(FINETUNE_OPTIONS) TRIALS STORAGE
 REPORT_OPTIONS := $(HEADS_OPTIONS) EVAL
-KNOWN := $(REPORT_OPTIONS) PYTHON ARGS CACHE_DIR DATA_DIR RUNS_DIR
+KNOWN := $(TUNE_OPTIONS) EVAL PYTHON ARGS CACHE_DIR DATA_DIR RUNS_DIR
 
 given := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 unknown := $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES,$(given))
@@ -29,7 +31,7 @@ help: ## this help
 	@grep -hE '^[a-z ]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z ]+):.*## /  make \1|/' | column -t -s '|'
 	@echo
 	@echo "Options: make extract heads report DATA=path BACKBONE=\"resnet18 cvt_13\" ... ; every stage lists its own:"
-	@echo "  $(RUN) -m extract --help        (data, extract, heads, analysis)"
+	@echo "  $(RUN) -m extract --help        (data, extract, heads, finetune, analysis)"
 
 data: $(READY) ## DATA=path: manifest and audit
 	@$(RUN) -m data $(call flags,$(DATA_OPTIONS))
@@ -39,6 +41,12 @@ extract: $(READY) ## DATA= BACKBONE= FEATURES= WEIGHTS= VIEWS= PART=0/2: fill th
 
 heads sweep: $(READY) ## the same and GRID=grid.json FOLDS=5 SEEDS=3: train heads on the cache
 	@$(RUN) -m heads $(call flags,$(HEADS_OPTIONS))
+
+finetune: $(READY) ## the same and RECIPE=name SEED=1 SMOKE=1: train a detector end to end from the chosen head
+	@$(RUN) -m finetune $(call flags,$(FINETUNE_OPTIONS))
+
+tune: $(READY) ## the same and TRIALS=30: search a recipe's settings, finish the best
+	@$(RUN) -m finetune.tune $(call flags,$(TUNE_OPTIONS))
 
 report: $(READY) ## all of it and EVAL="other another": the page runs/report/<dataset>/index.html
 	@$(RUN) -m analysis $(call flags,$(REPORT_OPTIONS))
@@ -54,6 +62,7 @@ bench: $(READY) ## speed, side by side with what people use today
 	@$(RUN) -m tests.bench.extraction
 	@$(RUN) -m tests.bench.stream
 	@$(RUN) -m tests.bench.heads
+	@$(RUN) -m tests.bench.finetune
 
 lint: $(READY) ## style
 	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .

@@ -1,6 +1,6 @@
 """Models and inputs side by side, always on the same images: a sweep with folds judges more of them than one without.
 
-Which model is best; which backbone, tap and pooling carries the signal.
+Which model is best; what fine-tuning brought; which backbone, tap and pooling carries the signal.
 """
 
 from pathlib import Path
@@ -9,7 +9,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from analysis import figures
-from analysis.evaluate import auc_intervals
+from analysis.evaluate import Interval, auc_difference, auc_intervals, predictions_file
 from analysis.figures import Bar, Picture
 from analysis.sweeps import Sweep
 
@@ -18,12 +18,23 @@ ABOUT = ["digest", "label", "group"]  # columns of scores-inputs.csv that are no
 
 def comparable_aucs(folders: list[Path]) -> list[float] | None:
     """Validation AUC of every run on the images that all of them judged; None where those are of one class."""
-    tables = [pd.read_csv(folder / "predictions-val.csv").set_index("path") for folder in folders]
+    tables = [pd.read_csv(predictions_file(folder, "val")).set_index("path") for folder in folders]
     scores = pd.concat([table.score for table in tables], axis=1, join="inner")
     fake = tables[0].label[scores.index] == "fake"
     if fake.nunique() < 2:
         return None
     return [float(roc_auc_score(fake, scores.iloc[:, number])) for number in range(len(folders))]
+
+
+def auc_gain(before: Path, after: Path) -> Interval:
+    """How far the test AUC of one run is above another's; both folders hold predictions of the same test split."""
+    tables = [
+        pd.read_csv(predictions_file(folder, "test"), dtype={"group": str}, keep_default_na=False).set_index("path")
+        for folder in (before, after)
+    ]
+    scores = pd.concat([table.score for table in tables], axis=1, join="inner")
+    about = tables[0].loc[scores.index]
+    return auc_difference(scores.to_numpy(float), (about.label == "fake").to_numpy(), about.group.to_numpy())
 
 
 def compared_inputs(sweeps: list[Sweep]) -> Picture | None:

@@ -47,6 +47,11 @@ class Evaluation:
     confusion: list[list[int]]
 
 
+def predictions_file(folder: Path, split: str) -> Path:
+    """Where a run has its scores of a split, if it scored it."""
+    return folder / f"predictions-{split}.csv"
+
+
 def read_predictions(path: Path) -> Predictions | None:
     """What a run saved of one split or data set; None where it has none."""
     if not path.exists():
@@ -94,16 +99,27 @@ def evaluate(
 
 def auc_intervals(scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> list[Interval]:
     """AUC of each column of scores (N, K), with the intervals of `evaluate`; all columns share the resamples."""
-    rankings = [_Ranking(column, fake, 0.0) for column in scores.T]
-    draws = [[ranking.auc(weights) for ranking in rankings] for weights in _resamples(fake, groups, seed)]
-    points = [ranking.auc(np.ones((1, len(scores))))[0] for ranking in rankings]
-    return [_interval(*each) for each in zip(points, np.concatenate(draws, axis=1), strict=True)]
+    return [_interval(*each) for each in zip(*_aucs(scores, fake, groups, seed), strict=True)]
+
+
+def auc_difference(scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> Interval:
+    """By how much the AUC of the second column of scores (N, 2) is above the first's, both on the same resamples."""
+    points, draws = _aucs(scores, fake, groups, seed)
+    return _interval(points[1] - points[0], draws[1] - draws[0])
 
 
 def roc(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """False and true positive rates of the ROC curve, from (0, 0) to (1, 1)."""
     false, true = _Ranking(scores, fake, 0.0).counts(np.ones((1, len(scores))))
     return false[0] / false[0, -1], true[0] / true[0, -1]
+
+
+def _aucs(scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each column of scores (N, K): (K,), and (K, RESAMPLES) in resamples that all columns share."""
+    rankings = [_Ranking(column, fake, 0.0) for column in scores.T]
+    draws = [[ranking.auc(weights) for ranking in rankings] for weights in _resamples(fake, groups, seed)]
+    points = [ranking.auc(np.ones((1, len(scores))))[0] for ranking in rankings]
+    return np.array(points), np.concatenate(draws, axis=1)
 
 
 class _Ranking:

@@ -2,7 +2,7 @@
 
 runs/report/<dataset>/index.html      opens offline, everything inside
                       summary.json    the same figures for programs
-                      models.csv, sweep.csv (the leaderboard of the best model), *.png
+                      models.csv, sweep.csv (the leaderboard of the best sweep, if there is one), *.png
 """
 
 import base64
@@ -15,17 +15,18 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis import figures
-from analysis.compared import comparable_aucs, compared_inputs
-from analysis.evaluate import Evaluation, choose_threshold, evaluate, read_predictions, roc
+from analysis.compared import auc_gain, compared_inputs
+from analysis.evaluate import Evaluation, Interval, roc
 from analysis.figures import Picture
-from analysis.other import Other, other_data, read_other, scored_elsewhere
-from analysis.sweeps import Sweep, how_chosen, leaders, read_sweep, sweep_pictures
+from analysis.models import Model, find_models, of_stage
+from analysis.other import Other, other_data
+from analysis.sweep_pictures import sweep_pictures
+from analysis.sweeps import Sweep, leaders
+from analysis.trainings import Training, training_picture
 from cache import paths, runs
 from cache.atomic import replacing, write_bytes, write_json, write_text
-from cache.errors import UserError
 from data.audit import Audit, examine
 from data.manifest import Manifest
-from heads.outcome import VERSION, SweepResult
 
 TEMPLATE = "report.html.j2"
 METRICS = {
@@ -43,28 +44,12 @@ class ReportConfig:
 
 
 @dataclass(frozen=True)
-class Model:
-    """One chosen head with what it reached; test is None where a data set has no test split. other: by data set."""
+class Gain:
+    """What fine-tuning changed on the test split. before: the cached head that `after` started from."""
 
-    run: str
-    folder: Path
-    sweep: Sweep
-    val: Evaluation
-    test: Evaluation | None
-    other: dict[str, Other]
-
-    @property
-    def result(self) -> SweepResult:
-        return self.sweep.result
-
-    @property
-    def title(self) -> str:
-        return f"{self.result.backbone}{' (random weights)' if self.result.random_weights else ''}"
-
-    @property
-    def features(self) -> str:
-        names = self.result.features
-        return " ".join(names) if len(names) < 4 else f"{len(names)} features, {names[0]} to {names[-1]}"
+    before: Model
+    after: Model
+    difference: Interval
 
 
 def run(config: ReportConfig) -> Path:
@@ -76,79 +61,44 @@ def run(config: ReportConfig) -> Path:
         UserError: no manifest, or no finished run on the data as it is now.
     """
     manifest = Manifest.load(paths.manifest_file(config.dataset))
-    models = _models(manifest)
+    models = find_models(manifest)
     folder = paths.report_dir(config.dataset)
-    sections = {"results": _results(models), "sweep": _sweep_section(models)}
+    sections = {
+        "results": _results(models), "sweep": _sweep_section(of_stage(models, Sweep.stage)),
+        "finetune": _finetune_section(of_stage(models, Training.stage)),
+    }  # fmt: skip
     images = {each.name: _saved(each, folder) for pictures in sections.values() for each in pictures}
     with replacing(folder / "models.csv") as temporary:
         _table(models).to_csv(temporary, index=False)
-    write_bytes(folder / "sweep.csv", (models[0].folder / "leaderboard.csv").read_bytes())
+    _copy_leaderboard(models, folder / "sweep.csv")
     write_json(folder / "summary.json", _summary(manifest, models))
     write_text(folder / "index.html", _page(manifest, models, sections, images))
     _remove_other_pictures(folder, images.keys())
-    best = models[0]
-    shown = best.test or best.val
-    auc = shown.metrics["auc"]
+    best, auc = models[0], models[0].shown.metrics["auc"]
     print(
-        f"report {manifest.dataset}{' (synthetic)' if manifest.synthetic else ''}: {best.title} {best.result.head}, "
+        f"report {manifest.dataset}{' (synthetic)' if manifest.synthetic else ''}: {best.made.title} {best.made.name}, "
         f"{'test' if best.test else 'validation'} AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] -> "
         f"{folder / 'index.html'}"
     )
     return folder
 
 
-def _models(manifest: Manifest) -> list[Model]:
-    """The finished runs on the data as it is now, the best first: on the validation images that all have in common."""
-    found = []
-    for folder in runs.complete_runs("heads"):
-        record = runs.result(folder)
-        if record.get("version") != VERSION:
-            print(f"report: {folder.name} was made by another version of the program and is left out")
-        elif record["dataset"] == manifest.dataset and record["manifest_key"] == manifest.key:
-            found.append(folder)
-    if not found:
-        raise UserError(f"no finished run on {manifest.dataset} as it is now: run `make heads DATA=...` first")
-    elsewhere = scored_elsewhere([folder.name for folder in found])
-    models = [_model(folder, elsewhere[folder.name]) for folder in found]
-    aucs = comparable_aucs(found) or [model.val.metrics["auc"].value for model in models]
-    ranked = sorted(zip(aucs, models, strict=True), key=lambda each: -each[0])
-    return [model for _, model in ranked]
-
-
-def _model(folder: Path, elsewhere: list[Path]) -> Model:
-    val, test = (read_predictions(_predictions(folder, split)) for split in ("val", "test"))
-    threshold = choose_threshold(val.scores, val.fake)
-    two_classes = test is not None and 0 < test.fake.sum() < len(test.fake)
-    evaluated = {
-        name: evaluate(each.scores, each.fake, each.groups, threshold=threshold)
-        for name, each in (("val", val), ("test", test if two_classes else None))
-        if each is not None
-    }
-    other = {each.result.dataset: each for each in (read_other(path, threshold) for path in elsewhere)}
-    sweep = read_sweep(folder, SweepResult(**runs.result(folder)))
-    return Model(folder.name, folder, sweep, evaluated["val"], evaluated.get("test"), other)
-
-
-def _predictions(folder: Path, split: str) -> Path:
-    return folder / f"predictions-{split}.csv"
-
-
 def _results(models: list[Model]) -> list[Picture]:
     """How the best model does on the test split, or on validation where there is none."""
     best = models[0]
     split = "test" if best.test else "val"
-    shown, predictions = best.test or best.val, read_predictions(_predictions(best.folder, split))
+    shown, predictions, curves = best.shown, best.predictions(split), _curves(models, split)
     (real, lost), (missed, fake) = shown.confusion
     return [
         Picture(
-            "confusion", figures.confusion(shown.confusion, title=f"{best.title}, {split}"),
+            "confusion", figures.confusion(shown.confusion, title=f"{best.made.title}, {split}"),
             f"Confusion matrix: {real} real called real, {lost} real called fake, {missed} fake called real, {fake} "
             "fake called fake", "Counts, and the share of each true class.",
         ),
         Picture(
-            "roc", figures.roc(_curves(models, split), title=f"ROC, {split}"),
-            f"ROC curves of {len(models)} models; the chosen one has AUC {shown.metrics['auc'].value:.3f}",
-            "The chosen model is drawn heaviest.",
+            "roc", figures.roc(curves, title=f"ROC, {split}"),
+            f"ROC curves of {len(curves)} models; the chosen one has AUC {shown.metrics['auc'].value:.3f}",
+            "The chosen model is drawn heaviest. The figures are AUCs.",
         ),
         Picture(
             "scores", figures.scores(predictions.scores, predictions.fake, shown.threshold, title=f"Scores, {split}"),
@@ -159,17 +109,46 @@ def _results(models: list[Model]) -> list[Picture]:
 
 
 def _curves(models: list[Model], split: str) -> list[figures.Curve]:
+    """Of the best models that were scored there, as many as there are colours."""
     curves = []
-    for model in models[: len(figures.CYCLE)]:
-        each = read_predictions(_predictions(model.folder, split))
-        if each is not None:
-            curves.append(figures.Curve(f"{model.title} {model.result.family}", *roc(each.scores, each.fake)))
+    for model in models:
+        reached, each = model.test if split == "test" else model.val, model.predictions(split)
+        if reached and len(curves) < len(figures.CYCLE):
+            name = f"{model.made.label}, {reached.metrics['auc'].value:.3f}"
+            curves.append(figures.Curve(name, *roc(each.scores, each.fake)))
     return curves
 
 
 def _sweep_section(models: list[Model]) -> list[Picture]:
-    compared = compared_inputs([model.sweep for model in models])
-    return sweep_pictures(models[0].sweep) + ([compared] if compared else [])
+    """What the best sweep found, and the inputs of all sweeps side by side."""
+    if not models:
+        return []
+    compared = compared_inputs([model.made for model in models])
+    return sweep_pictures(models[0].made) + ([compared] if compared else [])
+
+
+def _finetune_section(models: list[Model]) -> list[Picture]:
+    """How the best fine-tuned detector was trained."""
+    drawn = training_picture(models[0].made) if models else None
+    return [drawn] if drawn else []
+
+
+def _gain(models: list[Model]) -> Gain | None:
+    """Of the best fine-tuned detector, if the head that it started from is on the page and both have test figures."""
+    for after in of_stage(models, Training.stage)[:1]:
+        before = next((model for model in models if model.run == after.made.result.head_run), None)
+        if before and before.test and after.test:
+            return Gain(before, after, auc_gain(before.folder, after.folder))
+    return None
+
+
+def _copy_leaderboard(models: list[Model], path: Path) -> None:
+    """Of the best sweep; one of an earlier page goes where there is none any more."""
+    sweeps = of_stage(models, Sweep.stage)
+    if sweeps:
+        write_bytes(path, (sweeps[0].folder / "leaderboard.csv").read_bytes())
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _saved(picture: Picture, folder: Path) -> str:
@@ -211,8 +190,7 @@ def _summary(manifest: Manifest, models: list[Model]) -> dict:
         "manifest": manifest.key,
         "models": [
             {
-                "run": model.run, "stage": "heads", "backbone": model.result.backbone,
-                "random_weights": model.result.random_weights, "features": model.features, "head": model.result.head,
+                "run": model.run, "stage": model.made.stage, **model.made.facts,
                 "val": _figures(model.val), "test": _figures(model.test),
                 "other": {dataset: _other_figures(each) for dataset, each in model.other.items()},
             }
@@ -222,13 +200,15 @@ def _summary(manifest: Manifest, models: list[Model]) -> dict:
 
 
 def _table(models: list[Model]) -> pd.DataFrame:
+    """models.csv: a row for each model and split; what only the other stage has is empty."""
+    names = dict.fromkeys(name for model in models for name in model.made.facts)
     rows = []
     for model in models:
+        about = {"run": model.run, "stage": model.made.stage} | {name: model.made.facts.get(name) for name in names}
         other = {f"other:{dataset}": each.evaluation for dataset, each in model.other.items()}
         for split, evaluation in {"val": model.val, "test": model.test, **other}.items():
             if evaluation:
-                rows.append({"run": model.run, "backbone": model.title, "head": model.result.head,
-                             "features": model.features, "split": split, **_figures(evaluation)})  # fmt: skip
+                rows.append(about | {"split": split} | _figures(evaluation))
     return pd.DataFrame(rows).drop(columns="confusion")
 
 
@@ -237,11 +217,13 @@ def _page(manifest: Manifest, models: list[Model], sections: dict[str, list[Pict
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     audit: Audit = examine(manifest)
-    best = models[0]
+    best, sweeps = models[0], of_stage(models, Sweep.stage)
     return environment.get_template(TEMPLATE).render(
         manifest=manifest, audit=audit, models=models, best=best, sections=sections, images=images, metrics=METRICS,
-        shown=best.test or best.val, split="test" if best.test else "validation", how_chosen=how_chosen(best.sweep),
-        leaders=leaders(best.sweep).to_dict("records"), left_out=manifest.unusable.head(20).to_dict("records"),
+        shown=best.shown, split="test" if best.test else "validation", sweeps=sweeps,
+        trainings=of_stage(models, Training.stage), gain=_gain(models),
+        leaders=leaders(sweeps[0].made).to_dict("records") if sweeps else [],
+        left_out=manifest.unusable.head(20).to_dict("records"),
         extractions=[r for r in map(runs.result, runs.complete_runs("extract")) if r["dataset"] == manifest.dataset],
         other_data=other_data(each for model in models for each in model.other.values()),
         environment=runs.environment(), scorings=runs.test_scorings(manifest.dataset), config=_command(best),

@@ -70,7 +70,7 @@ def load_state(path: Path) -> dict:
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} holds more than tensors and plain values and was not read: {cure}") from error
     except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
-        raise UserError(f"cannot read the checkpoint {path} ({str(error).splitlines()[0]}): {cure}") from error
+        raise UserError(f"cannot read the checkpoint {path} ({type(error).__name__}: {error}): {cure}") from error
     if not isinstance(state, dict):
         raise UserError(f"{path} is no checkpoint of this program: {cure}")
     return state

@@ -8,6 +8,7 @@ best.safetensors, predictions-{val,test}.csv, and result.json last. Killed anywh
 last.pt and ends with the same bits (on a CPU).
 """
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -33,7 +34,7 @@ from finetune.registry import register
 from finetune.saved import DetectorRecord, NetworkRecord
 from finetune.start import Start, build_detector, find_start, parity, with_network
 from finetune.team import Team, team
-from finetune.trackers import check_tracker, trackers
+from finetune.trackers import Tracker, check_tracker, trackers
 from heads.run import HeadsConfig
 
 NAMED_IMAGES = 5  # of each split, in log.txt
@@ -109,14 +110,20 @@ def prepare(config: FinetuneConfig, asked: Asked, here: Team, *, stage: str = ST
     return folder, job, start
 
 
-def train(config: FinetuneConfig, job: Job, start: Start, here: Team, *, test: bool = True) -> None:
-    """From the start, or from where it was stopped, to result.json."""
+def train(config: FinetuneConfig, job: Job, start: Start, here: Team, *, watchers: Sequence[Tracker] = (),
+          test: bool = True) -> None:  # fmt: skip
+    """From the start, or from where it was stopped, to result.json.
+
+    Args:
+        watchers: follow the curves beside the trackers. test: whether the test split is scored.
+    """
     name = job.record.made["recipe"]
     if here.leads and not (job.folder / "config.json").exists():
         manifest = str(paths.manifest_file(job.manifest.dataset))
         runs.begin(job.folder, {**asdict(config), "manifest": manifest, "made_from": job.made_from})
     detector = build_detector(start, seed=config.seed)
     detector = detector.to(here.device, memory_format=torch.channels_last if job.recipe.channels_last else None)
+    detector = detector if job.recipe.frozen_norm else here.synchronised(detector)
     compared = parity(start, detector, here.device)
     checkpoint = Path(config.checkpoint).expanduser() if config.checkpoint else None
     training = Training(job, detector, here, checkpoint=checkpoint)
@@ -124,7 +131,7 @@ def train(config: FinetuneConfig, job: Job, start: Start, here: Team, *, test: b
         _log_beginning(job, training, compared)
     opened = trackers(config.tracker, job.folder, settings=job.recipe.to_json(), step=training.steps_done)
     with opened if here.leads else nullcontext([]) as following:
-        history = training.run(following)
+        history = training.run([*following, *watchers])
     here.wait()
     conclude(job, start, history, here, recipe_name=name, smoke=config.smoke, test=test)
     here.wait()

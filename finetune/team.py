@@ -8,6 +8,7 @@ from datetime import timedelta
 
 import numpy as np
 import torch
+from timm.layers import convert_sync_batchnorm
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -32,6 +33,11 @@ class Team:
         if self.size == 1:
             return network
         return DistributedDataParallel(network, device_ids=[self.device] if self.device.type == "cuda" else None)
+
+    def synchronised(self, network: nn.Module) -> nn.Module:
+        """With BatchNorm over the images of all processes, which only GPUs can."""
+        # timm's conversion knows its layers of norm and activation; PyTorch's would drop the activation.
+        return convert_sync_batchnorm(network) if self.size > 1 and self.device.type == "cuda" else network
 
     def share(self, rows: np.ndarray) -> np.ndarray:
         """This process's part of them."""

@@ -12,7 +12,7 @@ With `samples` that many combinations are drawn instead (seeded), and a setting 
 import json
 import math
 from collections.abc import Iterator
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, dataclass, fields
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,29 @@ GRIDS = {
          "dropout": 0.5, "loss": "ce", "schedule": "constant", "batch": 120, "epochs": 10, "curve_every": 10},
     ],
 }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Range:
+    """Values from low to high; log: evenly by their logarithm."""
+
+    low: float
+    high: float
+    log: bool = False
+
+    @property
+    def whole(self) -> bool:
+        """Only whole numbers."""
+        return isinstance(self.low, int) and isinstance(self.high, int)
+
+    @classmethod
+    def of(cls, name: str, value: dict) -> "Range":
+        """From JSON. Raises: UserError if it is none."""
+        low, high, log = value.get("low"), value.get("high"), value.get("log", False)
+        numbers = all(isinstance(end, int | float) for end in (low, high))
+        if not numbers or not low < high or (log and low <= 0) or set(value) - {"low", "high", "log"}:
+            raise UserError(f'{name} = {value}: expected a range like {{"low": 1e-4, "high": 1e-2, "log": true}}')
+        return cls(low, high, bool(log))
 
 
 def read_grid(text: str, *, epochs: int = 0, batch: int = 0) -> list[HeadConfig]:
@@ -133,10 +156,8 @@ def _drawn(value: Any, name: str, rng: np.random.Generator) -> Any:
         return value[rng.integers(len(value))]
     if not isinstance(value, dict):
         return value
-    low, high = value.get("low"), value.get("high")
-    log = value.get("log", False)
-    numbers = all(isinstance(end, int | float) for end in (low, high))
-    if not numbers or not low < high or (log and low <= 0) or set(value) - {"low", "high", "log"}:
-        raise UserError(f'{name} = {value}: expected a range like {{"low": 1e-4, "high": 1e-2, "log": true}}')
-    drawn = math.exp(rng.uniform(math.log(low), math.log(high))) if log else rng.uniform(low, high)
-    return round(drawn) if isinstance(low, int) and isinstance(high, int) else float(f"{drawn:.4g}")
+    span = Range.of(name, value)
+    drawn = (
+        math.exp(rng.uniform(math.log(span.low), math.log(span.high))) if span.log else rng.uniform(span.low, span.high)
+    )
+    return round(drawn) if span.whole else float(f"{drawn:.4g}")

@@ -2,7 +2,7 @@
 
 import json
 import re
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
 
@@ -14,18 +14,26 @@ from sklearn import metrics as theirs
 from analysis import report
 from analysis.__main__ import ReportCommand
 from analysis.__main__ import run as run_report
-from analysis.compared import comparable_aucs, compared_inputs
+from analysis.compared import auc_gain, comparable_aucs, compared_inputs
 from analysis.evaluate import _Ranking, auc_intervals, choose_threshold, evaluate, roc
 from analysis.other import Other, scored_elsewhere
 from analysis.report import ReportConfig
-from analysis.sweeps import SHOWN, Sweep, how_chosen, leaders, sweep_pictures
+from analysis.sweep_pictures import sweep_pictures
+from analysis.sweeps import SHOWN, Sweep, how_chosen, leaders
+from analysis.trainings import Training, how_trained, read_training, training_picture
 from cache import paths, runs
 from cache.errors import UserError
 from data.build import DataConfig
 from data.build import run as build
 from data.manifest import Manifest
+from finetune.epochs import Epoch
+from finetune.outcome import VERSION as TRAINING_VERSION
+from finetune.outcome import FinetuneResult
+from finetune.recipes import RECIPES, Recipe
+from finetune.run import FinetuneConfig
+from finetune.run import run as run_finetune
 from heads.other import VERSION, OtherResult
-from heads.outcome import SweepResult
+from heads.outcome import SweepResult, write_table
 from heads.run import HeadsConfig, run
 from tests.conftest import write_faces
 
@@ -39,6 +47,7 @@ SMALL = {
     "backbone": "resnet18", "weights": "random", "size": 64, "device": "cpu", "workers": 0, "compute": "fp32",
     "features": "layer1:avgstd layer2:avgstd", "epochs": 3, "seeds": 2, "head_batch": 16, "grid": GRID,
 }  # fmt: skip
+RIDGE = {**SMALL, "grid": '[{"family": "ridge", "penalty": 1.0}]'}
 PICTURES = {"confusion", "roc", "scores", "leaders", "landscape", "penalties", "slices", "training", "inputs"}
 
 
@@ -498,3 +507,233 @@ def test_models_are_ranked_on_the_images_that_all_judged(tmp_path):
     assert comparable_aucs(folders[1:]) == [pytest.approx(7 / 9)]
     table[table.label == "real"].to_csv(tmp_path / "folds" / "predictions-val.csv", index=False)
     assert comparable_aucs(folders) is None
+
+
+TRAINED = FinetuneResult(
+    dataset="faces", manifest_key="0", synthetic=False, recipe="two-phase", network="resnet18", started_from="head",
+    random_weights=False, smoke=False, seed=0, head_run="", parameters=11_200_000, epochs=5, best_epoch=4,
+    val_auc=0.94, val_loss=0.3, val_accuracy=0.875, train_loss=0.25, train_accuracy=0.8125, images_per_second=12.5,
+    seconds=71.5, detector="0",
+)  # fmt: skip
+
+
+def rescored(folder: Path, manifest: Manifest, gap: float, splits: tuple[str, ...] = ("val", "test")) -> None:
+    """Give a run other predictions; gap: by how much fakes score above reals."""
+    rng = np.random.default_rng(5)
+    for split in splits:
+        about = manifest.rows.iloc[manifest.where(split)][["path", "digest", "label", "group"]]
+        scores = rng.standard_normal(len(about)) + gap * (about.label == "fake")
+        write_table(folder / f"predictions-{split}.csv", about.assign(score=scores))
+
+
+def epochs_of(result: FinetuneResult) -> pd.DataFrame:
+    """A metrics.csv in which AUC is highest, at .94, in the epoch that the result keeps."""
+    return pd.DataFrame([
+        asdict(Epoch(epoch, 2, 1e-3, 0.5 / epoch, 0.8, 0.3 + 0.01 * abs(epoch - result.best_epoch),
+                     result.val_auc - 0.02 * abs(epoch - result.best_epoch), 0.8, 12.5, 14.3))
+        for epoch in range(1, result.epochs + 1)
+    ])  # fmt: skip
+
+
+def trained(manifest: Manifest, name: str, gap: float, *, recipe: Recipe = RECIPES["two-phase"], test: bool = True,
+            **result) -> Path:  # fmt: skip
+    """The folder of a training as `make finetune` leaves it."""
+    folder = paths.run_dir("finetune", name)
+    own = paths.manifest_file(manifest.dataset)
+    runs.begin(folder, {"manifest": str(own), "made_from": {"recipe": recipe.to_json()}})
+    rescored(folder, manifest, gap, ("val", "test") if test else ("val",))
+    record = replace(TRAINED, **{"manifest_key": manifest.key, **result})
+    write_table(folder / "metrics.csv", epochs_of(record))
+    runs.finish(folder, asdict(record))
+    return folder
+
+
+@pytest.fixture
+def manifest(faces) -> Manifest:
+    return Manifest.load(build(DataConfig(data=str(faces)))).usable
+
+
+def reported_models(folder: Path) -> dict[str, dict]:
+    """Of summary.json, by run, in its order."""
+    return {model["run"]: model for model in json.loads((folder / "summary.json").read_text())["models"]}
+
+
+def text_of(page: Path) -> str:
+    """Without tags and runs of blanks."""
+    return " ".join(re.sub(r"<[^>]*>", " ", page.read_text()).split())
+
+
+def test_heads_and_detectors_stand_on_one_page_in_one_order(faces, manifest, capsys):
+    head = run(HeadsConfig(data=str(faces), **RIDGE))
+    rescored(head, manifest, 0.8)
+    best = trained(manifest, "best", 2.0, head_run=head.name)
+    trained(manifest, "worst", -9.0, recipe=replace(RECIPES["two-phase"], lr=1e-4), seed=3)
+    folder = report.run(ReportConfig("faces"))
+    assert "report faces: resnet18 two-phase, test AUC" in capsys.readouterr().out
+    models = reported_models(folder)
+    assert list(models) == ["best", head.name, "worst"]
+    assert [model["stage"] for model in models.values()] == ["finetune", "heads", "finetune"]
+    facts = {"recipe": "two-phase", "network": "resnet18", "started_from": "head", "best_epoch": 4, "epochs": 5,
+             "train_accuracy": 0.8125, "val_accuracy": 0.875, "images_per_second": 12.5, "changes": ""}  # fmt: skip
+    assert facts.items() <= models["best"].items()
+    assert models["worst"]["changes"] == "lr 0.0001, seed 3"
+    assert models[head.name]["head"] == "ridge penalty=1.0"
+    table = pd.read_csv(folder / "models.csv").set_index(["run", "split"])
+    assert table.auc["best", "test"] == models["best"]["test"]["auc"]
+    assert table.best_epoch.dropna().unique() == [4]
+    assert table["head"].dropna().unique() == ["ridge penalty=1.0"]
+    assert (folder / "sweep.csv").read_bytes() == (head / "leaderboard.csv").read_bytes()
+    assert {path.stem for path in folder.glob("*.png")} == {
+        "confusion",
+        "roc",
+        "scores",
+        "leaders",
+        "inputs",
+        "finetune",
+    }
+    _page_tells_of_both(folder, best, head)
+
+
+def _page_tells_of_both(folder: Path, best: Path, head: Path) -> None:
+    text, models = text_of(folder / "index.html"), reported_models(folder)
+    assert (
+        f"resnet18 fine-tuned by the recipe two-phase . It started from the chosen cached head of {head.name}. What "
+        "was kept is epoch 4 of 5, the one of highest validation AUC; its validation figures flatter it"
+    ) in text
+    assert "Random weights." not in text  # only the head has them, and it is not the model shown
+    assert "epoch 4 of 5" in text
+    assert "resnet18 two-phase with lr 0.0001, seed 3" in text
+    before, after = (models[each.name]["test"]["auc"] for each in (head, best))
+    assert f"started from the cached head ridge penalty=1.0, which reaches a test AUC of {before:.3f} [" in text
+    assert f"Fine-tuned it reaches {after:.3f} [" in text
+    assert f"The difference is {after - before:+.3f} [" in text
+    assert "finetune resnet18 two-phase, 5 epochs, 11.2 million weights 71.5 12.5 images/s" in text
+    assert re.search(r"The sweep resnet18 \(random weights\): \d settings", text)
+
+
+def test_a_difference_that_may_be_chance_is_called_so(faces, manifest):
+    head = run(HeadsConfig(data=str(faces), **RIDGE))
+    rescored(head, manifest, 1.0)
+    trained(manifest, "same", 1.0, head_run=head.name)
+    folder = report.run(ReportConfig("faces"))
+    assert list(reported_models(folder)) == [head.name, "same"]
+    text = text_of(folder / "index.html")
+    assert "The difference is +0.000 [+0.000, +0.000] on the same images, which may be chance." in text
+    assert "with ridge penalty=1.0 , reading" in text
+
+
+def test_a_page_of_detectors_alone_has_no_sweep(faces, manifest):
+    trained(manifest, "a", 2.0, started_from="pretrained", random_weights=True)
+    folder = paths.report_dir("faces")
+    folder.mkdir(parents=True)
+    (folder / "sweep.csv").write_text("of an earlier page")
+    assert report.run(ReportConfig("faces")) == folder
+    text = text_of(folder / "index.html")
+    assert not (folder / "sweep.csv").exists()
+    assert {path.stem for path in folder.glob("*.png")} == {"confusion", "roc", "scores", "finetune"}
+    assert "Random weights. The backbone that the model shown was fine-tuned from was never pretrained" in text
+    assert "It started from a network with random weights." in text
+    for absent in ("The sweep", "convex", "With folds", "The difference is", "sweep.csv"):
+        assert absent not in text
+
+
+def test_a_detector_without_test_predictions_has_no_test_figures(faces, manifest):
+    trained(manifest, "a", 2.0, test=False)
+    trained(manifest, "b", -2.0)
+    models = reported_models(report.run(ReportConfig("faces")))
+    assert [(run, bool(model["test"])) for run, model in models.items()] == [("a", False), ("b", True)]
+    folder = paths.report_dir("faces")
+    assert pd.read_csv(folder / "models.csv").split.tolist() == ["val", "val", "test"]
+    text = text_of(folder / "index.html")
+    assert "This model was not scored on the test split, so only validation figures can be given" in text
+    assert f"validation AUC {models['a']['val']['auc']:.3f}" in text
+
+
+def test_only_detectors_of_the_data_as_it_is_count(faces, manifest, capsys):
+    trained(manifest, "good", 1.0)
+    trained(manifest, "smoke", 9.0, smoke=True)
+    trained(manifest, "stale", 9.0, manifest_key="before")
+    trained(manifest, "elsewhere", 9.0, dataset="other")
+    trained(manifest, "old", 9.0, version=TRAINING_VERSION - 1)
+    assert list(reported_models(report.run(ReportConfig("faces")))) == ["good"]
+    assert "old was made by another version of the program and is left out" in capsys.readouterr().out
+    (paths.run_dir("finetune", "good") / "result.json").unlink()
+    with pytest.raises(UserError, match="no finished run on faces as it is now"):
+        report.run(ReportConfig("faces"))
+
+
+def test_detectors_are_scored_on_other_data_too(faces, elsewhere):
+    """All of it for real: heads, a detector from the chosen one, and the page with both on other data."""
+    recipe = '{"epochs": 1, "batch": 16, "precision": "fp32", "augmentation": {"window": 0}}'
+    tuned = run_finetune(FinetuneConfig(data=str(faces), recipe=recipe, **RIDGE))
+    run_finetune(FinetuneConfig(data=str(faces), smoke=True, **RIDGE))
+    folder = run_report(ReportCommand(data=str(faces), eval=str(elsewhere), **RIDGE))
+    models = reported_models(folder)
+    assert {model["stage"] for model in models.values()} == {"heads", "finetune"}
+    (scored,) = paths.runs_dir().glob(f"other/{tuned.name}-on-elsewhere-*/predictions.csv")
+    table, found = pd.read_csv(scored), models[tuned.name]["other"]["elsewhere"]
+    assert found["auc"] == pytest.approx(theirs.roc_auc_score(table.label == "fake", table.score))
+    assert (found["images"], found["known"]) == (40, 1)
+    assert found["threshold"] == models[tuned.name]["test"]["threshold"]
+    assert "not scored" not in text_of(folder / "index.html")
+    assert "Fine-tuning" in text_of(folder / "index.html")
+
+
+def training(recipe: Recipe = RECIPES["two-phase"], **result) -> Training:
+    record = replace(TRAINED, **result)
+    return Training(record, recipe, epochs_of(record))
+
+
+def test_how_a_detector_was_trained_in_words():
+    by_loss = Recipe(epochs=30, best_by="loss", best_after=0.5)
+    text = how_trained(training(by_loss, epochs=30, best_epoch=20, started_from="scratch"))
+    assert text.startswith("It started from scratch. What was kept is epoch 20 of 30, the one of lowest validation")
+    assert "loss among epochs 16 to 30; its validation figures flatter it" in text
+    text = how_trained(training(Recipe(epochs=1), epochs=1, best_epoch=1, started_from="pretrained"))
+    assert text.startswith("It started from a pretrained network with a new last layer.")
+    assert text.endswith("There was no choice of an epoch: epoch 1 of 1 was kept.")
+
+
+def test_a_detector_is_named_by_what_its_recipe_changes(manifest):
+    named = RECIPES["two-phase"]
+    changed = replace(named, lr=1e-4, augmentation=replace(named.augmentation, rotation=10))
+    folder = trained(manifest, "a", 1.0, recipe=changed)
+    read = read_training(folder, replace(TRAINED, manifest_key=manifest.key))
+    assert read.recipe == changed
+    assert read.name == "two-phase with lr 0.0001, rotation 10.0"
+    assert training().name == "two-phase"
+
+
+def test_the_curves_of_a_training_mark_the_epoch_that_was_kept():
+    by_loss = training(best_epoch=2)  # which is not that of the highest AUC here
+    by_loss.epochs.loc[4, "val_auc"] = 0.99
+    drawn = training_picture(by_loss)
+    above, below = drawn.figure.axes
+    curve, kept = (line.get_xydata() for line in above.lines)
+    np.testing.assert_allclose(curve, by_loss.epochs[["epoch", "val_auc"]])
+    np.testing.assert_allclose(kept, [[2, 0.94]])
+    validation, mark, train = (line.get_ydata() for line in below.lines)
+    np.testing.assert_allclose(train, by_loss.epochs.train_loss)
+    np.testing.assert_allclose(validation, by_loss.epochs.val_loss)
+    assert mark == [0.3]
+    assert above.get_ylim()[0] < curve[:, 1].min()
+    assert "epoch 2, which is kept, has AUC 0.940 and loss 0.300" in drawn.alt
+    assert training_picture(training(epochs=1, best_epoch=1)) is None
+
+
+def test_what_fine_tuning_brought_is_judged_on_the_same_images(tmp_path):
+    """Both share their noise, so that the difference is known far better than either AUC."""
+    rng = np.random.default_rng(0)
+    fake = np.arange(300) % 2 == 0
+    noise = rng.standard_normal(300)
+    about = pd.DataFrame({"path": [f"{n}.jpg" for n in range(300)], "label": np.where(fake, "fake", "real")})
+    about["group"] = about.path
+    tables = {"before": about.assign(score=noise + fake), "after": about.assign(score=noise + 1.3 * fake)[::-1]}
+    for name, table in tables.items():
+        write_table(tmp_path / name / "predictions-test.csv", table)
+    gain = auc_gain(tmp_path / "before", tmp_path / "after")
+    before, after = (theirs.roc_auc_score(table.label == "fake", table.score) for table in tables.values())
+    assert gain.value == pytest.approx(after - before)
+    assert 0 < gain.low < gain.value < gain.high
+    alone = evaluate(noise + fake, fake, np.arange(300), threshold=0).metrics["auc"]
+    assert gain.high - gain.low < (alone.high - alone.low) / 2

@@ -68,7 +68,14 @@ def test_artefacts_are_ignored_and_code_is_not():
 
 
 def test_stages_are_run_functions():
-    for module in ("data/build.py", "extract/run.py", "heads/sweep.py", "heads/run.py", "analysis/report.py"):
+    for module in (
+        "data/build.py",
+        "extract/run.py",
+        "heads/sweep.py",
+        "heads/run.py",
+        "finetune/run.py",
+        "analysis/report.py",
+    ):
         tree = ast.parse((ROOT / module).read_text())
         run = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run")
         assert [argument.arg for argument in run.args.args] == ["config"]

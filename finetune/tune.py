@@ -1,0 +1,179 @@
+"""`make tune`: search a recipe's settings with Optuna, prune what lags behind, finish the best like any other run.
+
+    python -m finetune.tune --data=path --recipe=two-phase --trials=30
+
+A trial is a training in runs/tune/<study>/<key>/ that does not see the test split; the study itself is study.db beside
+them, or STORAGE, a database that many machines may share. Run again, it goes on: trials that were killed are begun
+anew from their checkpoints. The best trial becomes a run in runs/finetune/, and only there is the test split scored.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import optuna
+from optuna.storages import RDBStorage, RetryFailedTrialCallback
+from optuna.study import MaxTrialsCallback
+from optuna.trial import FrozenTrial, TrialState
+
+from cache import paths, runs
+from cache.atomic import copy
+from cache.command import main, option
+from cache.errors import UserError
+from cache.key import key
+from extract.compute import device_of
+from finetune import state
+from finetune.fit import BEST, DivergedError
+from finetune.outcome import FinetuneResult
+from finetune.recipes import Asked, changed, read_recipe
+from finetune.run import FinetuneConfig, prepare, train
+from finetune.run import run as finetune
+from finetune.team import Team
+from heads.grid import Range
+
+STAGE = "tune"
+HEARTBEAT = 60  # seconds; a trial whose process is silent for longer was killed and is begun again
+DONE = (TrialState.COMPLETE, TrialState.PRUNED)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(FinetuneConfig):
+    """Search the settings of a recipe on validation data, and train and test the best."""
+
+    trials: int = option(20, "finished trials until the search ends, those of earlier calls and machines included")
+    storage: str = option("", "an Optuna storage URL for many machines (default: a file in the study's folder)")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.trials < 1:
+            raise UserError("TRIALS must be at least 1")
+        asked = read_recipe(self.recipe)
+        for name, value in asked.ranges.items():
+            _check_range(asked, name, value)
+
+
+def run(config: TuneConfig) -> Path:
+    """Search until so many trials are finished; the run folder of the best.
+
+    Raises:
+        UserError: as finetune.run; several processes; a storage that cannot be opened; every trial diverged.
+    """
+    here = Team(device_of(config.device))
+    asked = read_recipe(config.recipe)
+    folder, job, _ = prepare(config, asked, here, stage=STAGE)
+    folder = paths.run_dir(STAGE, f"{folder.name}-{key(asked.ranges)[:6]}")
+    if not (folder / "config.json").exists():
+        runs.begin(folder, {"made_from": job.made_from, "ranges": asked.ranges})
+    study = _study(config, folder)
+    search = _Search(config, asked, folder, here)
+    study.optimize(search.trial, callbacks=[search.forget_weights, MaxTrialsCallback(config.trials, DONE)]) if (
+        _finished(study) < config.trials
+    ) else None
+    if not any(trial.state == TrialState.COMPLETE for trial in study.trials):
+        raise UserError(f"none of the {len(study.trials)} trials in {folder} came to an end: lower the range of `lr`")
+    runs.log(folder, f"tune {folder.name}: best of {_finished(study)} trials has val AUC {study.best_value:.4f} with "
+                     f"{json.dumps(study.best_params)}")  # fmt: skip
+    return search.finish(study.best_trial)
+
+
+@dataclass(frozen=True)
+class _Search:
+    config: TuneConfig
+    asked: Asked
+    folder: Path
+    here: Team
+
+    def trial(self, trial: optuna.Trial) -> float:
+        """Train with suggested settings; the best epoch's validation AUC."""
+        settings = {name: _suggested(trial, name, value) for name, value in self.asked.ranges.items()}
+        config = self._config(settings)
+        _, job, start = prepare(config, read_recipe(config.recipe), self.here)
+        job = replace(job, folder=self.folder / key(job.made_from))
+        trial.set_user_attr("folder", job.folder.name)
+        if not runs.is_complete(job.folder):
+            try:
+                train(config, job, start, self.here, watchers=[_Watcher(trial)], test=False)
+            except DivergedError as error:
+                raise optuna.TrialPruned(str(error)) from error
+        return FinetuneResult(**runs.result(job.folder)).val_auc
+
+    def finish(self, best: FrozenTrial) -> Path:
+        """Its training as a run of its own, which goes on behind the last epoch: with the test split."""
+        config = self._config(best.params)
+        folder, _, _ = prepare(config, read_recipe(config.recipe), self.here)
+        if not runs.is_complete(folder):
+            for name in (BEST, state.FILE):
+                copy(self.folder / best.user_attrs["folder"] / name, folder / name)
+        return finetune(config)
+
+    def forget_weights(self, study: optuna.Study, _: FrozenTrial) -> None:
+        """Weights are kept of the best trial alone: those of all would fill the disk."""
+        finished = [trial for trial in study.trials if trial.state in DONE and "folder" in trial.user_attrs]
+        complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
+        kept = study.best_trial.user_attrs["folder"] if complete else ""
+        for trial in finished:
+            for name in (BEST, state.FILE) if trial.user_attrs["folder"] != kept else ():
+                (self.folder / trial.user_attrs["folder"] / name).unlink(missing_ok=True)
+
+    def _config(self, settings: dict[str, Any]) -> FinetuneConfig:
+        recipe = changed(self.asked.recipe, settings)
+        given = {name: getattr(self.config, name) for name in FinetuneConfig.__dataclass_fields__}
+        return FinetuneConfig(**{**given, "recipe": json.dumps({"recipe": self.asked.name, **recipe.to_json()})})
+
+
+@dataclass
+class _Watcher:
+    """Tells Optuna of each epoch's validation AUC and stops a trial that lags behind."""
+
+    trial: optuna.Trial
+
+    def log(self, values: dict[str, float], step: int) -> None:
+        if "val/auc" not in values:
+            return
+        self.trial.report(values["val/auc"], int(values["epoch"]))
+        if self.trial.should_prune():
+            raise optuna.TrialPruned(f"behind the median after epoch {values['epoch']:.0f}")
+
+
+def _study(config: TuneConfig, folder: Path) -> optuna.Study:
+    url = config.storage or f"sqlite:///{folder.resolve() / 'study.db'}"
+    try:
+        storage = RDBStorage(
+            url, heartbeat_interval=HEARTBEAT, failed_trial_callback=RetryFailedTrialCallback(max_retry=5)
+        )
+        study = optuna.create_study(
+            storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True,
+            pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
+        )  # fmt: skip
+    except Exception as error:  # whatever the driver of the database raises
+        raise UserError(f"STORAGE={url} cannot be opened: {str(error).splitlines()[0]}") from error
+    # Machines that share a study must not draw alike; one alone draws what its seed and the trials so far say.
+    seed = None if config.storage else config.seed + len(study.trials)
+    study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    return study
+
+
+def _finished(study: optuna.Study) -> int:
+    return sum(trial.state in DONE for trial in study.trials)
+
+
+def _suggested(trial: optuna.Trial, name: str, value: Any) -> Any:
+    if isinstance(value, list):
+        return trial.suggest_categorical(name, value)
+    span = Range.of(name, value)
+    suggest = trial.suggest_int if span.whole else trial.suggest_float
+    return suggest(name, span.low, span.high, log=span.log)
+
+
+def _check_range(asked: Asked, name: str, value: Any) -> None:
+    """Raises: UserError for an empty list, a bad range, or values that the recipe refuses."""
+    if value == []:
+        raise UserError(f"{name} = []: nothing to choose from")
+    span = None if isinstance(value, list) else Range.of(name, value)
+    for each in value if span is None else (span.low, span.high):
+        changed(asked.recipe, {name: each})
+
+
+if __name__ == "__main__":
+    main(TuneConfig, run, command="python -m finetune.tune")

@@ -1,0 +1,481 @@
+"""Fine-tuning: parity at the start, resume without a trace, equality over processes, recipes, runs, the registry."""
+
+import json
+import os
+import pickle
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from cache import paths, runs
+from cache.errors import UserError
+from data.augment import Augmentation
+from data.manifest import Manifest
+from finetune import fit, optimise, step
+from finetune.detector import HEAD, NORMS, FeatureDetector
+from finetune.epochs import steps_of
+from finetune.fit import BEST, METRICS
+from finetune.outcome import FinetuneResult, finished
+from finetune.recipes import RECIPES, Recipe, read_recipe
+from finetune.run import FinetuneConfig, run
+from finetune.saved import load_detector
+from finetune.start import scores
+from finetune.state import FILE
+from tests.conftest import write_faces
+
+GRID = '[{"family": "linear", "lr": 0.01, "epochs": 3}]'
+# Everything that has a state: average, momentum, parts, clipping, augmentation, gradual unfreezing, both phases.
+BUSY = {
+    "recipe": "two-phase", "epochs": 3, "head_epochs": 1, "batch": 12, "accumulate": 3, "lr": 1e-3, "body_lr": 0.3,
+    "unfreeze_every": 1, "ema": 0.9, "clip": 1.0, "label_smoothing": 0.1, "layer_decay": 0.8,
+    "augmentation": {"flip": 0.5, "rotation": 10, "zoom": 0.8, "colour": 0.2, "jpeg": 0.5, "blur": 0.5, "window": 48},
+}  # fmt: skip
+SMALL = {
+    "backbone": "resnet18", "weights": "random", "size": 64, "device": "cpu", "workers": 0, "compute": "fp32",
+    "features": "layer1:avgstd layer2:avgstd", "seeds": 1, "grid": GRID,
+}  # fmt: skip
+CLOCK = ["images_per_second", "seconds"]
+
+
+@pytest.fixture
+def few(tmp_path) -> Path:
+    return write_faces(tmp_path / "few", 48)
+
+
+def options(data: Path, recipe: dict | str = BUSY, **more) -> FinetuneConfig:
+    text = recipe if isinstance(recipe, str) else json.dumps(recipe)
+    return FinetuneConfig(data=str(data), recipe=text, **{**SMALL, **more})
+
+
+def plain(**settings) -> dict:
+    return {
+        "recipe": "two-phase",
+        "epochs": 1,
+        "batch": 12,
+        "ema": 0,
+        "augmentation": {"window": 0, "flip": 0},
+        **settings,
+    }
+
+
+def metrics(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / METRICS).drop(columns=CLOCK)
+
+
+def same_run(one: Path, other: Path) -> None:
+    """Bit for bit: the best weights, the last state, the curves and the predictions."""
+    pd.testing.assert_frame_equal(metrics(one), metrics(other), check_exact=True)
+    ours, theirs = (torch.load(each / FILE, weights_only=True) for each in (one, other))
+    for part in ("detector", "average"):
+        assert ours[part].keys() == theirs[part].keys()
+        assert all(torch.equal(ours[part][name], theirs[part][name]) for name in ours[part])
+    assert (one / BEST).read_bytes() == (other / BEST).read_bytes()
+    for split in ("val", "test"):
+        assert (one / f"predictions-{split}.csv").read_bytes() == (other / f"predictions-{split}.csv").read_bytes()
+
+
+class Killed(Exception):
+    """Stands for SIGKILL: nothing between it and the next start is tidied up."""
+
+
+def kill_at(monkeypatch, update: int) -> None:
+    """Stop the training dead in its update number `update`, counted from its own start."""
+    original, count = step.Stepper.update, iter(range(10**6))
+
+    def dying(self, *args, **more):
+        if next(count) == update:
+            raise Killed
+        return original(self, *args, **more)
+
+    monkeypatch.setattr(step.Stepper, "update", dying)
+
+
+def test_a_training_starts_as_the_cached_head_and_ends_as_a_run(few, capsys):
+    folder = run(options(few))
+    assert "validation images the detector's logits are the cached head's" in capsys.readouterr().out
+    result = FinetuneResult(**runs.result(folder))
+    found = metrics(folder)
+    assert found.epoch.tolist() == [1, 2, 3, 4]
+    assert found.phase.tolist() == [1, 2, 2, 2]
+    assert result.val_auc == found.val_auc.max()
+    assert found.val_auc[result.best_epoch - 1] == result.val_auc
+    detector, record = load_detector(folder / BEST)
+    assert isinstance(detector, FeatureDetector)
+    assert (record.made["epoch"], record.made["recipe"]) == (result.best_epoch, "two-phase")
+    manifest = Manifest.load(paths.manifest_file("few")).usable
+    for split in ("val", "test"):
+        table, rows = pd.read_csv(folder / f"predictions-{split}.csv"), manifest.where(split)
+        assert table.path.tolist() == manifest.rows.path[rows].tolist()
+        np.testing.assert_allclose(table.score, scores(detector, manifest, rows, torch.device("cpu")), atol=1e-5)
+    log = (folder / "log.txt").read_text()
+    for words in ("setting layer_decay = 0.8", "train: ", "images, first fake/", "epoch 4/4 phase 2"):
+        assert words in log
+    assert {"commit", "packages", "cores"} <= runs.read_json(folder / "environment.json").keys()
+    assert runs.test_scorings("few") == 2  # the head's and the detector's
+    assert run(options(few)) == folder
+    assert runs.test_scorings("few") == 2
+
+
+def test_the_event_files_hold_the_curves(few):
+    folder = run(options(few, plain(epochs=2)))
+    events = EventAccumulator(str(folder / "tb"))
+    events.Reload()
+    for tag, column in (("val/auc", "val_auc"), ("train/loss", "train_loss"), ("val/loss", "val_loss")):
+        np.testing.assert_allclose([each.value for each in events.Scalars(tag)], metrics(folder)[column], rtol=1e-6)
+    assert [each.step for each in events.Scalars("val/auc")] == [3, 6]  # 28 to 36 images in steps of 12
+
+
+@pytest.mark.parametrize("update", [1, 4, 8])
+def test_a_killed_training_ends_with_the_same_bits(few, world, monkeypatch, update):
+    """In the first epoch, in the middle of one, and in a later phase; last.pt is written at every second step."""
+    whole = run(options(few, save_every=2))
+    monkeypatch.setenv("RUNS_DIR", str(world / "other"))
+    with monkeypatch.context() as context:
+        kill_at(context, update)
+        with pytest.raises(Killed):
+            run(options(few, save_every=2))
+    killed = run(options(few, save_every=2))
+    assert killed != whole
+    same_run(whole, killed)
+
+
+def test_a_training_goes_on_from_a_checkpoint_that_was_carried_elsewhere(few, world, monkeypatch):
+    whole = run(options(few))
+    monkeypatch.setenv("RUNS_DIR", str(world / "first"))
+    with monkeypatch.context() as context:
+        kill_at(context, 8)
+        with pytest.raises(Killed):
+            run(options(few))
+    (left,) = (world / "first" / "finetune").glob(f"*/{FILE}")
+    monkeypatch.setenv("RUNS_DIR", str(world / "second"))
+    same_run(whole, run(options(few, checkpoint=str(left))))
+
+
+def test_an_optimiser_state_that_does_not_fit_is_left_out_with_a_warning(few, monkeypatch, capsys):
+    with monkeypatch.context() as context:
+        kill_at(context, 7)
+        with pytest.raises(Killed):
+            run(options(few))
+    (path,) = paths.runs_dir().glob(f"finetune/*/{FILE}")
+    state = torch.load(path, weights_only=True)
+    for of_one in state["optimiser"]["state"].values():
+        of_one["exp_avg"] = of_one["exp_avg"].flatten()[:1]
+    torch.save(state, path)
+    folder = run(options(few))
+    assert "going on from its weights alone" in capsys.readouterr().out
+    assert len(metrics(folder)) == 4
+
+
+def without_chance(**more) -> dict:
+    """A recipe in which processes see what one process sees: no dropout, BatchNorm frozen. Rates make it move."""
+    return plain(epochs=2, frozen_norm=True, lr=0.02, body_lr=1.0, optimiser="sgd", **more)
+
+
+def same_training(one: Path, other: Path) -> None:
+    """To float tolerance, and measured by how far the weights went: equal ones that never moved say nothing."""
+    ours, theirs = (torch.load(each / FILE, weights_only=True)["detector"] for each in (one, other))
+    before = load_detector(one / "epoch-001.safetensors")[0].state_dict()
+    moved = max((ours[name] - before[name]).abs().max().item() for name in ours if ours[name].is_floating_point())
+    apart = max((ours[name] - theirs[name]).abs().max().item() for name in ours if ours[name].is_floating_point())
+    assert moved > 1e-3
+    assert apart < 1e-2 * moved
+
+
+def torchrun(count: int, *arguments: str) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", "--master_port=0",
+               "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "finetune", *arguments]  # fmt: skip
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    return subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_two_processes_reach_what_one_reaches(few, world, monkeypatch):
+    recipe = without_chance(accumulate=2, class_balance=1.0)
+    alone = run(options(few, recipe, keep_every=1))
+    monkeypatch.setenv("RUNS_DIR", str(world / "two"))
+    given = {**SMALL, "data": few, "recipe": json.dumps(recipe), "save_every": 2}
+    call = torchrun(2, *(f"--{name}={value}" for name, value in given.items()))
+    assert call.returncode == 0, call.stderr
+    (together,) = (world / "two" / "finetune").glob("few-*")
+    assert alone.name == together.name
+    np.testing.assert_allclose(metrics(together), metrics(alone), rtol=1e-3, atol=1e-5)
+    same_training(alone, together)
+    for split in ("val", "test"):
+        one, two = (pd.read_csv(each / f"predictions-{split}.csv") for each in (alone, together))
+        assert one.path.tolist() == two.path.tolist()  # each image exactly once, in its place
+        np.testing.assert_allclose(one.score, two.score, rtol=1e-3, atol=1e-3)
+    assert (together / "log.txt").read_text().count("epoch 1/2") == 1  # one process writes
+
+
+def test_parts_of_a_step_add_up_to_the_step(few):
+    whole = run(options(few, without_chance(), keep_every=1))
+    same_training(whole, run(options(few, without_chance(accumulate=5))))
+
+
+def starve(monkeypatch, images: int) -> None:
+    """A device on which more than so many images at once do not fit."""
+    original = FeatureDetector.forward
+
+    def forward(self, pixels):
+        if self.training and len(pixels) > images:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return original(self, pixels)
+
+    monkeypatch.setattr(FeatureDetector, "forward", forward)
+
+
+def test_out_of_memory_says_what_to_lower_or_goes_on_in_parts(few, monkeypatch):
+    recipe = without_chance()
+    whole = run(options(few, recipe, keep_every=1))
+    starve(monkeypatch, 4)
+    with pytest.raises(UserError, match="out of memory with 10 images at once: raise `accumulate`"):
+        run(options(few, recipe, seed=1))
+    monkeypatch.setenv("RUNS_DIR", str(paths.runs_dir().with_name("starved")))
+    starved = run(options(few, recipe, auto_accumulate=True))
+    assert "going on in 4 parts a step" in (starved / "log.txt").read_text()
+    assert torch.load(starved / FILE, weights_only=True)["accumulate"] == 4
+    same_training(whole, starved)
+
+
+def training(few: Path, recipe: dict) -> tuple[FeatureDetector, Recipe]:
+    """A detector as it starts, and the recipe."""
+    from finetune.run import prepare
+    from finetune.start import build_detector
+    from finetune.team import Team
+
+    config = options(few, recipe)
+    _, job, start = prepare(config, read_recipe(config.recipe), Team(torch.device("cpu")))
+    return build_detector(start, seed=0), job.recipe
+
+
+def test_stages_unfreeze_from_the_head_down_and_rates_fall_with_them(few):
+    detector, recipe = training(few, plain(unfreeze_every=2, epochs=9, head_epochs=1, layer_decay=0.5, body_lr=0.1))
+    stages = list(detector.stages())
+    assert stages == ["conv1", "bn1", "layer1.0", "layer1.1", "layer2.0", "layer2.1", HEAD]
+    assert sum(map(len, detector.stages().values())) == len(list(detector.parameters()))
+    expected = [[HEAD], *[["layer2.1", HEAD]] * 2, *[["layer2.0", "layer2.1", HEAD]] * 2]
+    assert [optimise.unfrozen(stages, recipe, epoch) for epoch in range(5)] == expected
+    shares = optimise.rate_shares(stages, recipe)
+    assert (shares[HEAD], shares["layer2.1"], shares["layer2.0"]) == (1.0, 0.1, 0.05)
+    upper = replace(recipe, trained_from="layer2", unfreeze_every=0)
+    assert optimise.unfrozen(stages, upper, 1) == ["layer2.0", "layer2.1", HEAD]
+    with pytest.raises(UserError, match="unknown stage 'layer9'"):
+        optimise.unfrozen(stages, replace(recipe, trained_from="layer9"), 1)
+
+
+def test_rates_are_constant_then_rise_then_fall():
+    recipe = Recipe(head_epochs=2, epochs=10, warmup=0.2)
+    factors = [optimise.rate_factor(recipe, done) for done in (0, 1.9, 2, 3, 4, 8, 12)]
+    np.testing.assert_allclose(factors, [1, 1, 0, 0.5, 1, 0.5, 0], atol=1e-12)
+    assert optimise.rate_factor(replace(recipe, schedule="constant"), 11) == 1
+    assert optimise.rate_factor(replace(recipe, schedule="linear"), 8) == pytest.approx(0.5)
+
+
+def test_what_is_frozen_does_not_move(few):
+    folder = run(options(few, plain(trained_from="layer2.1", frozen_norm=False)))
+    before = training(few, plain(trained_from="layer2.1"))[0].state_dict()
+    after = load_detector(folder / BEST)[0].state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    assert moved
+    assert all("layer2.1" in name or name.startswith("head.") for name in moved)
+    assert any(name.endswith("running_mean") for name in moved)
+    still = run(options(few, plain(frozen_norm=True)))
+    after = load_detector(still / BEST)[0].state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before if name.endswith("running_mean"))
+    assert not torch.equal(before["trunks.0.tapped.conv1.weight"], after["trunks.0.tapped.conv1.weight"])
+
+
+def test_frozen_norms_are_in_eval_mode(few):
+    detector, _ = training(few, plain())
+    optimise.freeze_others(detector, ["layer2.1", HEAD])
+    detector.training_mode(frozen_norm=False)
+    of = {name: module.training for name, module in detector.named_modules() if isinstance(module, NORMS)}
+    assert {"layer2.1" in name for name, training in of.items() if training} == {True}
+    assert any(of.values())
+
+
+def test_the_average_remembers_and_ends_near_the_weights():
+    layer = torch.nn.Linear(1, 1, bias=False)
+    average = optimise.averaged(layer, 0.5)
+    values = [1.0, 3.0, 5.0]
+    expected = None
+    for count, value in enumerate(values):
+        torch.nn.init.constant_(layer.weight, value)
+        average.update_parameters(layer)
+        decay = min(0.5, (1 + count) / (10 + count))
+        expected = value if expected is None else decay * expected + (1 - decay) * value
+    assert average.module.weight.item() == pytest.approx(expected)
+
+
+def test_every_image_once_an_epoch_in_steps_of_one_size():
+    rows = np.arange(100)
+    first, second, again = (steps_of(rows, batch=32, seed=1, epoch=epoch) for epoch in (0, 1, 0))
+    assert [len(each) for each in first] == [25, 25, 25, 25]
+    assert sorted(np.concatenate(first)) == rows.tolist()
+    assert np.array_equal(np.concatenate(first), np.concatenate(again))
+    assert not np.array_equal(np.concatenate(first), np.concatenate(second))
+    with pytest.raises(UserError, match="raise `batch`"):
+        steps_of(rows, batch=1, seed=0, epoch=0, processes=2)
+
+
+def test_losses_are_those_of_the_layers_that_the_originals_used():
+    logits = torch.randn(6, 2, generator=torch.Generator().manual_seed(0))
+    fake = torch.tensor([0, 1, 1, 0, 1, 0])
+    difference = logits[:, 1] - logits[:, 0]
+    nll = torch.nn.functional.nll_loss(torch.log_softmax(logits, 1), fake, reduction="none")
+    torch.testing.assert_close(step.loss_of(difference, fake.float(), "ce"), nll)
+    twice = torch.nn.functional.cross_entropy(torch.softmax(logits, 1), fake, reduction="none")
+    torch.testing.assert_close(step.loss_of(difference, fake.float(), "ce-softmax"), twice)
+
+
+def test_the_best_epoch_by_loss_is_of_the_second_half(few):
+    recipe = plain(epochs=4, best_by="loss", best_after=0.5, lr=1e-2, body_lr=1)
+    result = FinetuneResult(**runs.result(run(options(few, recipe))))
+    found = metrics(finished()[0][0])
+    assert result.best_epoch == found.epoch[found.val_loss[2:].idxmin()]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_every_recipe_runs_as_smoke(few, name):
+    folder = run(FinetuneConfig(data=str(few), recipe=name, smoke=True, device="cpu", compute="fp32"))
+    result = FinetuneResult(**runs.result(folder))
+    assert (result.recipe, result.smoke, result.epochs) == (name, True, 1 + min(1, RECIPES[name].head_epochs))
+    assert len(pd.read_csv(folder / "predictions-test.csv")) == 8
+    detector, _ = load_detector(folder / BEST)
+    assert sum(p.numel() for p in detector.parameters()) == result.parameters
+    assert not list(paths.runs_dir().glob("best/*"))  # a smoke run is nobody's best
+
+
+def test_a_network_without_a_cached_head_trains_in_two_phases(few):
+    recipe = plain(start="pretrained", head_epochs=1, epochs=1, network="")
+    folder = run(options(few, recipe))
+    assert metrics(folder).phase.tolist() == [1, 2]
+    assert "there is nothing to compare" in (folder / "log.txt").read_text()
+    assert FinetuneResult(**runs.result(folder)).random_weights
+
+
+def test_kept_checkpoints_are_detectors(few):
+    folder = run(options(few, plain(epochs=4), keep_every=2))
+    kept = sorted(folder.glob("epoch-*.safetensors"))
+    assert [each.name for each in kept] == ["epoch-002.safetensors", "epoch-004.safetensors"]
+    assert load_detector(kept[0])[1].made["epoch"] == 2
+
+
+def test_registry_and_best_detector_follow_the_runs(few, capsys):
+    first = run(options(few, plain(lr=1e-5)))
+    second = run(options(few, plain(lr=1e-3, epochs=3)))
+    registry = json.loads(paths.registry_file().read_text())
+    assert registry.keys() == {first.name, second.name}
+    better = max((first, second), key=lambda folder: runs.result(folder)["val_auc"])
+    assert load_detector(paths.best_file("few"))[1].made["run"] in {
+        folder.name for folder in (first, second) if runs.result(folder)["val_auc"] == runs.result(better)["val_auc"]
+    }
+    paths.registry_file().write_text('{"nonsense": ')
+    paths.best_file("few").write_bytes(b"nonsense")
+    run(options(few, plain(lr=1e-3, epochs=3)))
+    said = capsys.readouterr().out
+    assert said.count("is put aside as") == 2
+    assert json.loads(paths.registry_file().read_text()).keys() == registry.keys()
+    assert paths.registry_file().with_name("registry.json.broken").read_text() == '{"nonsense": '
+    assert load_detector(paths.best_file("few"))
+
+
+def test_a_checkpoint_of_another_recipe_is_refused_and_kept(few):
+    folder = run(options(few, plain()))
+    other = options(few, plain(lr=1e-5), checkpoint=str(folder / FILE))
+    with pytest.raises(UserError, match=r"checkpoint of another training:\n  recipe.lr: expected 1e-05, found 0.001"):
+        run(other)
+
+
+@pytest.mark.parametrize("kind", ["truncated", "code", "empty", "list", "other"])
+def test_a_bad_checkpoint_is_one_message_and_runs_no_code(few, tmp_path, kind):
+    folder = run(options(few, plain()))
+    path, whole = tmp_path / "bad.pt", (folder / FILE).read_bytes()
+    if kind == "list":
+        torch.save([1], path)
+    elif kind == "other":
+        torch.save({"epoch": 3}, path)
+    else:
+        content = {"truncated": whole[: len(whole) // 2], "empty": b"", "code": pickle.dumps(_Code(tmp_path / "ran"))}
+        path.write_bytes(content[kind])
+    (folder / runs.RESULT).unlink()
+    (folder / FILE).unlink()
+    with pytest.raises(UserError, match=r"bad\.pt"):
+        run(options(few, plain(), checkpoint=str(path)))
+    assert not (tmp_path / "ran").exists()
+
+
+class _Code:
+    """A pickle that leaves a file behind when it is read carelessly."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return Path.touch, (self.path,)
+
+
+def test_heads_that_cannot_be_started_from_are_refused(few, tmp_path):
+    head = run_heads_of(few)
+    with pytest.raises(UserError, match="reads features of resnet18, not of tf_efficientnet_lite0"):
+        run(FinetuneConfig(data=str(few), head=str(head), device="cpu"))
+    with pytest.raises(UserError, match="reads features of 64-pixel images, not SIZE=48"):
+        run(options(few, plain(), head=str(head), size=48))
+    with pytest.raises(UserError, match="have seen the validation images"):
+        run(options(few, plain(), folds=2))
+    with pytest.raises(UserError, match="have seen the validation images"):
+        run(options(few, plain(), head=str(run_heads_of(few, folds=2))))
+    with pytest.raises(UserError, match="through which no gradient passes"):
+        run(options(few, plain(), grid='[{"family": "svm-rbf", "C": 1}]'))
+    with pytest.raises(UserError, match="cannot read the weights"):
+        run(options(few, plain(), head=str(tmp_path / "nowhere")))
+
+
+def run_heads_of(few: Path, **more) -> Path:
+    from heads.run import HeadsConfig
+    from heads.run import run as run_heads
+
+    return run_heads(HeadsConfig(data=str(few), **{**SMALL, **more}))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"recipe": "two-fase"}, "unknown recipe 'two-fase'; did you mean two-phase"),
+        ({"recipe": '{"lr": -1}'}, "lr = -1: expected a number above 0"),
+        ({"recipe": '{"learning_rate": 1}'}, "unknown setting of recipe two-phase 'learning_rate'"),
+        ({"recipe": '{"augmentation": {"flop": 1}}'}, "unknown setting of augmentation 'flop'"),
+        ({"recipe": "nowhere.json"}, "RECIPE=nowhere.json: no such file"),
+        ({"recipe": "{"}, "RECIPE is not JSON"),
+        ({"tracker": "tensorbored"}, "unknown TRACKER 'tensorbored'"),
+        ({"seed": -1}, "must not be negative"),
+        ({"recipe": "resnet18-scratch", "backbone": "cvt_13"}, "this recipe trains resnet18, not BACKBONE=cvt_13"),
+        ({"backbone": "resnet18+resnet10t"}, "name one"),
+        ({"recipe": "cnn-fc6", "head": "x"}, "takes no head"),
+    ],
+)
+def test_mistakes_are_told_before_any_work(few, more, words):
+    with pytest.raises(UserError, match=words.replace("+", r"\+").replace("{", r"\{")):
+        run(FinetuneConfig(data=str(few), **more))
+    assert not (paths.runs_dir() / "heads").exists()
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test says is missing")
+def test_a_missing_gpu_is_told(few):
+    with pytest.raises(UserError, match="DEVICE=cuda cannot be used here"):
+        run(options(few, plain(), device="cuda"))
+
+
+def test_a_diverging_training_keeps_what_it_had(few):
+    with pytest.raises(fit.DivergedError, match="lower `lr`"):
+        run(options(few, plain(lr=1e3, body_lr=1e3, optimiser="sgd", epochs=4)))
+
+
+def test_augmentations_that_change_nothing_are_none():
+    assert Augmentation() == read_recipe('{"augmentation": {"flip": 0, "window": 0}}').recipe.augmentation

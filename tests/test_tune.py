@@ -1,0 +1,83 @@
+"""The search of a recipe's settings: trials see no test data, a stopped study goes on, the best becomes a run."""
+
+import json
+
+import optuna
+import pytest
+
+from cache import paths, runs
+from cache.errors import UserError
+from finetune.fit import BEST
+from finetune.tune import TuneConfig, run
+from tests.conftest import write_faces
+from tests.test_finetune import SMALL, Killed, kill_at, plain
+
+RANGES = {"lr": {"low": 1e-4, "high": 1e-2, "log": True}, "batch": [12, 16], "weight_decay": 0.01, "body_lr": 0.1,
+          "layer_decay": 1.0, "label_smoothing": 0.0}  # fmt: skip
+
+
+@pytest.fixture
+def few(tmp_path):
+    return write_faces(tmp_path / "few", 48)
+
+
+def options(data, trials: int, **more) -> TuneConfig:
+    recipe = json.dumps(plain(**{**RANGES, **more.pop("settings", {})}))
+    return TuneConfig(data=str(data), recipe=recipe, trials=trials, **SMALL, **more)
+
+
+def study() -> optuna.Study:
+    (folder,) = [path.parent for path in paths.runs_dir().glob("tune/*/study.db")]
+    return optuna.load_study(study_name=folder.name, storage=f"sqlite:///{folder / 'study.db'}")
+
+
+def test_the_best_trial_becomes_a_run_and_only_it_sees_the_test_split(few):
+    folder = run(options(few, 2))
+    found = study()
+    assert [trial.state.name for trial in found.trials] == ["COMPLETE", "COMPLETE"]
+    assert runs.result(folder)["val_auc"] == found.best_value
+    settings = runs.read_json(folder / "config.json")["made_from"]["recipe"]
+    assert {name: settings[name] for name in found.best_params} == found.best_params
+    assert runs.test_scorings("few") == 2  # by the head and by the best detector
+    (home,) = paths.runs_dir().glob("tune/*")
+    assert not list(home.glob("*/predictions-test.csv"))
+    assert [path.parent.name for path in home.glob(f"*/{BEST}")] == [found.best_trial.user_attrs["folder"]]
+    assert run(options(few, 2)) == folder  # nothing is left to do
+    run(options(few, 3))
+    assert len(study().trials) == 3
+
+
+def test_a_killed_search_goes_on(few, monkeypatch):
+    with monkeypatch.context() as context:
+        kill_at(context, 4)
+        with pytest.raises(Killed):
+            run(options(few, 3))
+    run(options(few, 3))
+    states = [trial.state.name for trial in study().trials]
+    assert states.count("COMPLETE") == 3
+
+
+def test_a_trial_that_lags_behind_is_pruned_and_leaves_no_weights(few, monkeypatch):
+    monkeypatch.setattr(optuna.Trial, "should_prune", lambda trial: trial.number == 1)
+    run(options(few, 2))
+    assert [trial.state.name for trial in study().trials] == ["COMPLETE", "PRUNED"]
+    assert len(list(paths.runs_dir().glob(f"tune/*/*/{BEST}"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"lr": {"low": 1, "high": 0.1}}, "expected a range like"),
+        ({"lr": {"low": 0, "high": 0.1}}, "lr = 0: expected a number above 0"),
+        ({"batch": []}, "nothing to choose from"),
+        ({"optimiser": ["adamw", "lion"]}, "unknown optimiser 'lion'"),
+    ],
+)
+def test_bad_ranges_are_told_before_any_work(few, settings, words):
+    with pytest.raises(UserError, match=words):
+        options(few, 2, settings=settings)
+
+
+def test_a_storage_that_cannot_be_opened_is_told(few):
+    with pytest.raises(UserError, match="STORAGE=nosuch://db cannot be opened"):
+        run(options(few, 1, storage="nosuch://db"))
