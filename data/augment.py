@@ -22,9 +22,6 @@ class Augmentation(Settings):
     jpeg, blur: probabilities of a compression of quality `lowest_quality` to 95 and of a Gaussian blur of up to
     `largest_blur` pixels, the pair that Wang et al. (2020, arXiv:1912.11035) train detectors with.
 
-    scale: largest relative change of the size that an image is resized to, in both directions, black where it becomes
-    smaller than the crop; a detector must not rest on the one grid that its training images were resampled to.
-
     window: side in pixels of a random window that is cut out at the input's own scale in place of the centre crop,
     0 = the centre crop; rescaling blurs what a generator leaves in the finest detail, a window does not.
     """
@@ -37,7 +34,6 @@ class Augmentation(Settings):
     lowest_quality: int = setting(50, least=1, most=BEST_QUALITY)
     blur: float = setting(0.0, least=0, most=1)
     largest_blur: float = setting(3.0, least=0)
-    scale: float = setting(0.0, least=0, most=0.9)
     window: int = setting(0, least=0)
 
 

@@ -29,11 +29,8 @@ def to_input(image: Image.Image, how: Preprocess, *, digest: str = "", draw: Dra
         return np.asarray(_centre(_resized(image, how.resize, how), how.crop))
     rng = draw.generator(digest)
     side = how.resize or min(image.size)  # a zoomed image returns to its own size
-    image = changed(image, draw.augmentation, rng)
-    scale, window = draw.augmentation.scale, draw.augmentation.window
-    if scale:
-        side = max(1, round(side * rng.uniform(1 - scale, 1 + scale)))
-    image = _resized(image, side, how)
+    image = _resized(changed(image, draw.augmentation, rng), side, how)
+    window = draw.augmentation.window
     return np.asarray(random_window(image, window, rng) if window else _centre(image, how.crop))
 
 

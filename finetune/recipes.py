@@ -106,7 +106,7 @@ RECIPES = {
     ),
     # Three epochs of the head at 1e-3 are the sweep's; then five of everything at 1e-5, cosine with warm-up.
     "cvt13-two-phase": Recipe(
-        network="cvt_13", size=256, epochs=5, lr=1e-3, body_lr=0.01, batch=64,
+        network="cvt_13", size=256, epochs=5, lr=1e-4, body_lr=0.1, batch=64,
         augmentation=Augmentation(flip=0.5, rotation=10, zoom=0.8, colour=0.2, jpeg=0.3, blur=0.1),
     ),
     # The notebook: everything up to layer3 frozen, layer4 and a pair of logits behind a dropout of one half.

@@ -19,16 +19,18 @@ LISTED = ("dataset", "recipe", "network", "val_auc", "val_accuracy", "best_epoch
 
 
 def register(folder: Path) -> None:
-    """Bring registry.json up to date, and put this run's detector into runs/best if it beats the one there.
+    """Bring registry.json and runs/best up to date behind a run that has just finished.
 
     Both are made from the runs themselves, so that a file edited into nonsense costs nothing: it is put aside.
     """
     with locked(paths.registry_file().with_suffix(".lock")):
         _put_aside_if_broken(paths.registry_file(), _registry)
-        write_json(paths.registry_file(), {run.name: _line(run, result) for run, result in finished()})
-        result = FinetuneResult(**runs.result(folder))
-        if not result.smoke:
-            _promote(folder, result)
+        everything = finished()
+        write_json(paths.registry_file(), {run.name: _line(run, result) for run, result in everything})
+        this = FinetuneResult(**runs.result(folder))
+        rivals = [(run, result) for run, result in everything if _comparable(result, this)]
+        if rivals:
+            _promote(*max(rivals, key=lambda each: each[1].val_auc))
 
 
 def _registry(path: Path) -> dict[str, dict]:
@@ -47,8 +49,13 @@ def _line(folder: Path, result: FinetuneResult) -> dict:
     return {**listed, "folder": where, "commit": environment["commit"], "finished": finished_at}
 
 
+def _comparable(one: FinetuneResult, other: FinetuneResult) -> bool:
+    """Judged on the same images; a smoke run is nobody's rival."""
+    return (one.dataset, one.manifest_key) == (other.dataset, other.manifest_key) and not one.smoke
+
+
 def _promote(folder: Path, result: FinetuneResult) -> None:
-    """The best over all runs on the data set as it is now; one on earlier data cannot be compared and gives way."""
+    """Unless the one there is as good; one on earlier data cannot be compared and gives way."""
     best = paths.best_file(result.dataset)
     _put_aside_if_broken(best, read_record)
     if best.exists():

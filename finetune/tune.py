@@ -8,6 +8,7 @@ anew from their checkpoints. The best trial becomes a run in runs/finetune/, and
 """
 
 import json
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 
 from cache import paths, runs
-from cache.atomic import copy
+from cache.atomic import copy, locked
 from cache.command import main, option
 from cache.errors import UserError
 from cache.key import key
@@ -59,6 +60,8 @@ def run(config: TuneConfig) -> Path:
     Raises:
         UserError: as finetune.run; several processes; a storage that cannot be opened; every trial diverged.
     """
+    if int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UserError("a search is one process; start more of them with the same STORAGE to share its trials")
     here = Team(device_of(config.device))
     asked = read_recipe(config.recipe)
     folder, job, _ = prepare(config, asked, here, stage=STAGE)
@@ -67,9 +70,8 @@ def run(config: TuneConfig) -> Path:
         runs.begin(folder, {"made_from": job.made_from, "ranges": asked.ranges})
     study = _study(config, folder)
     search = _Search(config, asked, folder, here)
-    study.optimize(search.trial, callbacks=[search.forget_weights, MaxTrialsCallback(config.trials, DONE)]) if (
-        _finished(study) < config.trials
-    ) else None
+    if _finished(study) < config.trials:
+        study.optimize(search.trial, callbacks=[search.forget_weights, MaxTrialsCallback(config.trials, DONE)])
     if not any(trial.state == TrialState.COMPLETE for trial in study.trials):
         raise UserError(f"none of the {len(study.trials)} trials in {folder} came to an end: lower the range of `lr`")
     runs.log(folder, f"tune {folder.name}: best of {_finished(study)} trials has val AUC {study.best_value:.4f} with "
@@ -91,9 +93,10 @@ class _Search:
         _, job, start = prepare(config, read_recipe(config.recipe), self.here)
         job = replace(job, folder=self.folder / key(job.made_from))
         trial.set_user_attr("folder", job.folder.name)
-        if not runs.is_complete(job.folder):
+        with locked(job.folder / "lock"):  # another process may have been given the same settings
             try:
-                train(config, job, start, self.here, watchers=[_Watcher(trial)], test=False)
+                if not runs.is_complete(job.folder):
+                    train(config, job, start, self.here, watchers=[_Watcher(trial)], test=False)
             except DivergedError as error:
                 raise optuna.TrialPruned(str(error)) from error
         return FinetuneResult(**runs.result(job.folder)).val_auc

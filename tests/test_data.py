@@ -306,14 +306,14 @@ def test_augmentations_depend_on_seed_and_image_alone_and_windows_keep_the_scale
     assert window.shape == (40, 40, 3)
     places = [(y, x) for y in range(25) for x in range(25) if np.array_equal(whole[y : y + 40, x : x + 40], window)]
     assert len(places) == 1  # cut out, not rescaled
-    every = Augmentation(flip=0.5, rotation=9, zoom=0.8, colour=0.3, jpeg=0.9, blur=0.9, scale=0.2, window=48)
+    every = Augmentation(flip=0.5, rotation=9, zoom=0.8, colour=0.3, jpeg=0.9, blur=0.9, window=48)
     drawn = [to_input(image, how, digest="ab" * 32, draw=Draw(every, seed)) for seed in ((1, 2), (1, 2), (1, 3))]
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
 
 
 @pytest.mark.parametrize(
-    "one", [{"flip": 1}, {"rotation": 20}, {"zoom": 0.6}, {"colour": 0.5}, {"jpeg": 1}, {"blur": 1}, {"scale": 0.3}]
+    "one", [{"flip": 1}, {"rotation": 20}, {"zoom": 0.6}, {"colour": 0.5}, {"jpeg": 1}, {"blur": 1}]
 )
 def test_each_augmentation_changes_the_image(one):
     how = Preprocess(0, 64, "bicubic", (0.5,) * 3, (0.5,) * 3)
