@@ -29,7 +29,7 @@ def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
         with safe_open(path, framework="pt") as file:
             record = json.loads((file.metadata() or {}).get("record", "{}"))
             return {name: file.get_tensor(name) for name in file.keys()}, record
-    except (FileNotFoundError, SafetensorError) as error:
+    except (OSError, SafetensorError, ValueError) as error:
         raise UserError(f"cannot read the weights {path}: {error}") from error
 
 

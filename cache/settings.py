@@ -36,8 +36,10 @@ def _checked(each: Field, value: Any) -> Any:
         return _number(each, value, each.type)
     if each.type is bool and not isinstance(value, bool):
         raise UserError(f"{each.name} = {value!r}: expected true or false")
+    if each.type is str and not isinstance(value, str):
+        raise UserError(f"{each.name} = {value!r}: expected text")
     if each.type is str and each.metadata["choices"]:
-        return one_of(str(value), each.metadata["choices"], what=each.name)
+        return one_of(value, each.metadata["choices"], what=each.name)
     return value
 
 

@@ -8,6 +8,7 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from cache.settings import Settings, setting
 
+WINDOW_STEP = 32  # pixels
 BEST_QUALITY = 95  # of JPEG; above, files grow and nothing changes
 
 
@@ -22,8 +23,9 @@ class Augmentation(Settings):
     jpeg, blur: probabilities of a compression of quality `lowest_quality` to 95 and of a Gaussian blur of up to
     `largest_blur` pixels, the pair that Wang et al. (2020, arXiv:1912.11035) train detectors with.
 
-    window: side in pixels of a random window that is cut out at the input's own scale in place of the centre crop,
-    0 = the centre crop; rescaling blurs what a generator leaves in the finest detail, a window does not.
+    window: side of a random window that is cut out at the input's own scale in place of the centre crop, as a share of
+    the crop's side and rounded to WINDOW_STEP pixels, 0 = the centre crop. Rescaling blurs what a generator leaves in
+    the finest detail, a window does not.
     """
 
     flip: float = setting(0.0, least=0, most=1)
@@ -34,7 +36,13 @@ class Augmentation(Settings):
     lowest_quality: int = setting(50, least=1, most=BEST_QUALITY)
     blur: float = setting(0.0, least=0, most=1)
     largest_blur: float = setting(3.0, least=0)
-    window: int = setting(0, least=0)
+    window: float = setting(0.0, least=0, most=1)
+
+    def side(self, crop: int) -> int:
+        """Of the images that come out, in pixels; networks that halve the side five times like multiples of 32."""
+        if self.window in (0, 1):
+            return crop
+        return min(crop, max(1, round(self.window * crop / WINDOW_STEP)) * WINDOW_STEP)
 
 
 @dataclass(frozen=True)

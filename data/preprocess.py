@@ -21,7 +21,7 @@ def of_view(view: int) -> Draw | None:
 
 
 def to_input(image: Image.Image, how: Preprocess, *, digest: str = "", draw: Draw | None = None) -> np.ndarray:
-    """(crop, crop, 3) uint8 of an RGB image; (window, window, 3) where the augmentation cuts windows.
+    """(crop, crop, 3) uint8 of an RGB image; smaller where the augmentation cuts windows.
 
     Without a draw: shorter side to how.resize (0 = as it is), centre crop, black where the image is smaller.
     """
@@ -30,8 +30,9 @@ def to_input(image: Image.Image, how: Preprocess, *, digest: str = "", draw: Dra
     rng = draw.generator(digest)
     side = how.resize or min(image.size)  # a zoomed image returns to its own size
     image = _resized(changed(image, draw.augmentation, rng), side, how)
-    window = draw.augmentation.window
-    return np.asarray(random_window(image, window, rng) if window else _centre(image, how.crop))
+    if not draw.augmentation.window:
+        return np.asarray(_centre(image, how.crop))
+    return np.asarray(random_window(image, draw.augmentation.side(how.crop), rng))
 
 
 def _resized(image: Image.Image, side: int, how: Preprocess) -> Image.Image:

@@ -178,6 +178,11 @@ def preprocess(name: str, *, size: int = 0, crop_only: bool = False) -> Preproce
     return Preprocess(0 if crop_only else round(crop / share), crop, interpolation, tuple(mean), tuple(std))
 
 
+def takes_one_size(name: str) -> bool:
+    """Whether the network's input has a fixed size, as most transformers' has."""
+    return name != "cvt_13" and bool(timm.get_pretrained_cfg(_timm_name(name)).fixed_input_size)
+
+
 def layout(name: str) -> dict[str, bool | int]:
     """How the backbone's taps are laid out: the keywords channels_last and prefix_tokens of cache.pooling.pool."""
     if name == "cvt_13":

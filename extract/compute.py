@@ -12,10 +12,12 @@ DEPTHWISE_SHARE = 0.02  # of a network's weights, from which on training in bflo
 
 
 def device_of(word: str) -> torch.device:
-    """The device that a DEVICE word names; auto takes torchrun's LOCAL_RANK into account."""
+    """The device that a DEVICE word names; auto and cuda take torchrun's LOCAL_RANK into account."""
     if word == "auto":
         word = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-        word = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if word == "cuda" else word
+    if ":" in word and int(os.environ.get("WORLD_SIZE", 1)) > 1:
+        raise UserError(f"DEVICE={word} under torchrun would put all processes on one device: leave DEVICE out")
+    word = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if word == "cuda" else word
     try:
         torch.empty(1, device=word)
     except (RuntimeError, AssertionError) as error:

@@ -69,7 +69,8 @@ def default_workers(device: torch.device) -> int:
 
     There a process that decodes takes a core from one of the network's threads, and the others wait for that one.
     """
-    return 0 if device.type == "cpu" else max(1, cores() - 1)
+    beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes that torchrun started on this machine
+    return 0 if device.type == "cpu" else max(1, cores() // beside - 1)
 
 
 def cores() -> int:

@@ -19,7 +19,7 @@ from extract.backbones import Backbone, Normalise, parts
 from extract.compute import computing_in, training_compute
 from heads.estimators import EstimatorHead
 from heads.inputs import vectors
-from heads.models import Committee
+from heads.models import Committee, Stack
 from heads.saved import load_head
 from heads.tail import TailHead, TailNetwork, width_of
 
@@ -55,7 +55,15 @@ class Detector(nn.Module):
         found: dict[str, list[nn.Parameter]] = {}
         for name, parameter in self.named_parameters():
             found.setdefault(self._stage(name), []).append(parameter)
+        found = _with_norms(found)
         return {name: each for name, each in found.items() if name != HEAD} | {HEAD: found[HEAD]}
+
+    def matrices(self) -> set[nn.Parameter]:
+        """Matrices and kernels: not biases, nor the vectors of norms. Stacked heads have them with a head axis."""
+        stacks = [module for module in self.modules() if isinstance(module, Stack)]
+        stacked = {p for stack in stacks for p in stack.parameters()}
+        heads = {p for stack in stacks for name, p in stack.named_parameters() if name.startswith("weight")}
+        return {p for p in self.parameters() if p.ndim > 1 and p not in stacked} | heads
 
     def train_in(self, precision: str, device: torch.device) -> str:
         """Train in bf16, fp16 or fp32; auto = as it is evaluated, unless float32 is faster. Returns the choice."""
@@ -78,6 +86,18 @@ class Detector(nn.Module):
             return HEAD
         name = parameter[prefix.end() :]
         return max((step for step in self.steps if name.startswith(f"{step}.")), key=len, default=name.split(".")[0])
+
+
+def _with_norms(stages: dict[str, list[nn.Parameter]]) -> dict[str, list[nn.Parameter]]:
+    """A stage that is only a norm goes with the one before it, which it belongs to."""
+    found: dict[str, list[nn.Parameter]] = {}
+    for name, parameters in stages.items():
+        before = next(reversed(found), None)
+        if before and HEAD not in (name, before) and all(p.ndim == 1 for p in parameters):
+            found[before] = found[before] + parameters
+        else:
+            found[name] = parameters
+    return found
 
 
 def stages_from(stages: list[str], first: str) -> list[str]:

@@ -25,10 +25,10 @@ from finetune.detector import Detector
 from finetune.epochs import Epoch, drawn, steps_of
 from finetune.optimise import averaged, freeze_others, optimiser_of, set_rates, unfrozen
 from finetune.recipes import Recipe
-from finetune.saved import DetectorRecord, save_detector
+from finetune.saved import DetectorRecord, read_record, save_detector
 from finetune.start import scores
 from finetune.state import Learner, Standing
-from finetune.step import Stepper, loss_of
+from finetune.step import Stepper, TrainingFailed, loss_of
 from finetune.team import Team
 from finetune.trackers import Tracker
 from heads.fit import class_weights
@@ -41,7 +41,7 @@ SAVE_SECONDS = 120.0  # of training that a kill can lose at most, where save_eve
 POINT_STEPS = 20  # between two points of the curve of the loss within an epoch
 
 
-class DivergedError(UserError):
+class DivergedError(TrainingFailed):
     """The loss is not a finite number any more."""
 
 
@@ -111,19 +111,34 @@ class Training:
         """Since the start of the training."""
         return self.standing.epoch * self.steps_an_epoch + self.standing.step
 
-    def run(self, trackers: list[Tracker]) -> list[Epoch]:
+    def run(self, trackers: list[Tracker], *, replay: bool = False) -> list[Epoch]:
         """Train what is left; every epoch's row. The best epoch's weights are in BEST.
+
+        Args:
+            replay: tell the trackers of the epochs before, too, which they have not seen.
 
         Raises:
             DivergedError: the loss stopped being finite. UserError: out of memory.
         """
         self.trackers = trackers
+        if replay:
+            self._replay()
         total = self.recipe.total_epochs * len(self.rows)
         with Progress(f"finetune {self.job.folder.name}", total) as progress:
             progress.advance(self.standing.epoch * len(self.rows))
             while self.standing.epoch < self.recipe.total_epochs:
                 self._epoch(progress)
+        self._write_metrics()  # also where a checkpoint was all that there was of the last epoch
         return self.standing.history
+
+    def _replay(self) -> None:
+        for epoch in self.standing.history:
+            for tracker in self.trackers:
+                tracker.log(epoch.curves(), epoch.epoch * self.steps_an_epoch)
+
+    def _write_metrics(self) -> None:
+        if self.team.leads:
+            write_table(self.job.folder / METRICS, pd.DataFrame([each.to_json() for each in self.standing.history]))
 
     def _epoch(self, progress: Progress) -> None:
         epoch, begun = self.standing.epoch, self.standing.step
@@ -143,6 +158,7 @@ class Training:
                 rate = self._step(rows, pixels)
             progress.advance(len(rows))
             self._between_steps(rate)
+        float(self.standing.sums[0])  # a GPU is done when its numbers can be read
         seconds = time.perf_counter() - started
         with progress.timing("validate"):
             self._end_epoch(rate, seconds, images=sum(map(len, steps)))
@@ -210,6 +226,8 @@ class Training:
     def _validation_logits(self) -> np.ndarray:
         """(k,) float64 of all validation images, each scored by one process."""
         judged = self.judged.eval()
+        for module in (self.detector, judged):
+            self.team.share_statistics(module)  # what is judged must be what the first process saves
         mine = scores(
             judged, self.job.manifest, self.team.share(self.val), self.team.device, batch=self.job.batch,
             workers=self.job.workers,
@@ -232,7 +250,9 @@ class Training:
 
     def _is_best(self, epoch: Epoch) -> bool:
         """Higher AUC, ties by loss; or lower loss. Never an epoch before `best_after`, nor one that is not finite."""
-        if epoch.epoch - 1 < self.recipe.best_after * self.recipe.total_epochs or not math.isfinite(epoch.val_loss):
+        total = self.recipe.total_epochs
+        first = min(self.recipe.best_after * total, total - 1)  # of few epochs the last one can still be kept
+        if epoch.epoch - 1 < first or not math.isfinite(epoch.val_loss):
             return False
         if self.standing.best < 0:
             return True
@@ -254,8 +274,8 @@ class Training:
         keep = self.job.keep_every
         if keep and epoch.epoch % keep == 0:
             self._keep(self.job.folder / f"epoch-{epoch.epoch:03}.safetensors")
+        self._write_metrics()
         self._save()
-        write_table(self.job.folder / METRICS, pd.DataFrame([each.to_json() for each in self.standing.history]))
         for tracker in self.trackers:
             tracker.log(epoch.curves(), self.steps_done)
         self._log(
@@ -278,19 +298,29 @@ class Training:
         if path is None:
             return
         self.standing, warning = state.load(path, self.job.made_from, self.learner)
+        self.team.refuse_difference((self.standing.epoch, self.standing.step), what=f"epoch and step of {path}")
         if not self.team.leads:
             self.standing.sums.zero_()
         if warning:
             self._log(warning)
-        if path != own and self.standing.best >= 0:
-            self._take_best(path.parent / BEST)
+        if self.standing.best >= 0:
+            self._check_best(path.parent / BEST)
         self._log(f"going on behind epoch {self.standing.epoch}, step {self.standing.step} of {path.name}")
 
-    def _take_best(self, path: Path) -> None:
-        """The best weights so far lie beside the checkpoint that was given."""
-        if not path.exists():
-            raise UserError(f"{path} is missing: copy it along with the checkpoint, it holds the best epoch so far")
-        if self.team.leads:
+    def _check_best(self, path: Path) -> None:
+        """The best weights so far lie beside a checkpoint; they come along with one from elsewhere.
+
+        Raises:
+            UserError: they are missing, or are those of another training or epoch.
+        """
+        made = read_record(path).made
+        found, expected = (made.get("run"), made.get("epoch")), (self.job.record.made["run"], self.standing.best)
+        if found != expected:
+            raise UserError(
+                f"{path} is epoch {found[1]} of {found[0]}, and the checkpoint beside it speaks of epoch "
+                f"{expected[1]} of {expected[0]}: copy the two together, or delete both to begin anew"
+            )
+        if path.parent != self.job.folder and self.team.leads:
             copy(path, self.job.folder / BEST)
 
     def _log(self, text: str, *, quiet: bool = False) -> None:

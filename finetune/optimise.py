@@ -20,9 +20,10 @@ def optimiser_of(detector: Detector, recipe: Recipe) -> torch.optim.Optimizer:
     """
     groups = []
     shares = rate_shares(list(detector.stages()), recipe)
+    matrices = detector.matrices()
     for name, parameters in detector.stages().items():
         for decays in (True, False):
-            chosen = [p for p in parameters if (p.ndim > 1) == decays]
+            chosen = [p for p in parameters if (p in matrices) == decays]
             if chosen and name in shares:
                 decay = recipe.weight_decay if decays else 0.0
                 groups.append({"params": chosen, "share": shares[name], "weight_decay": decay, "stage": name})

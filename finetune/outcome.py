@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from cache import runs
-from cache.errors import UserError
 from cache.key import file_digest
 from finetune.epochs import Epoch
 from finetune.fit import BEST, Job
 from finetune.saved import load_detector
 from finetune.start import Start, scores
+from finetune.step import TrainingFailed
 from finetune.team import Team
 from heads.outcome import write_table
 
@@ -63,7 +63,7 @@ def conclude(job: Job, start: Start, history: list[Epoch], team: Team, *, recipe
         UserError: no epoch could be kept.
     """
     if not (job.folder / BEST).exists():
-        raise UserError(f"no epoch of {job.folder} has a finite validation loss: lower `lr` in RECIPE")
+        raise TrainingFailed(f"no epoch of {job.folder} has a finite validation loss: lower `lr` in RECIPE")
     detector, record = load_detector(job.folder / BEST)
     detector = detector.to(team.device)
     for split in ("val", "test") if test else ("val",):
@@ -97,7 +97,11 @@ def finished() -> list[tuple[Path, FinetuneResult]]:
     """Every finished training that this version of the program made, by name."""
     found = []
     for folder in runs.complete_runs(STAGE):
-        record = runs.result(folder)
+        try:
+            record = runs.result(folder)
+        except ValueError as error:
+            print(f"warning: {folder / runs.RESULT} is no JSON ({error}); the run is left out")
+            continue
         if record.get("version") == VERSION:
             found.append((folder, FinetuneResult(**record)))
     return found

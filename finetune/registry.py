@@ -43,10 +43,14 @@ def _registry(path: Path) -> dict[str, dict]:
 
 def _line(folder: Path, result: FinetuneResult) -> dict:
     listed = {name: getattr(result, name) for name in LISTED}
-    environment = runs.read_json(folder / "environment.json")
     finished_at = datetime.fromtimestamp((folder / runs.RESULT).stat().st_mtime, UTC).isoformat(timespec="seconds")
     where = str(folder.relative_to(paths.runs_dir()))
-    return {**listed, "folder": where, "commit": environment["commit"], "finished": finished_at}
+    return {**listed, "folder": where, "commit": _commit(folder), "finished": finished_at}
+
+
+def _commit(folder: Path) -> str:
+    path = folder / "environment.json"
+    return runs.read_json(path)["commit"] if path.exists() else "unknown"
 
 
 def _comparable(one: FinetuneResult, other: FinetuneResult) -> bool:
@@ -72,6 +76,6 @@ def _put_aside_if_broken(path: Path, read: Callable[[Path], object]) -> None:
     try:
         read(path)
     except (ValueError, UserError) as error:
-        aside = path.with_name(f"{path.name}.broken")
+        aside = path.with_name(f"{path.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S}")
         path.replace(aside)
         print(f"warning: {path} could not be read ({error}); it is put aside as {aside.name} and made anew")

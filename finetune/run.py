@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from cache import paths, runs
-from cache.atomic import locked
+from cache.atomic import locked, remove_leftovers
 from cache.command import option
 from cache.errors import UserError
 from cache.key import key
@@ -34,6 +34,7 @@ from finetune.registry import register
 from finetune.saved import DetectorRecord, NetworkRecord
 from finetune.start import Start, build_detector, find_start, parity, with_network
 from finetune.team import Team, team
+from finetune.trackers import FOLDER as TRACKED
 from finetune.trackers import Tracker, check_tracker, trackers
 from heads.run import HeadsConfig
 
@@ -71,18 +72,24 @@ def run(config: FinetuneConfig) -> Path:
         UserError: an unknown recipe; a head or checkpoint that does not belong here; a device that is not there; no
             pretrained weights; a diverging loss; out of memory.
     """
-    device = device_of(config.device)
-    with team(device) as here:
-        folder, job, start = prepare(config, read_recipe(config.recipe), here)
-        if not runs.is_complete(folder):
-            with locked(folder / "lock") if here.leads else nullcontext():  # the same run started twice: one waits
-                here.wait()
-                if not runs.is_complete(folder):
-                    train(config, job, start, here)
+    asked = read_recipe(config.recipe)
+    if asked.varied:
+        raise UserError(f"RECIPE gives several values of {', '.join(asked.varied)}: `make tune` searches among them")
+    with team(training_device(config.device)) as here:
+        folder, job, start = prepare(config, asked, here)
+        with locked(folder / "lock") if here.leads else nullcontext():  # the same run started twice: one waits
+            if not here.agreed(runs.is_complete(folder)):
+                train(config, job, start, here)
         if here.leads:
             register(folder)
         here.wait()
     return folder
+
+
+def training_device(word: str) -> torch.device:
+    """CUDA or the CPU: metrics are summed in float64, which Apple's GPUs do not have."""
+    device = device_of(word)
+    return device if device.type == "cuda" else torch.device("cpu")
 
 
 def prepare(config: FinetuneConfig, asked: Asked, here: Team, *, stage: str = STAGE) -> tuple[Path, Job, Start]:
@@ -92,6 +99,8 @@ def prepare(config: FinetuneConfig, asked: Asked, here: Team, *, stage: str = ST
     if config.smoke:
         config, recipe = _smoke(config, recipe, here)
     start = find_start(config, recipe, head=config.head, wait=here.wait)
+    if start.one_size and 0 < recipe.augmentation.window < 1:
+        recipe = replace(recipe, augmentation=replace(recipe.augmentation, window=1.0))
     compute = compute_of(config.compute, here.device)
     made_from = {
         "manifest": start.manifest.key, "recipe": recipe.to_json(), "seed": config.seed, "start": start.identity,
@@ -118,6 +127,7 @@ def train(config: FinetuneConfig, job: Job, start: Start, here: Team, *, watcher
         watchers: follow the curves beside the trackers. test: whether the test split is scored.
     """
     name = job.record.made["recipe"]
+    remove_leftovers(job.folder)
     if here.leads and not (job.folder / "config.json").exists():
         manifest = str(paths.manifest_file(job.manifest.dataset))
         runs.begin(job.folder, {**asdict(config), "manifest": manifest, "made_from": job.made_from})
@@ -129,9 +139,11 @@ def train(config: FinetuneConfig, job: Job, start: Start, here: Team, *, watcher
     training = Training(job, detector, here, checkpoint=checkpoint)
     if here.leads:
         _log_beginning(job, training, compared)
+    replay = not (job.folder / TRACKED).exists()
+    here.wait()
     opened = trackers(config.tracker, job.folder, settings=job.recipe.to_json(), step=training.steps_done)
     with opened if here.leads else nullcontext([]) as following:
-        history = training.run([*following, *watchers])
+        history = training.run([*following, *watchers], replay=replay)
     here.wait()
     conclude(job, start, history, here, recipe_name=name, smoke=config.smoke, test=test)
     here.wait()
@@ -174,8 +186,5 @@ def _smoke(config: FinetuneConfig, recipe: Recipe, here: Team) -> tuple[Finetune
         config, data=str(path), name=name, root="", train_csv="", valid_csv="", test_csv="", group="",
         weights=weights, size=SMOKE_SIZE, seeds=1, epochs=1, workers=0, views=0,
     )  # fmt: skip
-    window = min(recipe.augmentation.window, SMOKE_SIZE)
-    return config, replace(
-        recipe, head_epochs=min(recipe.head_epochs, 1), epochs=1, batch=8, unfreeze_every=0, best_after=0.0,
-        augmentation=replace(recipe.augmentation, window=window),
-    )  # fmt: skip
+    few_epochs = {"head_epochs": min(recipe.head_epochs, 1), "epochs": 1, "unfreeze_every": 0, "best_after": 0.0}
+    return config, replace(recipe, batch=8, **few_epochs)

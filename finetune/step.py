@@ -15,6 +15,10 @@ from finetune.team import Team
 from heads.tail import seeded
 
 
+class TrainingFailed(UserError):
+    """These settings do not train; others may."""
+
+
 @dataclass
 class Stepper:
     """Updates a learner.
@@ -39,8 +43,18 @@ class Stepper:
         Args:
             pixels: of the team's share of rows. epoch, step: what randomness is a function of.
         """
-        learner = self.learner
         sums = self._gradients(rows, pixels, (self.seed, epoch, step, self.team.rank))
+        try:
+            self._apply()
+        except torch.OutOfMemoryError as error:  # Adam's state and the average come with the first step
+            raise TrainingFailed(
+                f"out of memory while updating the weights: use a smaller network or `ema` 0 ({error})"
+            ) from error
+        return sums
+
+    def _apply(self) -> None:
+        """What the gradients change."""
+        learner = self.learner
         if self.recipe.clip:
             learner.scaler.unscale_(learner.optimiser)
             nn.utils.clip_grad_norm_(learner.detector.parameters(), self.recipe.clip)
@@ -49,7 +63,6 @@ class Stepper:
         learner.optimiser.zero_grad(set_to_none=True)
         if learner.average:
             learner.average.update_parameters(learner.detector)
-        return sums
 
     def _gradients(self, rows: np.ndarray, pixels: torch.Tensor, seeds: tuple[int, ...]) -> torch.Tensor:
         """Of the step's mean loss, in as many parts as memory allows."""
@@ -58,12 +71,15 @@ class Stepper:
                 with seeded(str(self.team.device), *seeds):
                     return self._in_parts(rows, pixels)
             except torch.OutOfMemoryError as error:
-                self._use_less_memory(len(pixels), error)
+                self._refuse_more_parts(len(pixels), error)
+            self._use_less_memory()  # behind the block, where the error no longer holds on to the activations
 
     def _in_parts(self, rows: np.ndarray, pixels: torch.Tensor) -> torch.Tensor:
         mine = torch.from_numpy(self.team.share(rows))
         total = self.weights[rows].sum()
-        parts = [part for part in np.array_split(np.arange(len(mine)), self.accumulate) if len(part)]
+        # As many in every process: synchronised BatchNorm waits for all of them in each part.
+        count = min(self.accumulate, len(rows) // self.team.size)
+        parts = np.array_split(np.arange(len(mine)), count)
         sums = torch.zeros(SUMS, dtype=torch.float64, device=self.team.device)
         for part in parts:
             last = part is parts[-1]
@@ -91,21 +107,18 @@ class Stepper:
             return 0.0
         return self.recipe.l1 * sum(p.abs().sum() for p in self.learner.detector.parameters() if p.requires_grad)
 
-    def _use_less_memory(self, images: int, error: Exception) -> None:
-        """More and smaller parts, if that was asked for and is possible.
-
-        What BatchNorm's statistics took from the parts before stays in them.
-
-        Raises:
-            UserError: it was not, or a part is a single image already.
-        """
+    def _refuse_more_parts(self, images: int, error: Exception) -> None:
+        """Raises: TrainingFailed if they were not asked for, or a part is a single image already."""
         at_once = -(-images // self.accumulate)
         if not self.may_accumulate or at_once == 1 or self.team.size > 1:
-            raise UserError(
+            raise TrainingFailed(
                 f"out of memory with {at_once} images at once: raise `accumulate` ({self.accumulate}) in "
                 "RECIPE, which keeps the batch, or lower `batch` or SIZE; with one process AUTO_ACCUMULATE=1 raises "
                 "it by itself"
             ) from error
+
+    def _use_less_memory(self) -> None:
+        """More and smaller parts. What BatchNorm's statistics took from the parts before stays in them."""
         self.accumulate *= 2
         self.learner.optimiser.zero_grad(set_to_none=True)
         if self.team.device.type == "cuda":

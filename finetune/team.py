@@ -12,6 +12,8 @@ from timm.layers import convert_sync_batchnorm
 from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from cache.errors import UserError
+
 PATIENCE = timedelta(hours=12)  # how long the others wait for the one that computes features
 
 
@@ -59,6 +61,26 @@ class Team:
         for rank, part in enumerate(parts):
             found[rank :: self.size] = part
         return found
+
+    def share_statistics(self, network: nn.Module) -> None:
+        """Buffers as the first process has them: without synchronised BatchNorm each counts its own images."""
+        for buffer in network.buffers() if self.size > 1 else ():
+            distributed.broadcast(buffer, 0)
+
+    def agreed(self, value: bool) -> bool:
+        """What the first process says: the others may look at a disk a moment later."""
+        values = [value]
+        if self.size > 1:
+            distributed.broadcast_object_list(values, 0)
+        return values[0]
+
+    def refuse_difference(self, value: object, *, what: str) -> None:
+        """Raises: UserError if the processes do not have the same value."""
+        values = [value] * self.size
+        if self.size > 1:
+            distributed.all_gather_object(values, value)
+        if len(set(values)) > 1:
+            raise UserError(f"{what} differs between the processes ({values}): RUNS_DIR must be a disk that all share")
 
     def wait(self) -> None:
         """Until all are here."""

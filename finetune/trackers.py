@@ -18,6 +18,7 @@ from cache import paths
 from cache.errors import UserError, one_of
 
 EXPERIMENT = "finetune"
+FOLDER = "tb"
 
 
 class Tracker(Protocol):
@@ -30,7 +31,7 @@ class TensorBoard:
     """Event files in <run>/tb. They are only appended to; after a kill what lies behind the step is hidden."""
 
     def __init__(self, folder: Path, step: int) -> None:
-        self.writer = SummaryWriter(str(folder / "tb"), purge_step=step)
+        self.writer = SummaryWriter(str(folder / FOLDER), purge_step=step + 1 if step else 0)
 
     def log(self, values: dict[str, float], step: int) -> None:
         for name, value in values.items():

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import RDBStorage, RetryFailedTrialCallback
+from optuna.storages import RDBStorage, RetryHeartbeatStaleTrialCallback
 from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 
@@ -23,13 +23,13 @@ from cache.atomic import copy, locked
 from cache.command import main, option
 from cache.errors import UserError
 from cache.key import key
-from extract.compute import device_of
 from finetune import state
-from finetune.fit import BEST, DivergedError
+from finetune.fit import BEST
 from finetune.outcome import FinetuneResult
 from finetune.recipes import Asked, changed, read_recipe
-from finetune.run import FinetuneConfig, prepare, train
+from finetune.run import FinetuneConfig, prepare, train, training_device
 from finetune.run import run as finetune
+from finetune.step import TrainingFailed
 from finetune.team import Team
 from heads.grid import Range
 
@@ -62,7 +62,7 @@ def run(config: TuneConfig) -> Path:
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise UserError("a search is one process; start more of them with the same STORAGE to share its trials")
-    here = Team(device_of(config.device))
+    here = Team(training_device(config.device))
     asked = read_recipe(config.recipe)
     folder, job, _ = prepare(config, asked, here, stage=STAGE)
     folder = paths.run_dir(STAGE, f"{folder.name}-{key(asked.ranges)[:6]}")
@@ -97,27 +97,36 @@ class _Search:
             try:
                 if not runs.is_complete(job.folder):
                     train(config, job, start, self.here, watchers=[_Watcher(trial)], test=False)
-            except DivergedError as error:
+            except TrainingFailed as error:
+                print(f"tune: trial {trial.number} failed: {error}")
                 raise optuna.TrialPruned(str(error)) from error
+            except optuna.TrialPruned:
+                raise
+            except BaseException:
+                trial.study.enqueue_trial(trial.params)  # stopped: the next call goes on with these settings
+                raise
         return FinetuneResult(**runs.result(job.folder)).val_auc
 
     def finish(self, best: FrozenTrial) -> Path:
         """Its training as a run of its own, which goes on behind the last epoch: with the test split."""
         config = self._config(best.params)
         folder, _, _ = prepare(config, read_recipe(config.recipe), self.here)
-        if not runs.is_complete(folder):
-            for name in (BEST, state.FILE):
-                copy(self.folder / best.user_attrs["folder"] / name, folder / name)
+        trained = [self.folder / best.user_attrs["folder"] / name for name in (BEST, state.FILE)]
+        # On another machine's disk it may not be here; then it is trained again.
+        if not runs.is_complete(folder) and all(path.exists() for path in trained):
+            for path in trained:
+                copy(path, folder / path.name)
         return finetune(config)
 
     def forget_weights(self, study: optuna.Study, _: FrozenTrial) -> None:
         """Weights are kept of the best trial alone: those of all would fill the disk."""
         finished = [trial for trial in study.trials if trial.state in DONE and "folder" in trial.user_attrs]
         complete = [trial for trial in finished if trial.state == TrialState.COMPLETE]
-        kept = study.best_trial.user_attrs["folder"] if complete else ""
-        for trial in finished:
-            for name in (BEST, state.FILE) if trial.user_attrs["folder"] != kept else ():
-                (self.folder / trial.user_attrs["folder"] / name).unlink(missing_ok=True)
+        kept = {study.best_trial.user_attrs["folder"]} if complete else set()
+        kept |= {trial.user_attrs.get("folder") for trial in study.trials if trial.state == TrialState.RUNNING}
+        for name in {trial.user_attrs["folder"] for trial in finished} - kept:
+            for path in (*(self.folder / name).glob("*.safetensors"), self.folder / name / state.FILE):
+                path.unlink(missing_ok=True)
 
     def _config(self, settings: dict[str, Any]) -> FinetuneConfig:
         recipe = changed(self.asked.recipe, settings)
@@ -143,7 +152,7 @@ def _study(config: TuneConfig, folder: Path) -> optuna.Study:
     url = config.storage or f"sqlite:///{folder.resolve() / 'study.db'}"
     try:
         storage = RDBStorage(
-            url, heartbeat_interval=HEARTBEAT, failed_trial_callback=RetryFailedTrialCallback(max_retry=5)
+            url, heartbeat_interval=HEARTBEAT, heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(5)
         )
         study = optuna.create_study(
             storage=storage, study_name=folder.name, direction="maximize", load_if_exists=True,
@@ -174,6 +183,8 @@ def _check_range(asked: Asked, name: str, value: Any) -> None:
     if value == []:
         raise UserError(f"{name} = []: nothing to choose from")
     span = None if isinstance(value, list) else Range.of(name, value)
+    if span and not span.whole and isinstance(getattr(asked.recipe, name), int):
+        raise UserError(f"{name} = {value}: expected a range of whole numbers")
     for each in value if span is None else (span.low, span.high):
         changed(asked.recipe, {name: each})
 

@@ -302,11 +302,11 @@ def test_augmentations_depend_on_seed_and_image_alone_and_windows_keep_the_scale
     how = Preprocess(0, 64, "bicubic", (0.5,) * 3, (0.5,) * 3)
     image = picture(3, fake=True)
     whole = np.asarray(image)
-    window = to_input(image, how, digest="ab" * 32, draw=Draw(Augmentation(window=40), (1, 2)))
-    assert window.shape == (40, 40, 3)
-    places = [(y, x) for y in range(25) for x in range(25) if np.array_equal(whole[y : y + 40, x : x + 40], window)]
+    window = to_input(image, how, digest="ab" * 32, draw=Draw(Augmentation(window=0.6), (1, 2)))
+    assert window.shape == (32, 32, 3)
+    places = [(y, x) for y in range(33) for x in range(33) if np.array_equal(whole[y : y + 32, x : x + 32], window)]
     assert len(places) == 1  # cut out, not rescaled
-    every = Augmentation(flip=0.5, rotation=9, zoom=0.8, colour=0.3, jpeg=0.9, blur=0.9, window=48)
+    every = Augmentation(flip=0.5, rotation=9, zoom=0.8, colour=0.3, jpeg=0.9, blur=0.9, window=0.6)
     drawn = [to_input(image, how, digest="ab" * 32, draw=Draw(every, seed)) for seed in ((1, 2), (1, 2), (1, 3))]
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])

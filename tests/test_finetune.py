@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from dataclasses import replace
@@ -34,8 +35,8 @@ GRID = '[{"family": "linear", "lr": 0.01, "epochs": 3}]'
 # Everything that has a state: average, momentum, parts, clipping, augmentation, gradual unfreezing, both phases.
 BUSY = {
     "recipe": "two-phase", "epochs": 3, "head_epochs": 1, "batch": 12, "accumulate": 3, "lr": 1e-3, "body_lr": 0.3,
-    "unfreeze_every": 1, "ema": 0.9, "clip": 1.0, "label_smoothing": 0.1, "layer_decay": 0.8,
-    "augmentation": {"flip": 0.5, "rotation": 10, "zoom": 0.8, "colour": 0.2, "jpeg": 0.5, "blur": 0.5, "window": 48},
+    "unfreeze_every": 1, "ema": 0.9, "clip": 1.0, "best_after": 0.0, "label_smoothing": 0.1, "layer_decay": 0.8,
+    "augmentation": {"flip": 0.5, "rotation": 10, "zoom": 0.8, "colour": 0.2, "jpeg": 0.5, "blur": 0.5, "window": 0.6},
 }  # fmt: skip
 SMALL = {
     "backbone": "resnet18", "weights": "random", "size": 64, "device": "cpu", "workers": 0, "compute": "fp32",
@@ -55,12 +56,16 @@ def options(data: Path, recipe: dict | str = BUSY, **more) -> FinetuneConfig:
 
 
 def plain(**settings) -> dict:
+    """A recipe without anything but steps."""
     return {
         "recipe": "two-phase",
+        "best_after": 0,
+        "unfreeze_every": 0,
+        "clip": 0,
         "epochs": 1,
         "batch": 12,
         "ema": 0,
-        "augmentation": {"window": 0, "flip": 0},
+        "augmentation": {"window": 0, "flip": 0, "jpeg": 0, "blur": 0},
         **settings,
     }
 
@@ -123,13 +128,51 @@ def test_a_training_starts_as_the_cached_head_and_ends_as_a_run(few, capsys):
     assert runs.test_scorings("few") == 2
 
 
-def test_the_event_files_hold_the_curves(few):
-    folder = run(options(few, plain(epochs=2)))
+def curve(folder: Path, tag: str) -> dict[int, float]:
+    """Step -> value, as TensorBoard shows it."""
     events = EventAccumulator(str(folder / "tb"))
     events.Reload()
+    return {each.step: each.value for each in events.Scalars(tag)}
+
+
+def test_the_event_files_hold_the_curves(few):
+    folder = run(options(few, plain(epochs=2)))
     for tag, column in (("val/auc", "val_auc"), ("train/loss", "train_loss"), ("val/loss", "val_loss")):
-        np.testing.assert_allclose([each.value for each in events.Scalars(tag)], metrics(folder)[column], rtol=1e-6)
-    assert [each.step for each in events.Scalars("val/auc")] == [3, 6]  # 28 to 36 images in steps of 12
+        np.testing.assert_allclose(list(curve(folder, tag).values()), metrics(folder)[column], rtol=1e-6)
+    assert list(curve(folder, "val/auc")) == [3, 6]  # 28 images in steps of at most 12
+
+
+class FakeWandb:
+    """What is used of the package, and what it was told."""
+
+    def __init__(self) -> None:
+        self.logged, self.given, self.finished = [], {}, 0
+
+    def init(self, **given):
+        self.given = given
+        return self
+
+    def log(self, values: dict, step: int) -> None:
+        self.logged.append((step, values))
+
+    def finish(self) -> None:
+        self.finished += 1
+
+
+def test_a_tracker_gets_the_curves_offline(few, monkeypatch):
+    fake = FakeWandb()
+    monkeypatch.setitem(sys.modules, "wandb", fake)
+    folder = run(options(few, plain(epochs=2), tracker="wandb"))
+    assert (fake.given["name"], fake.given["mode"], fake.finished) == (folder.name, "offline", 1)
+    assert fake.given["config"]["epochs"] == 2
+    logged = [values["val/auc"] for _, values in fake.logged if "val/auc" in values]
+    np.testing.assert_allclose(logged, metrics(folder).val_auc)
+
+
+def test_a_tracker_that_is_not_installed_is_told(few, monkeypatch):
+    monkeypatch.setitem(sys.modules, "mlflow", None)
+    with pytest.raises(UserError, match=r"TRACKER=mlflow: it is not installed; .* pip install mlflow"):
+        options(few, tracker="mlflow")
 
 
 @pytest.mark.parametrize("update", [1, 4, 8])
@@ -144,6 +187,36 @@ def test_a_killed_training_ends_with_the_same_bits(few, world, monkeypatch, upda
     killed = run(options(few, save_every=2))
     assert killed != whole
     same_run(whole, killed)
+    assert curve(killed, "val/auc") == curve(whole, "val/auc")
+
+
+def test_sigkill_in_the_middle_of_an_epoch_leaves_no_trace(few, world, monkeypatch):
+    """The real thing, in a process of its own."""
+    whole = run(options(few, plain(epochs=2), save_every=1))
+    given = {"data": str(few), "recipe": json.dumps(plain(epochs=2)), "save_every": 1, **SMALL}
+    code = f"""
+import os, signal
+from finetune import state
+from finetune.run import FinetuneConfig, run
+saved, save = iter(range(9)), state.save
+def dying(*args):
+    save(*args)
+    if next(saved) == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+state.save = dying
+run(FinetuneConfig(**{given!r}))
+"""
+    monkeypatch.setenv("RUNS_DIR", str(world / "other"))
+    environment = {**os.environ, "OMP_NUM_THREADS": "2"}
+    call = subprocess.run(
+        [sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, check=False, env=environment
+    )
+    assert call.returncode == -signal.SIGKILL, call.stderr.decode()
+    (path,) = (world / "other" / "finetune").glob(f"*/{FILE}")
+    assert torch.load(path, weights_only=True)["step"] > 0
+    killed = run(options(few, plain(epochs=2), save_every=1))
+    pd.testing.assert_frame_equal(metrics(whole), metrics(killed), check_exact=True)
+    assert (whole / BEST).read_bytes() == (killed / BEST).read_bytes()
 
 
 def test_a_training_goes_on_from_a_checkpoint_that_was_carried_elsewhere(few, world, monkeypatch):
@@ -155,7 +228,14 @@ def test_a_training_goes_on_from_a_checkpoint_that_was_carried_elsewhere(few, wo
             run(options(few))
     (left,) = (world / "first" / "finetune").glob(f"*/{FILE}")
     monkeypatch.setenv("RUNS_DIR", str(world / "second"))
-    same_run(whole, run(options(few, checkpoint=str(left))))
+    carried = run(options(few, checkpoint=str(left)))
+    same_run(whole, carried)
+    assert len(curve(carried, "val/auc")) == 4  # with the epochs before, which this event file had not seen
+    (left.parent / BEST).write_bytes((whole / BEST).read_bytes())
+    if runs.result(whole)["best_epoch"] != torch.load(left, weights_only=True)["best"]:
+        monkeypatch.setenv("RUNS_DIR", str(world / "third"))
+        with pytest.raises(UserError, match="copy the two together"):
+            run(options(few, checkpoint=str(left)))
 
 
 def test_an_optimiser_state_that_does_not_fit_is_left_out_with_a_warning(few, monkeypatch, capsys):
@@ -243,6 +323,33 @@ def test_out_of_memory_says_what_to_lower_or_goes_on_in_parts(few, monkeypatch):
     same_training(whole, starved)
 
 
+def test_a_head_that_saw_what_is_held_out_now_is_refused(few):
+    head = run_heads_of(few)
+    table = pd.read_csv(head / "predictions-train.csv")
+    held_out = pd.read_csv(head / "predictions-val.csv")
+    pd.concat([table, held_out[:2]]).to_csv(head / "predictions-train.csv", index=False)
+    with pytest.raises(UserError, match="was trained on 2 images that few holds out"):
+        run(options(few, plain(), head=str(head)))
+
+
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_mixed_precision_trains_and_goes_on_with_its_scaler(few, world, monkeypatch, precision):
+    recipe = plain(epochs=2, precision=precision, clip=1.0, channels_last=False, lr=1e-3)
+    whole = run(options(few, recipe, save_every=2))
+    found = metrics(whole)
+    assert found.train_loss[1] < found.train_loss[0]
+    scaler = torch.load(whole / FILE, weights_only=True)["scaler"]
+    assert (scaler != {}) == (precision == "fp16")
+    monkeypatch.setenv("RUNS_DIR", str(world / "other"))
+    with monkeypatch.context() as context:
+        kill_at(context, 4)
+        with pytest.raises(Killed):
+            run(options(few, recipe, save_every=2))
+    killed = run(options(few, recipe, save_every=2))
+    pd.testing.assert_frame_equal(metrics(whole), metrics(killed), check_exact=True)
+    assert torch.load(killed / FILE, weights_only=True)["scaler"] == scaler
+
+
 def training(few: Path, recipe: dict) -> tuple[FeatureDetector, Recipe]:
     """A detector as it starts, and the recipe."""
     from finetune.run import prepare
@@ -257,7 +364,7 @@ def training(few: Path, recipe: dict) -> tuple[FeatureDetector, Recipe]:
 def test_stages_unfreeze_from_the_head_down_and_rates_fall_with_them(few):
     detector, recipe = training(few, plain(unfreeze_every=2, epochs=9, head_epochs=1, layer_decay=0.5, body_lr=0.1))
     stages = list(detector.stages())
-    assert stages == ["conv1", "bn1", "layer1.0", "layer1.1", "layer2.0", "layer2.1", HEAD]
+    assert stages == ["conv1", "layer1.0", "layer1.1", "layer2.0", "layer2.1", HEAD]
     assert sum(map(len, detector.stages().values())) == len(list(detector.parameters()))
     expected = [[HEAD], *[["layer2.1", HEAD]] * 2, *[["layer2.0", "layer2.1", HEAD]] * 2]
     assert [optimise.unfrozen(stages, recipe, epoch) for epoch in range(5)] == expected
@@ -451,6 +558,9 @@ def run_heads_of(few: Path, **more) -> Path:
         ({"recipe": '{"augmentation": {"flop": 1}}'}, "unknown setting of augmentation 'flop'"),
         ({"recipe": "nowhere.json"}, "RECIPE=nowhere.json: no such file"),
         ({"recipe": "{"}, "RECIPE is not JSON"),
+        ({"recipe": '{"lr": [0.1, 0.2]}'}, "RECIPE gives several values of lr: `make tune` searches"),
+        ({"recipe": '{"trained_from": 3}'}, "trained_from = 3: expected text"),
+        ({"recipe": '{"dropout": 0.5}'}, "dropout belongs to a new last layer"),
         ({"tracker": "tensorbored"}, "unknown TRACKER 'tensorbored'"),
         ({"seed": -1}, "must not be negative"),
         ({"recipe": "resnet18-scratch", "backbone": "cvt_13"}, "this recipe trains resnet18, not BACKBONE=cvt_13"),
@@ -470,10 +580,31 @@ def test_a_missing_gpu_is_told(few):
         run(options(few, plain(), device="cuda"))
 
 
-def test_a_diverging_training_keeps_what_it_had(few):
-    with pytest.raises(fit.DivergedError, match="lower `lr`"):
+def test_a_diverging_training_keeps_what_it_had(few, monkeypatch):
+    original = step.Stepper.update
+
+    def diverging(self, *args, epoch: int, step: int):
+        sums = original(self, *args, epoch=epoch, step=step)
+        return sums * float("nan") if epoch == 2 else sums
+
+    monkeypatch.setattr(step.Stepper, "update", diverging)
+    with pytest.raises(fit.DivergedError, match="in epoch 3: lower `lr`"):
+        run(options(few, plain(epochs=4)))
+    (folder,) = paths.runs_dir().glob("finetune/few-*")
+    assert len(metrics(folder)) == 2
+    assert torch.load(folder / FILE, weights_only=True)["epoch"] == 2
+    assert load_detector(folder / BEST)[1].made["epoch"] <= 2
+
+
+def test_too_high_a_rate_diverges(few):
+    with pytest.raises(fit.DivergedError):
         run(options(few, plain(lr=1e3, body_lr=1e3, optimiser="sgd", epochs=4)))
 
 
+def test_of_few_epochs_the_last_is_kept_whatever_best_after_says(few):
+    result = runs.result(run(options(few, plain(epochs=1, best_after=0.9))))
+    assert result["best_epoch"] == 1
+
+
 def test_augmentations_that_change_nothing_are_none():
-    assert Augmentation() == read_recipe('{"augmentation": {"flip": 0, "window": 0}}').recipe.augmentation
+    assert Augmentation() == read_recipe(json.dumps(plain())).recipe.augmentation

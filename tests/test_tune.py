@@ -3,11 +3,12 @@
 import json
 
 import optuna
+import pandas as pd
 import pytest
 
 from cache import paths, runs
 from cache.errors import UserError
-from finetune.fit import BEST
+from finetune.fit import BEST, METRICS
 from finetune.tune import TuneConfig, run
 from tests.conftest import write_faces
 from tests.test_finetune import SMALL, Killed, kill_at, plain
@@ -22,7 +23,7 @@ def few(tmp_path):
 
 
 def options(data, trials: int, **more) -> TuneConfig:
-    recipe = json.dumps(plain(**{**RANGES, **more.pop("settings", {})}))
+    recipe = json.dumps(plain(epochs=2, **{**RANGES, **more.pop("settings", {})}))
     return TuneConfig(data=str(data), recipe=recipe, trials=trials, **SMALL, **more)
 
 
@@ -42,6 +43,7 @@ def test_the_best_trial_becomes_a_run_and_only_it_sees_the_test_split(few):
     (home,) = paths.runs_dir().glob("tune/*")
     assert not list(home.glob("*/predictions-test.csv"))
     assert [path.parent.name for path in home.glob(f"*/{BEST}")] == [found.best_trial.user_attrs["folder"]]
+    assert len(pd.read_csv(folder / METRICS)) == 2
     assert run(options(few, 2)) == folder  # nothing is left to do
     run(options(few, 3))
     assert len(study().trials) == 3
@@ -49,12 +51,15 @@ def test_the_best_trial_becomes_a_run_and_only_it_sees_the_test_split(few):
 
 def test_a_killed_search_goes_on(few, monkeypatch):
     with monkeypatch.context() as context:
-        kill_at(context, 4)
+        kill_at(context, 10)
         with pytest.raises(Killed):
             run(options(few, 3))
+    (left,) = paths.runs_dir().glob("tune/*/*/last.pt")
     run(options(few, 3))
-    states = [trial.state.name for trial in study().trials]
-    assert states.count("COMPLETE") == 3
+    trials = study().trials
+    assert [trial.state.name for trial in trials] == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE"]
+    assert trials[2].params == trials[1].params
+    assert "going on behind epoch 1" in (left.parent / "log.txt").read_text()
 
 
 def test_a_trial_that_lags_behind_is_pruned_and_leaves_no_weights(few, monkeypatch):
@@ -71,6 +76,7 @@ def test_a_trial_that_lags_behind_is_pruned_and_leaves_no_weights(few, monkeypat
         ({"lr": {"low": 0, "high": 0.1}}, "lr = 0: expected a number above 0"),
         ({"batch": []}, "nothing to choose from"),
         ({"optimiser": ["adamw", "lion"]}, "unknown optimiser 'lion'"),
+        ({"batch": {"low": 8.0, "high": 64.0}}, "expected a range of whole numbers"),
     ],
 )
 def test_bad_ranges_are_told_before_any_work(few, settings, words):

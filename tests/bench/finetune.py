@@ -36,7 +36,7 @@ from tests.conftest import write_faces
 
 BATCH, WINDOW = 32, 224
 RECIPE = Recipe(start="pretrained", epochs=1, batch=BATCH, ema=0.99, clip=1.0,
-                augmentation=Augmentation(flip=0.5, window=WINDOW))  # fmt: skip
+                augmentation=Augmentation(flip=0.5, window=WINDOW / 256))  # fmt: skip
 
 
 def detector_of(name: str) -> tuple[torch.nn.Module, NetworkRecord]:
