@@ -1,11 +1,13 @@
-"""What an epoch is: the order of the images and their cut into steps, functions of seed and epoch alone."""
+"""What an epoch is: its images in their order and steps, functions of seed and epoch alone; its row; which is kept."""
 
+import math
 from dataclasses import asdict, dataclass
 
 import numpy as np
 
 from cache.errors import UserError
 from data.augment import Augmentation, Draw
+from finetune.recipes import Recipe
 
 ORDER, DRAW = 0, 1  # kinds of randomness, so that the seeds of one are not those of the other
 
@@ -59,3 +61,18 @@ def steps_of(rows: np.ndarray, *, batch: int, seed: int, epoch: int, processes: 
 def drawn(augmentation: Augmentation, *, seed: int, epoch: int) -> Draw | None:
     """What every image of an epoch goes through; None where nothing is changed."""
     return Draw(augmentation, (DRAW, seed, epoch)) if augmentation != Augmentation() else None
+
+
+def is_best(history: list[Epoch], best: int, recipe: Recipe) -> bool:
+    """Whether the last epoch takes the place of number `best` (-1 = none): by AUC, ties by loss; or by loss alone.
+
+    Never one before `best_after`, but of few epochs the last one can always be kept; never one that is not finite.
+    """
+    last, total = history[-1], recipe.total_epochs
+    if last.epoch - 1 < min(recipe.best_after * total, total - 1) or not math.isfinite(last.val_loss):
+        return False
+    return best < 0 or _rank(last, recipe) > _rank(history[best - 1], recipe)
+
+
+def _rank(epoch: Epoch, recipe: Recipe) -> tuple[float, float]:
+    return (epoch.val_auc if recipe.best_by == "auc" else 0.0, -epoch.val_loss)

@@ -22,12 +22,12 @@ from data.manifest import Manifest
 from extract.loading import default_workers, loaded
 from finetune import state
 from finetune.detector import Detector
-from finetune.epochs import Epoch, drawn, steps_of
+from finetune.epochs import Epoch, drawn, is_best, steps_of
 from finetune.optimise import averaged, freeze_others, optimiser_of, set_rates, unfrozen
 from finetune.recipes import Recipe
-from finetune.saved import DetectorRecord, read_record, save_detector
+from finetune.saved import DetectorRecord, save_detector
 from finetune.start import scores
-from finetune.state import Learner, Standing
+from finetune.state import Learner, Standing, refuse_other_best
 from finetune.step import Stepper, TrainingFailed, loss_of
 from finetune.team import Team
 from finetune.trackers import Tracker
@@ -218,7 +218,7 @@ class Training:
         standing.history.append(epoch)
         standing.epoch, standing.step = standing.epoch + 1, 0
         standing.sums = torch.zeros_like(standing.sums)
-        if self._is_best(epoch):
+        if is_best(standing.history, standing.best, self.recipe):
             standing.best = epoch.epoch
             self._keep(self.job.folder / BEST)
         self._report(epoch)
@@ -247,19 +247,6 @@ class Training:
         if not np.isfinite(logits).all():
             return math.nan, math.nan, math.inf
         return float(judge(logits[:, None], fake)[0][0]), float(((logits > 0) == fake).mean()), loss
-
-    def _is_best(self, epoch: Epoch) -> bool:
-        """Higher AUC, ties by loss; or lower loss. Never an epoch before `best_after`, nor one that is not finite."""
-        total = self.recipe.total_epochs
-        first = min(self.recipe.best_after * total, total - 1)  # of few epochs the last one can still be kept
-        if epoch.epoch - 1 < first or not math.isfinite(epoch.val_loss):
-            return False
-        if self.standing.best < 0:
-            return True
-        return self._rank(epoch) > self._rank(self.standing.history[self.standing.best - 1])
-
-    def _rank(self, epoch: Epoch) -> tuple[float, float]:
-        return (epoch.val_auc if self.recipe.best_by == "auc" else 0.0, -epoch.val_loss)
 
     def _keep(self, path: Path) -> None:
         """Write the weights that count as a detector that loads by itself."""
@@ -304,24 +291,11 @@ class Training:
         if warning:
             self._log(warning)
         if self.standing.best >= 0:
-            self._check_best(path.parent / BEST)
+            best = path.parent / BEST
+            refuse_other_best(best, self.job.record.made["run"], self.standing)
+            if path != own and self.team.leads:
+                copy(best, self.job.folder / BEST)
         self._log(f"going on behind epoch {self.standing.epoch}, step {self.standing.step} of {path.name}")
-
-    def _check_best(self, path: Path) -> None:
-        """The best weights so far lie beside a checkpoint; they come along with one from elsewhere.
-
-        Raises:
-            UserError: they are missing, or are those of another training or epoch.
-        """
-        made = read_record(path).made
-        found, expected = (made.get("run"), made.get("epoch")), (self.job.record.made["run"], self.standing.best)
-        if found != expected:
-            raise UserError(
-                f"{path} is epoch {found[1]} of {found[0]}, and the checkpoint beside it speaks of epoch "
-                f"{expected[1]} of {expected[0]}: copy the two together, or delete both to begin anew"
-            )
-        if path.parent != self.job.folder and self.team.leads:
-            copy(path, self.job.folder / BEST)
 
     def _log(self, text: str, *, quiet: bool = False) -> None:
         if self.team.leads:

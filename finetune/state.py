@@ -13,6 +13,7 @@ from cache.checkpoint import load_state, load_strictly, save_state
 from cache.errors import UserError
 from cache.key import differences
 from finetune.epochs import Epoch
+from finetune.saved import read_record
 
 FILE = "last.pt"
 SUMS = 3  # loss, images called rightly, images; of the epoch so far
@@ -79,6 +80,23 @@ def load(path: Path, made_from: dict, learner: Learner) -> tuple[Standing, str]:
         raise UserError(
             f"{path} is no checkpoint of this program, it lacks {error}: delete it to begin anew"
         ) from error
+
+
+def refuse_other_best(path: Path, run: str, standing: Standing) -> None:
+    """The weights of the best epoch lie beside the checkpoint that speaks of them.
+
+    They may also be those of an epoch behind the checkpoint, which is trained again then: they are written first.
+
+    Raises:
+        UserError: they are missing, or are those of another training or epoch.
+    """
+    made = read_record(path).made
+    epoch = made.get("epoch", 0)
+    if made.get("run") != run or (epoch != standing.best and epoch <= standing.epoch):
+        raise UserError(
+            f"{path} is epoch {epoch} of {made.get('run')}, and the checkpoint beside it speaks of epoch "
+            f"{standing.best} of {run}: copy the two together, or delete both to begin anew"
+        )
 
 
 def _refuse_other(path: Path, expected: dict, found: dict) -> None:

@@ -19,7 +19,7 @@ from cache import paths, runs
 from cache.errors import UserError
 from data.augment import Augmentation
 from data.manifest import Manifest
-from finetune import fit, optimise, step
+from finetune import fit, optimise, state, step
 from finetune.detector import HEAD, NORMS, FeatureDetector
 from finetune.epochs import steps_of
 from finetune.fit import BEST, METRICS
@@ -231,11 +231,31 @@ def test_a_training_goes_on_from_a_checkpoint_that_was_carried_elsewhere(few, wo
     carried = run(options(few, checkpoint=str(left)))
     same_run(whole, carried)
     assert len(curve(carried, "val/auc")) == 4  # with the epochs before, which this event file had not seen
-    (left.parent / BEST).write_bytes((whole / BEST).read_bytes())
-    if runs.result(whole)["best_epoch"] != torch.load(left, weights_only=True)["best"]:
-        monkeypatch.setenv("RUNS_DIR", str(world / "third"))
-        with pytest.raises(UserError, match="copy the two together"):
-            run(options(few, checkpoint=str(left)))
+    (left.parent / BEST).write_bytes((run(options(few, plain())) / BEST).read_bytes())
+    monkeypatch.setenv("RUNS_DIR", str(world / "third"))
+    with pytest.raises(UserError, match="copy the two together"):
+        run(options(few, checkpoint=str(left)))
+
+
+def test_a_kill_between_the_best_weights_and_the_checkpoint_leaves_no_trace(few, world, monkeypatch):
+    recipe = plain(epochs=3, lr=1e-3)
+    whole = run(options(few, recipe))
+    monkeypatch.setenv("RUNS_DIR", str(world / "other"))
+    kept = iter(range(9))
+
+    def dying(*_):
+        if next(kept) == 1:
+            raise Killed
+        return save(*_)
+
+    save = state.save
+    with monkeypatch.context() as context:
+        context.setattr(state, "save", dying)
+        with pytest.raises(Killed):
+            run(options(few, recipe))
+    killed = run(options(few, recipe))
+    pd.testing.assert_frame_equal(metrics(whole), metrics(killed), check_exact=True)
+    assert (whole / BEST).read_bytes() == (killed / BEST).read_bytes()
 
 
 def test_an_optimiser_state_that_does_not_fit_is_left_out_with_a_warning(few, monkeypatch, capsys):
@@ -244,10 +264,10 @@ def test_an_optimiser_state_that_does_not_fit_is_left_out_with_a_warning(few, mo
         with pytest.raises(Killed):
             run(options(few))
     (path,) = paths.runs_dir().glob(f"finetune/*/{FILE}")
-    state = torch.load(path, weights_only=True)
-    for of_one in state["optimiser"]["state"].values():
+    content = torch.load(path, weights_only=True)
+    for of_one in content["optimiser"]["state"].values():
         of_one["exp_avg"] = of_one["exp_avg"].flatten()[:1]
-    torch.save(state, path)
+    torch.save(content, path)
     folder = run(options(few))
     assert "going on from its weights alone" in capsys.readouterr().out
     assert len(metrics(folder)) == 4
