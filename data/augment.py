@@ -38,6 +38,13 @@ class Augmentation(Settings):
     largest_blur: float = setting(3.0, least=0)
     window: float = setting(0.0, least=0, most=1)
 
+    @property
+    def idle(self) -> bool:
+        """Nothing is ever changed."""
+        return (
+            not (self.flip or self.rotation or self.colour or self.jpeg or self.blur or self.window) and self.zoom == 1
+        )
+
     def side(self, crop: int) -> int:
         """Of the images that come out, in pixels; networks that halve the side five times like multiples of 32."""
         if self.window in (0, 1):

@@ -60,7 +60,7 @@ def steps_of(rows: np.ndarray, *, batch: int, seed: int, epoch: int, processes: 
 
 def drawn(augmentation: Augmentation, *, seed: int, epoch: int) -> Draw | None:
     """What every image of an epoch goes through; None where nothing is changed."""
-    return Draw(augmentation, (DRAW, seed, epoch)) if augmentation != Augmentation() else None
+    return None if augmentation.idle else Draw(augmentation, (DRAW, seed, epoch))
 
 
 def is_best(history: list[Epoch], best: int, recipe: Recipe) -> bool:

@@ -9,6 +9,7 @@ anew from their checkpoints. The best trial becomes a run in runs/finetune/, and
 
 import json
 import os
+import warnings
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -149,6 +150,7 @@ class _Watcher:
 
 
 def _study(config: TuneConfig, folder: Path) -> optuna.Study:
+    warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats, which are wanted
     url = config.storage or f"sqlite:///{folder.resolve() / 'study.db'}"
     try:
         storage = RDBStorage(
