@@ -109,7 +109,7 @@ RECIPES = {
     # what suits the network would undo it in an epoch. So its rate is the lower one, and the network's five times it.
     # Early epochs, with high rates and few stages, are not kept: on a small validation split they win by chance.
     DEFAULT: Recipe(
-        epochs=8, lr=1e-4, body_lr=5.0, unfreeze_every=2, ema=0.995, clip=1.0, best_after=0.5,
+        epochs=10, lr=1e-4, body_lr=5.0, unfreeze_every=2, ema=0.995, clip=1.0, best_after=0.5,
         augmentation=Augmentation(flip=0.5, jpeg=0.3, blur=0.2, largest_blur=1.0, window=0.875),
     ),
     # Three epochs of the head at 1e-3 are the sweep's; then five of everything at 1e-5, cosine with warm-up.
