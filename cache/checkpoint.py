@@ -54,8 +54,8 @@ def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], *, where:
 
 def save_state(path: Path, state: dict) -> None:
     """Write nested dicts and lists of tensors, numbers and text, as torch.save does."""
-    with replacing(path) as temporary:
-        torch.save(state, temporary)
+    with replacing(path) as temporary, open(temporary, "wb") as file:  # through a path, a full disk is a RuntimeError
+        torch.save(state, file)
 
 
 def load_state(path: Path) -> dict:
