@@ -7,6 +7,7 @@ import numpy as np
 
 from cache import runs
 from cache.key import file_digest
+from finetune.detector import Detector
 from finetune.epochs import Epoch
 from finetune.fit import BEST, Job
 from finetune.saved import load_detector
@@ -67,30 +68,42 @@ def conclude(job: Job, start: Start, history: list[Epoch], team: Team, *, recipe
     detector, record = load_detector(job.folder / BEST)
     detector = detector.to(team.device)
     for split in ("val", "test") if test else ("val",):
-        rows = job.manifest.where(split)
-        mine = scores(detector, job.manifest, team.share(rows), team.device, batch=job.batch, workers=job.workers)
-        found = team.gathered(rows, mine)
-        if team.leads and len(rows):
-            if split == "test":
-                runs.count_test_scoring(job.manifest.dataset, job.folder.name)
-            about = job.manifest.rows.iloc[rows][["path", "digest", "label", "group"]]
-            write_table(job.folder / f"predictions-{split}.csv", about.assign(score=found))
+        _predict(detector, job, team, split)
     if not team.leads:
         return
     best = history[record.made["epoch"] - 1]
-    result = FinetuneResult(
+    parameters = sum(p.numel() for p in detector.parameters())
+    result = _result(job, start, history, best, recipe_name=recipe_name, smoke=smoke, parameters=parameters)
+    runs.finish(job.folder, asdict(result))
+    runs.log(job.folder, f"finetune {recipe_name} ({start.network}): epoch {best.epoch} of {len(history)}, val AUC "
+                         f"{best.val_auc:.4f}, val accuracy {best.val_accuracy:.4f}")  # fmt: skip
+
+
+def _predict(detector: Detector, job: Job, team: Team, split: str) -> None:
+    """predictions-<split>.csv: path, digest, label, group, score (logit of fake). The test's is counted."""
+    rows = job.manifest.where(split)
+    mine = scores(detector, job.manifest, team.share(rows), team.device, batch=job.batch, workers=job.workers)
+    found = team.gathered(rows, mine)
+    if not team.leads or not len(rows):
+        return
+    if split == "test":
+        runs.count_test_scoring(job.manifest.dataset, job.folder.name)
+    about = job.manifest.rows.iloc[rows][["path", "digest", "label", "group"]]
+    write_table(job.folder / f"predictions-{split}.csv", about.assign(score=found))
+
+
+def _result(job: Job, start: Start, history: list[Epoch], best: Epoch, *, recipe_name: str, smoke: bool,
+            parameters: int) -> FinetuneResult:  # fmt: skip
+    return FinetuneResult(
         dataset=job.manifest.dataset, manifest_key=job.manifest.key, synthetic=job.manifest.synthetic,
         recipe=recipe_name, network=start.network, started_from=job.recipe.start, random_weights=start.random_weights,
         smoke=smoke, seed=job.seed, head_run=start.head_file.parent.name if start.head_file else "",
-        parameters=sum(p.numel() for p in detector.parameters()), epochs=len(history), best_epoch=best.epoch,
+        parameters=parameters, epochs=len(history), best_epoch=best.epoch,
         val_auc=best.val_auc, val_loss=best.val_loss, val_accuracy=best.val_accuracy, train_loss=best.train_loss,
         train_accuracy=best.train_accuracy, seconds=round(sum(each.seconds for each in history), 1),
         images_per_second=round(float(np.median([each.images_per_second for each in history])), 1),
         detector=file_digest(job.folder / BEST),
     )  # fmt: skip
-    runs.finish(job.folder, asdict(result))
-    runs.log(job.folder, f"finetune {recipe_name} ({start.network}): epoch {best.epoch} of {len(history)}, val AUC "
-                         f"{best.val_auc:.4f}, val accuracy {best.val_accuracy:.4f}")  # fmt: skip
 
 
 def finished() -> list[tuple[Path, FinetuneResult]]:

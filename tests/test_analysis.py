@@ -509,6 +509,14 @@ def test_models_are_ranked_on_the_images_that_all_judged(tmp_path):
     assert comparable_aucs(folders) is None
 
 
+NAMED = Recipe(epochs=5)  # what is called two-phase here, so that these tests do not depend on its settings
+
+
+@pytest.fixture(autouse=True)
+def two_phase(monkeypatch) -> None:
+    monkeypatch.setitem(RECIPES, "two-phase", NAMED)
+
+
 TRAINED = FinetuneResult(
     dataset="faces", manifest_key="0", synthetic=False, recipe="two-phase", network="resnet18", started_from="head",
     random_weights=False, smoke=False, seed=0, head_run="", parameters=11_200_000, epochs=5, best_epoch=4,
@@ -535,7 +543,7 @@ def epochs_of(result: FinetuneResult) -> pd.DataFrame:
     ])  # fmt: skip
 
 
-def trained(manifest: Manifest, name: str, gap: float, *, recipe: Recipe = RECIPES["two-phase"], test: bool = True,
+def trained(manifest: Manifest, name: str, gap: float, *, recipe: Recipe = NAMED, test: bool = True,
             **result) -> Path:  # fmt: skip
     """The folder of a training as `make finetune` leaves it."""
     folder = paths.run_dir("finetune", name)
@@ -567,7 +575,7 @@ def test_heads_and_detectors_stand_on_one_page_in_one_order(faces, manifest, cap
     head = run(HeadsConfig(data=str(faces), **RIDGE))
     rescored(head, manifest, 0.8)
     best = trained(manifest, "best", 2.0, head_run=head.name)
-    trained(manifest, "worst", -9.0, recipe=replace(RECIPES["two-phase"], lr=1e-4), seed=3)
+    trained(manifest, "worst", -9.0, recipe=replace(NAMED, lr=1e-4), seed=3)
     folder = report.run(ReportConfig("faces"))
     assert "report faces: resnet18 two-phase, test AUC" in capsys.readouterr().out
     models = reported_models(folder)
@@ -679,7 +687,7 @@ def test_detectors_are_scored_on_other_data_too(faces, elsewhere):
     assert "Fine-tuning" in text_of(folder / "index.html")
 
 
-def training(recipe: Recipe = RECIPES["two-phase"], **result) -> Training:
+def training(recipe: Recipe = NAMED, **result) -> Training:
     record = replace(TRAINED, **result)
     return Training(record, recipe, epochs_of(record))
 
@@ -695,7 +703,7 @@ def test_how_a_detector_was_trained_in_words():
 
 
 def test_a_detector_is_named_by_what_its_recipe_changes(manifest):
-    named = RECIPES["two-phase"]
+    named = NAMED
     changed = replace(named, lr=1e-4, augmentation=replace(named.augmentation, rotation=10))
     folder = trained(manifest, "a", 1.0, recipe=changed)
     read = read_training(folder, replace(TRAINED, manifest_key=manifest.key))

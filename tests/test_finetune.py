@@ -19,7 +19,7 @@ from cache import paths, runs
 from cache.errors import UserError
 from data.augment import Augmentation
 from data.manifest import Manifest
-from finetune import epochs, fit, optimise, state, step
+from finetune import epochs, fit, optimise, start, state, step
 from finetune.detector import HEAD, NORMS, FeatureDetector
 from finetune.epochs import steps_of
 from finetune.fit import BEST, METRICS
@@ -350,6 +350,14 @@ def test_a_head_that_saw_what_is_held_out_now_is_refused(few):
     pd.concat([table, held_out[:2]]).to_csv(head / "predictions-train.csv", index=False)
     with pytest.raises(UserError, match="was trained on 2 images that few holds out"):
         run(options(few, plain(), head=str(head)))
+
+
+def test_a_detector_that_does_not_say_what_the_head_says_is_not_trained(few, monkeypatch):
+    original = start.member_scores
+    monkeypatch.setattr(start, "member_scores", lambda *given, **more: original(*given, **more) + 0.5)
+    with pytest.raises(UserError, match="does not say what the cached head"):
+        run(options(few, plain()))
+    assert not list(paths.runs_dir().glob(f"finetune/*/{FILE}"))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
