@@ -72,7 +72,7 @@ def test_flags_become_the_types_of_their_fields():
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path, world):
-    faces = write_faces(tmp_path / "many", 400)
+    faces = write_faces(tmp_path / "many", 1200)  # seconds of work after the moment it is interrupted
     command = [sys.executable, "-m", "extract", f"--data={faces}", "--features=blocks.2:avg", "--size=128", "--batch=8"]
     process = subprocess.Popen(command, cwd=paths.ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
     cache = world / "cache_dir" / "features"
