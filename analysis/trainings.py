@@ -12,7 +12,7 @@ from analysis.figures import Picture
 from analysis.training_figures import Track
 from cache import runs
 from data.manifest import Manifest
-from finetune.fit import METRICS
+from finetune.job import METRICS
 from finetune.outcome import STAGE, FinetuneResult, finished
 from finetune.recipes import RECIPES, Recipe, changed
 

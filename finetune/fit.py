@@ -7,7 +7,7 @@ numbers (dropout) and BatchNorm is frozen or, on GPUs, synchronised as it is her
 
 import math
 import time
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,9 +23,9 @@ from extract.loading import default_workers, loaded
 from finetune import state
 from finetune.detector import Detector
 from finetune.epochs import Epoch, drawn, is_best, steps_of
+from finetune.job import BEST, METRICS, Job
 from finetune.optimise import averaged, freeze_others, optimiser_of, set_rates, unfrozen
-from finetune.recipes import Recipe
-from finetune.saved import DetectorRecord, save_detector
+from finetune.saved import save_detector
 from finetune.start import scores
 from finetune.state import Learner, Standing, refuse_other_best
 from finetune.step import Stepper, TrainingFailed, loss_of
@@ -35,36 +35,12 @@ from heads.fit import class_weights
 from heads.outcome import write_table
 from heads.task import judge
 
-BEST = "best.safetensors"
-METRICS = "metrics.csv"
 SAVE_SECONDS = 120.0  # of training that a kill can lose at most, where save_every does not say otherwise
 POINT_STEPS = 20  # between two points of the curve of the loss within an epoch
 
 
 class DivergedError(TrainingFailed):
     """The loss is not a finite number any more."""
-
-
-@dataclass(frozen=True)
-class Job:
-    """What is trained on what, and where it is kept.
-
-    made_from: JSON-able, all that the numbers depend on. save_every: steps between two checkpoints, 0 = by the clock
-    and at the end of every epoch. keep_every: epochs between two that are kept for good, 0 = none. workers, batch: of
-    decoding and of evaluation, as for extraction.
-    """
-
-    folder: Path
-    manifest: Manifest
-    recipe: Recipe
-    record: DetectorRecord
-    made_from: dict
-    seed: int = 0
-    save_every: int = 0
-    keep_every: int = 0
-    auto_accumulate: bool = False
-    workers: int = -1
-    batch: int = 0
 
 
 class Training:

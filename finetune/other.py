@@ -8,7 +8,7 @@ from cache import paths
 from data import build as data_build
 from data.manifest import Manifest
 from extract.compute import device_of
-from finetune.fit import BEST
+from finetune.job import BEST
 from finetune.saved import load_detector
 from finetune.start import scores
 from heads.other import score_elsewhere

@@ -9,7 +9,7 @@ from cache import runs
 from cache.key import file_digest
 from finetune.detector import Detector
 from finetune.epochs import Epoch
-from finetune.fit import BEST, Job
+from finetune.job import BEST, Job
 from finetune.saved import load_detector
 from finetune.start import Start, scores
 from finetune.step import TrainingFailed

@@ -11,7 +11,7 @@ from pathlib import Path
 from cache import paths, runs
 from cache.atomic import copy, locked, write_json
 from cache.errors import UserError
-from finetune.fit import BEST
+from finetune.job import BEST
 from finetune.outcome import FinetuneResult, finished
 from finetune.saved import read_record
 

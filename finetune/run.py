@@ -26,7 +26,8 @@ from data.manifest import SPLITS, Manifest
 from extract.backbones import DEFAULT
 from extract.compute import compute_of, device_of
 from extract.weights import RANDOM
-from finetune.fit import Job, Training
+from finetune.fit import Training
+from finetune.job import Job
 from finetune.outcome import STAGE, VERSION, conclude
 from finetune.recipes import DEFAULT as DEFAULT_RECIPE
 from finetune.recipes import Asked, Recipe, read_recipe

@@ -25,7 +25,7 @@ from cache.command import main, option
 from cache.errors import UserError
 from cache.key import key
 from finetune import state
-from finetune.fit import BEST
+from finetune.job import BEST
 from finetune.outcome import FinetuneResult
 from finetune.recipes import Asked, changed, read_recipe
 from finetune.run import FinetuneConfig, prepare, train, training_device

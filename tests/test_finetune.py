@@ -22,7 +22,7 @@ from data.manifest import Manifest
 from finetune import epochs, fit, optimise, start, state, step
 from finetune.detector import HEAD, NORMS, FeatureDetector
 from finetune.epochs import steps_of
-from finetune.fit import BEST, METRICS
+from finetune.job import BEST, METRICS
 from finetune.outcome import FinetuneResult, finished
 from finetune.recipes import RECIPES, Recipe, read_recipe
 from finetune.run import FinetuneConfig, run

@@ -8,7 +8,7 @@ import pytest
 
 from cache import paths, runs
 from cache.errors import UserError
-from finetune.fit import BEST, METRICS
+from finetune.job import BEST, METRICS
 from finetune.tune import TuneConfig, run
 from tests.conftest import write_faces
 from tests.test_finetune import SMALL, Killed, kill_at, plain

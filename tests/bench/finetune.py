@@ -27,7 +27,8 @@ from data.build import DataConfig
 from data.manifest import Manifest
 from extract.backbones import build, preprocess
 from extract.compute import computing_in, device_of
-from finetune.fit import Job, Training
+from finetune.fit import Training
+from finetune.job import Job
 from finetune.recipes import Recipe
 from finetune.saved import DetectorRecord, NetworkRecord, network_detector
 from finetune.team import Team
