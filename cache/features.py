@@ -52,6 +52,10 @@ class Preprocess:
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
 
+    @classmethod
+    def from_json(cls, record: dict) -> "Preprocess":
+        return cls(**{**record, "mean": tuple(record["mean"]), "std": tuple(record["std"])})
+
 
 @dataclass(frozen=True)
 class FeatureSpec:
@@ -100,9 +104,7 @@ class FeatureSpec:
 
     @classmethod
     def from_json(cls, record: dict) -> "FeatureSpec":
-        inner = record["preprocess"]
-        preprocess = Preprocess(**{**inner, "mean": tuple(inner["mean"]), "std": tuple(inner["std"])})
-        return cls(**{**record, "preprocess": preprocess})
+        return cls(**{**record, "preprocess": Preprocess.from_json(record["preprocess"])})
 
 
 class DamagedShard(UserError):

@@ -72,7 +72,7 @@ class Training:
         self._resume(checkpoint)
         self.standing.sums = self.standing.sums.to(team.device)
         self.stepper = Stepper(
-            self.recipe, self.learner, team, detector, self.fake, weights, job.seed, self.standing.accumulate,
+            self.recipe, self.learner, team, detector, self.fake, weights, job.seed, self.standing,
             job.auto_accumulate,
         )  # fmt: skip
         self.trackers: list[Tracker] = []
@@ -154,10 +154,10 @@ class Training:
         standing, stepper = self.standing, self.stepper
         done = standing.epoch + (standing.step + 0.5) / self.steps_an_epoch
         rate = set_rates(self.learner.optimiser, self.recipe, done)
+        parts = standing.accumulate
         standing.sums += stepper.update(rows, pixels, epoch=standing.epoch, step=standing.step)
-        if stepper.accumulate != standing.accumulate:
-            self._log(f"out of memory: going on in {stepper.accumulate} parts a step")
-            standing.accumulate = stepper.accumulate
+        if standing.accumulate != parts:
+            self._log(f"out of memory: going on in {standing.accumulate} parts a step")
         standing.step += 1
         return rate
 

@@ -32,9 +32,7 @@ class NetworkRecord:
 
     @classmethod
     def from_json(cls, record: dict) -> "NetworkRecord":
-        inner = record["preprocess"]
-        how = Preprocess(**{**inner, "mean": tuple(inner["mean"]), "std": tuple(inner["std"])})
-        return cls(**{**record, "preprocess": how})
+        return cls(**{**record, "preprocess": Preprocess.from_json(record["preprocess"])})
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cache.errors import UserError
 from finetune.recipes import Recipe
-from finetune.state import SUMS, Learner
+from finetune.state import SUMS, Learner, Standing
 from finetune.team import Team
 from heads.tail import seeded
 
@@ -24,7 +24,7 @@ class Stepper:
     """Updates a learner.
 
     network: the detector as steps go through it, compiled or spread over processes. fake: (N,) bool, weights: (N,)
-    float32 of all images, by row. accumulate: parts that a step is computed in.
+    float32 of all images, by row. standing: its `accumulate` is raised where memory does not suffice.
     """
 
     recipe: Recipe
@@ -34,7 +34,7 @@ class Stepper:
     fake: torch.Tensor
     weights: torch.Tensor
     seed: int
-    accumulate: int
+    standing: Standing
     may_accumulate: bool
 
     def update(self, rows: np.ndarray, pixels: torch.Tensor, *, epoch: int, step: int) -> torch.Tensor:
@@ -78,7 +78,7 @@ class Stepper:
         mine = torch.from_numpy(self.team.share(rows))
         total = self.weights[rows].sum()
         # As many in every process: synchronised BatchNorm waits for all of them in each part.
-        count = min(self.accumulate, len(rows) // self.team.size)
+        count = min(self.standing.accumulate, len(rows) // self.team.size)
         parts = np.array_split(np.arange(len(mine)), count)
         sums = torch.zeros(SUMS, dtype=torch.float64, device=self.team.device)
         for part in parts:
@@ -109,17 +109,17 @@ class Stepper:
 
     def _refuse_more_parts(self, images: int, error: Exception) -> None:
         """Raises: TrainingFailed if they were not asked for, or a part is a single image already."""
-        at_once = -(-images // self.accumulate)
+        at_once = -(-images // self.standing.accumulate)
         if not self.may_accumulate or at_once == 1 or self.team.size > 1:
             raise TrainingFailed(
-                f"out of memory with {at_once} images at once: raise `accumulate` ({self.accumulate}) in "
+                f"out of memory with {at_once} images at once: raise `accumulate` ({self.standing.accumulate}) in "
                 "RECIPE, which keeps the batch, or lower `batch` or SIZE; with one process AUTO_ACCUMULATE=1 raises "
                 "it by itself"
             ) from error
 
     def _use_less_memory(self) -> None:
         """More and smaller parts. What BatchNorm's statistics took from the parts before stays in them."""
-        self.accumulate *= 2
+        self.standing.accumulate *= 2
         self.learner.optimiser.zero_grad(set_to_none=True)
         if self.team.device.type == "cuda":
             torch.cuda.empty_cache()
