@@ -9,8 +9,9 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from analysis import figures
-from analysis.evaluate import Interval, auc_difference, auc_intervals, predictions_file
+from analysis.evaluate import Interval, auc_difference, auc_intervals
 from analysis.figures import Bar, Picture
+from analysis.predictions import predictions_file
 from analysis.sweeps import Sweep
 
 ABOUT = ["digest", "label", "group"]  # columns of scores-inputs.csv that are no scores

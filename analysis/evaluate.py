@@ -6,23 +6,12 @@ which saturate.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 RESAMPLES = 1000
 LEVEL = 0.95
 BLOCK = 4_000_000  # weights held at once, so that memory does not grow with the data set
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Saved scores: scores (N,) float64, fake (N,) bool, groups (N,) text."""
-
-    scores: np.ndarray
-    fake: np.ndarray
-    groups: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -45,35 +34,6 @@ class Evaluation:
     threshold: float
     metrics: dict[str, Interval]
     confusion: list[list[int]]
-
-
-def predictions_file(folder: Path, split: str) -> Path:
-    """Where a run has its scores of a split, if it scored it."""
-    return folder / f"predictions-{split}.csv"
-
-
-def read_predictions(path: Path) -> Predictions | None:
-    """What a run saved of one split or data set; None where it has none."""
-    if not path.exists():
-        return None
-    table = pd.read_csv(path, dtype={"group": str}, keep_default_na=False)
-    return Predictions(table.score.to_numpy(float), (table.label == "fake").to_numpy(), table.group.to_numpy())
-
-
-def choose_threshold(scores: np.ndarray, fake: np.ndarray) -> float:
-    """The threshold of highest balanced accuracy (Youden 1950): meant for validation scores, never for test's.
-
-    Halfway between two neighbouring scores; a score at or above it is called fake.
-    """
-    order = np.argsort(scores)
-    ordered, labels = scores[order], fake[order]
-    missed = np.concatenate([[0], np.cumsum(labels)]) / max(1, labels.sum())
-    spared = np.concatenate([[0], np.cumsum(~labels)]) / max(1, (~labels).sum())
-    gain = spared - missed
-    gain[1:-1][ordered[1:] == ordered[:-1]] = -np.inf  # no threshold can part equal scores
-    best = int(np.argmax(gain))
-    edges = np.concatenate([[ordered[0] - 1], (ordered[1:] + ordered[:-1]) / 2, [ordered[-1] + 1]])
-    return float(edges[best])
 
 
 def evaluate(

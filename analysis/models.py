@@ -3,9 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from analysis.calibrate import Calibration, calibration_of
 from analysis.compared import comparable_aucs
-from analysis.evaluate import Evaluation, Predictions, choose_threshold, evaluate, predictions_file, read_predictions
+from analysis.evaluate import Evaluation, evaluate
 from analysis.other import Other, read_other, scored_elsewhere
+from analysis.predictions import Predictions, predictions_file, read_predictions
 from analysis.sweeps import Sweep, how_chosen, read_sweep
 from analysis.trainings import Training, how_trained, read_training, trainings_on
 from cache import runs
@@ -13,6 +15,14 @@ from cache.errors import UserError
 from data.manifest import Manifest
 from finetune.outcome import finished
 from heads.outcome import VERSION, SweepResult
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished sweep or training."""
+
+    folder: Path
+    made: Sweep | Training
 
 
 @dataclass(frozen=True)
@@ -24,6 +34,7 @@ class Model:
 
     folder: Path
     made: Sweep | Training
+    calibration: Calibration
     val: Evaluation
     test: Evaluation | None
     other: dict[str, Other]
@@ -48,19 +59,25 @@ class Model:
 
 
 def find_models(manifest: Manifest) -> list[Model]:
-    """The best first: by AUC on the validation images that all of them judged; of equals, heads before detectors.
+    """The best first, as `ranked_runs` has them.
 
     Raises:
         UserError: there is none.
     """
-    made = _sweeps(manifest) | _trainings(manifest)
-    if not made:
+    ranked = ranked_runs(manifest)
+    if not ranked:
         raise UserError(f"no finished run on {manifest.dataset} as it is now: run `make heads DATA=...` first")
-    elsewhere = scored_elsewhere([folder.name for folder in made])
-    models = [_model(folder, each, elsewhere[folder.name]) for folder, each in made.items()]
-    aucs = comparable_aucs(list(made)) or [model.val.metrics["auc"].value for model in models]
-    ranked = sorted(zip(aucs, models, strict=True), key=lambda each: -each[0])
-    return [model for _, model in ranked]
+    elsewhere = scored_elsewhere([each.folder.name for each in ranked])
+    return [_model(each, elsewhere[each.folder.name]) for each in ranked]
+
+
+def ranked_runs(manifest: Manifest) -> list[Run]:
+    """By AUC on the validation images that all of them judged; of equals, heads before detectors."""
+    made = _sweeps(manifest) | _trainings(manifest)
+    folders = list(made)
+    aucs = comparable_aucs(folders) or [made[folder].result.val_auc for folder in folders] if made else []
+    ranked = sorted(zip(aucs, folders, strict=True), key=lambda each: -each[0])
+    return [Run(folder, made[folder]) for _, folder in ranked]
 
 
 def of_stage(models: list[Model], stage: str) -> list[Model]:
@@ -93,13 +110,13 @@ def _say_left_out(folder: Path) -> None:
     print(f"report: {folder.name} was made by another version of the program and is left out")
 
 
-def _model(folder: Path, made: Sweep | Training, elsewhere: list[Path]) -> Model:
-    val, test = (read_predictions(predictions_file(folder, split)) for split in ("val", "test"))
-    threshold = choose_threshold(val.scores, val.fake)
+def _model(run: Run, elsewhere: list[Path]) -> Model:
+    calibration = calibration_of(run.folder)
+    val, test = (read_predictions(predictions_file(run.folder, split)) for split in ("val", "test"))
     two_classes = test is not None and 0 < test.fake.sum() < len(test.fake)
     evaluated = [
-        evaluate(each.scores, each.fake, each.groups, threshold=threshold) if each else None
+        evaluate(each.scores, each.fake, each.groups, threshold=calibration.threshold) if each else None
         for each in (val, test if two_classes else None)
     ]
-    other = {each.result.dataset: each for each in (read_other(path, threshold) for path in elsewhere)}
-    return Model(folder, made, *evaluated, other)
+    other = {each.result.dataset: each for each in (read_other(path, calibration.threshold) for path in elsewhere)}
+    return Model(run.folder, run.made, calibration, *evaluated, other)

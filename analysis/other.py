@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from analysis.evaluate import Evaluation, Interval, evaluate, read_predictions
+from analysis.evaluate import Evaluation, Interval, evaluate
+from analysis.predictions import read_predictions
 from cache import paths, runs
 from data.audit import examine
 from data.manifest import Manifest

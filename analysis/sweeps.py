@@ -9,7 +9,7 @@ import pandas as pd
 
 from cache import runs
 from heads.families import FAMILIES, TrainedConfig
-from heads.outcome import SweepResult
+from heads.outcome import STAGE, SweepResult
 
 SHOWN = 15  # settings in the table and picture of leaders
 TRAINED = {family: kind for family, kind in FAMILIES.items() if issubclass(kind, TrainedConfig)}
@@ -29,7 +29,7 @@ class Sweep:
     scores: pd.DataFrame
     one_se: bool
 
-    stage: ClassVar[str] = "heads"
+    stage: ClassVar[str] = STAGE
 
     @property
     def title(self) -> str:

@@ -41,6 +41,11 @@ def manifest_file(dataset: str) -> Path:
     return data_dir() / safe(dataset) / "manifest.csv"
 
 
+def known_datasets() -> list[str]:
+    """The names of all data sets with a manifest."""
+    return sorted(path.parent.name for path in data_dir().glob("*/manifest.csv"))
+
+
 def run_dir(stage: str, name: str) -> Path:
     return runs_dir() / stage / safe(name)
 

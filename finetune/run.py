@@ -42,6 +42,7 @@ from heads.run import HeadsConfig
 NAMED_IMAGES = 5  # of each split, in log.txt
 SMOKE_IMAGES = {"train": 8, "val": 4, "test": 4}  # of each class
 SMOKE_SIZE = 64  # pixels
+SMOKE_SUFFIX = "-smoke"  # of the name of the data set of those few
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,7 +175,7 @@ def _log_beginning(job: Job, training: Training, compared: str) -> None:
 def _smoke(config: FinetuneConfig, recipe: Recipe, here: Team) -> tuple[FinetuneConfig, Recipe]:
     """The same in seconds: few images of a manifest of their own, small ones, one epoch, weights that are at hand."""
     manifest = Manifest.load(data_build.run(config)).usable
-    name = f"{manifest.dataset}-smoke"
+    name = manifest.dataset + SMOKE_SUFFIX
     few = [rows[manifest.fake[rows] == fake][:count] for split, count in SMOKE_IMAGES.items()
            for rows in [manifest.where(split)] for fake in (False, True)]  # fmt: skip
     chosen = manifest.rows.iloc[np.sort(np.concatenate(few))].reset_index(drop=True)

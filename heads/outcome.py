@@ -20,6 +20,7 @@ from heads.plan import is_convex
 from heads.saved import HeadRecord, assemble, save_head
 from heads.scoring import member_scores, of_vectors
 
+STAGE = "heads"
 HEAD_FILE = "head.safetensors"
 VERSION = 2  # of result.json; in the sweep's key, so that a run of another version is made anew
 

@@ -8,7 +8,9 @@ import pytest
 import torch
 from PIL import Image
 
-torch.set_num_threads(2)
+from extract.loading import cores
+
+torch.set_num_threads(min(2, cores()))
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,9 @@ from sklearn import metrics as theirs
 from analysis import report
 from analysis.__main__ import ReportCommand
 from analysis.__main__ import run as run_report
+from analysis.calibrate import calibrate
 from analysis.compared import auc_gain, comparable_aucs, compared_inputs
-from analysis.evaluate import _Ranking, auc_intervals, choose_threshold, evaluate, roc
+from analysis.evaluate import _Ranking, auc_intervals, evaluate, roc
 from analysis.other import Other, scored_elsewhere
 from analysis.report import ReportConfig
 from analysis.sweep_pictures import sweep_pictures
@@ -105,7 +106,7 @@ def test_equal_error_rate_by_hand():
 
 def test_the_threshold_is_the_best_balanced_accuracy_and_parts_no_equals():
     scores, fake = scores_of(120, 4)
-    threshold = choose_threshold(scores, fake)
+    threshold = calibrate(scores, fake).threshold
     best = max(theirs.balanced_accuracy_score(fake, scores >= t) for t in [*np.unique(scores), 99])
     assert theirs.balanced_accuracy_score(fake, scores >= threshold) == pytest.approx(best)
     assert threshold not in scores

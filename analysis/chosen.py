@@ -1,0 +1,73 @@
+"""RUN -> the folder of a finished sweep or training, and the detector that it left: pixels to logit of fake."""
+
+from pathlib import Path
+
+from analysis.models import ranked_runs
+from cache import paths, runs
+from cache.errors import UserError, one_of
+from data.manifest import Manifest
+from extract.backbones import build
+from finetune.detector import Detector, FeatureDetector
+from finetune.job import BEST
+from finetune.outcome import STAGE as TRAININGS
+from finetune.run import SMOKE_SUFFIX
+from finetune.saved import load_detector
+from heads.outcome import HEAD_FILE
+from heads.outcome import STAGE as SWEEPS
+from heads.saved import load_head
+
+
+def find_run(run: str, *, dataset: str = "") -> Path:
+    """The folder of the run that RUN names: its folder, its name, or a part that only one name has.
+
+    Args:
+        run: '' = the best run on `dataset`, by validation AUC. dataset: '' = the only one with finished runs.
+
+    Raises:
+        UserError: no run, several that the name or the data set could mean, or one that is not finished.
+    """
+    if not run:
+        return _best(dataset)
+    folder = Path(run).expanduser()
+    if folder.is_dir():
+        if not runs.is_complete(folder) or not _has_model(folder):
+            raise UserError(f"RUN={run} is no finished run of `make heads` or `make finetune`")
+        return folder
+    known = {each.name: each for stage in (SWEEPS, TRAININGS) for each in runs.complete_runs(stage)}
+    if not known:
+        raise UserError(f"RUN={run}: there is no finished run yet: `make heads DATA=...` first")
+    meant = [run] if run in known else [name for name in known if run in name]
+    if len(meant) > 1:
+        raise UserError(f"RUN={run} could be any of {len(meant)} runs; name one of them:\n  " + "\n  ".join(meant))
+    return known[meant[0] if meant else one_of(run, known, what="run")]
+
+
+def detector_of(folder: Path) -> Detector:
+    """The detector of a finished sweep or training, in eval mode, frozen, on the CPU.
+
+    Raises:
+        UserError: its file is missing or damaged; the weights of its backbone are not the ones it was trained on.
+    """
+    if (folder / BEST).exists():
+        return load_detector(folder / BEST)[0]
+    head, record = load_head(folder / HEAD_FILE)
+    weights = runs.read_json(folder / "config.json")["weights"]
+    names = dict.fromkeys(spec.backbone for spec in record.inputs)
+    backbones = [build(name, weights=weights.get(name, "")) for name in names]
+    return FeatureDetector(backbones, head, record.inputs).eval().requires_grad_(False)
+
+
+def _has_model(folder: Path) -> bool:
+    return (folder / HEAD_FILE).exists() or (folder / BEST).exists()
+
+
+def _best(dataset: str) -> Path:
+    names = [dataset] if dataset else [name for name in paths.known_datasets() if not name.endswith(SMOKE_SUFFIX)]
+    found = {name: ranked_runs(Manifest.load(paths.manifest_file(name))) for name in names}
+    found = {name: ranked for name, ranked in found.items() if ranked}
+    if not found:
+        on = f" on {dataset}" if dataset else ""
+        raise UserError(f"there is no finished run{on} yet: `make heads DATA=...` first")
+    if len(found) > 1:
+        raise UserError(f"there are runs on {', '.join(found)}: say which data set with DATA=, or which run with RUN=")
+    return next(iter(found.values()))[0].folder
