@@ -1,12 +1,12 @@
 """Random changes of an image, each a function of the image's digest and a seed: a drawn image can be made again."""
 
-import io
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 
 from cache.settings import Settings, setting
+from data.perturb import through_jpeg
 
 WINDOW_STEP = 32  # pixels
 BEST_QUALITY = 95  # of JPEG; above, files grow and nothing changes
@@ -78,7 +78,7 @@ def changed(image: Image.Image, how: Augmentation, rng: np.random.Generator) -> 
     if how.blur and rng.random() < how.blur:
         image = image.filter(ImageFilter.GaussianBlur(rng.uniform(0, how.largest_blur)))
     if how.jpeg and rng.random() < how.jpeg:
-        image = _through_jpeg(image, int(rng.integers(how.lowest_quality, BEST_QUALITY + 1)))
+        image = through_jpeg(image, int(rng.integers(how.lowest_quality, BEST_QUALITY + 1)))
     return image
 
 
@@ -86,9 +86,3 @@ def random_window(image: Image.Image, side: int, rng: np.random.Generator) -> Im
     """A square of `side` pixels; black where the image is smaller."""
     left, top = (int(rng.integers(max(0, length - side) + 1)) for length in image.size)
     return image.crop((left, top, left + side, top + side))
-
-
-def _through_jpeg(image: Image.Image, quality: int) -> Image.Image:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=quality)
-    return Image.open(buffer).convert("RGB")

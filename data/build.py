@@ -155,7 +155,7 @@ def _stamp(path: Path) -> tuple[int, int] | None:
 
 
 def _join(listing: Listing, probes: pd.DataFrame, group: str) -> pd.DataFrame:
-    """Listing and probes as manifest rows, with groups and splits filled in."""
+    """Listing and probes as manifest rows, with groups and splits filled in and further columns of a CSV behind."""
     rows = listing.rows.reset_index(drop=True)
     joined = pd.concat([rows[["path", "label"]], probes.drop(columns="mtime_ns").reset_index(drop=True)], axis=1)
     joined["group"] = _groups(rows, joined, group)
@@ -163,7 +163,9 @@ def _join(listing: Listing, probes: pd.DataFrame, group: str) -> pd.DataFrame:
     joined["split"] = splits.with_validation(
         given.fillna(pd.Series(splits.by_hash(joined.group), index=rows.index)), joined.group
     )
-    return joined[[*COLUMNS, *STATISTICS]]
+    own = [*COLUMNS, *STATISTICS]
+    further = rows[[name for name in rows if name not in own and not name.startswith("Unnamed")]]
+    return pd.concat([joined[own], further], axis=1)
 
 
 def _groups(rows: pd.DataFrame, joined: pd.DataFrame, group: str) -> pd.Series:

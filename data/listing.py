@@ -49,7 +49,7 @@ def list_images(data: Path, *, root: str, csvs: Csvs) -> Listing:
 
     Raises:
         UserError: nothing there, no layout recognised, columns missing, labels that contradict each other,
-            a path that leaves the root, one class only.
+            a path that leaves the root.
     """
     if not data.exists():
         raise UserError(f"DATA={data}: no such folder or file (looked for {data.resolve()})")
@@ -57,9 +57,6 @@ def list_images(data: Path, *, root: str, csvs: Csvs) -> Listing:
     if listing is None:
         raise UserError(f"DATA={data}: {_what_is_there(data)}. {EXPECTED}{_hint(data)}")
     rows = listing.rows
-    absent = [label for label in LABELS if not (rows.label == label).any()]
-    if absent:
-        raise UserError(f"DATA={data}: {len(rows)} images but none is {' or '.join(absent)}; both classes are needed")
     twice = rows.path[rows.path.duplicated()]
     if len(twice):
         raise UserError(f"DATA={data}: {len(twice)} paths are listed twice, first {twice.iloc[0]}")

@@ -10,10 +10,12 @@ note          what was done to a usable image (CMYK, alpha, EXIF), or the reason
 width, height pixels, after the EXIF rotation; bytes of the file; format as Pillow names it
 quantisation  mean of the first JPEG table (0 = no JPEG): a compression shortcut shows here
 brightness, colour, sharpness    mean grey level; mean channel range; variance of the Laplacian
+...           further columns of a CSV that was given, as text
 """
 
 import hashlib
 import json
+from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -101,6 +103,7 @@ class Manifest:
         if not path.exists():
             raise UserError(f"no manifest at {path}: run `make data DATA=...`")
         source = json.loads(path.with_suffix(".json").read_text())
-        text = {name: str for name in ("digest", "path", "label", "split", "group", "status", "note", "format")}
-        rows = pd.read_csv(path, dtype=text, keep_default_na=False, na_values={name: [""] for name in STATISTICS})
+        numbers = {name: int for name in ("width", "height", "bytes")} | {name: float for name in STATISTICS}
+        types = defaultdict(lambda: str, numbers)
+        rows = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={name: [""] for name in STATISTICS})
         return cls(source["dataset"], Path(source["root"]), source["synthetic"], rows)

@@ -1,6 +1,7 @@
 """From a decoded image to the network's uint8 input: view 0 is the evaluation preprocess, views 1..k are augmented.
 
 A view is a function of the image's digest and the view's number alone, so a cached augmentation can be made again.
+A perturbed image is one that was changed before the evaluation preprocess.
 Normalisation happens later, on the device (extract.backbones.Normalise).
 """
 
@@ -9,22 +10,28 @@ from PIL import Image
 
 from cache.features import Preprocess
 from data.augment import Augmentation, Draw, changed, random_window
+from data.perturb import Perturbation
 
 AUGMENTATION = "flip-rotate-crop-colour-jpeg-1"  # in the spec of views 1..k: change it with VIEWS, or what it draws
 VIEWS = Augmentation(flip=0.5, rotation=10, zoom=0.8, colour=0.2, jpeg=0.5)
 INTERPOLATION = {name.lower(): value for name, value in Image.Resampling.__members__.items()}
 
 
-def of_view(view: int) -> Draw | None:
-    """What makes a cached view of an image; None is the evaluation view."""
-    return Draw(VIEWS, (view,)) if view else None
+def of_view(view: int, policy: str = "") -> Draw | Perturbation | None:
+    """What makes a cached view of an image, as a FeatureSpec says it; None is the evaluation view."""
+    if view:
+        return Draw(VIEWS, (view,))
+    return Perturbation.named(policy) if policy else None
 
 
-def to_input(image: Image.Image, how: Preprocess, *, digest: str = "", draw: Draw | None = None) -> np.ndarray:
+def to_input(image: Image.Image, how: Preprocess, *, digest: str = "",
+             draw: Draw | Perturbation | None = None) -> np.ndarray:  # fmt: skip
     """(crop, crop, 3) uint8 of an RGB image; smaller where the augmentation cuts windows.
 
     Without a draw: shorter side to how.resize (0 = as it is), centre crop, black where the image is smaller.
     """
+    if isinstance(draw, Perturbation):
+        image, draw = draw.of(image, digest), None
     if draw is None:
         return np.asarray(_centre(_resized(image, how.resize, how), how.crop))
     rng = draw.generator(digest)

@@ -16,6 +16,7 @@ from cache.features import Preprocess
 from data.augment import Draw
 from data.images import BadImageError, black, decode
 from data.manifest import Manifest
+from data.perturb import Perturbation
 from data.preprocess import to_input
 
 
@@ -32,13 +33,19 @@ class Batch:
 
 
 def batches(
-    manifest: Manifest, rows: np.ndarray, how: Preprocess, *, draw: Draw | None = None, size: int, workers: int
+    manifest: Manifest,
+    rows: np.ndarray,
+    how: Preprocess,
+    *,
+    draw: Draw | Perturbation | None = None,
+    size: int,
+    workers: int,
 ) -> Iterator[Batch]:
     """Batches of `rows` (k,) in their order.
 
     Args:
-        draw: the augmentation, if any. workers: processes that decode; 0 = threads of this one, between two forward
-            passes.
+        draw: the augmentation or perturbation, if any.
+        workers: processes that decode; 0 = threads of this one, between two forward passes.
 
     Raises:
         UserError: an image is gone or its bytes are not the ones that were hashed.
@@ -52,7 +59,7 @@ def batches(
 
 
 def loaded(
-    manifest: Manifest, parts: list[np.ndarray], how: Preprocess, *, draw: Draw | None, workers: int
+    manifest: Manifest, parts: list[np.ndarray], how: Preprocess, *, draw: Draw | Perturbation | None, workers: int
 ) -> Iterator[torch.Tensor]:
     """For each array of rows their pixels (k, side, side, 3) uint8, as `batches` but of the sizes given."""
     ends = np.cumsum([0, *map(len, parts)])
@@ -96,7 +103,7 @@ def _by_processes(
 class _Pixels(Dataset):
     """Item i: (pixels, '') or (None, what is wrong). Exceptions would lose their words between processes."""
 
-    def __init__(self, manifest: Manifest, rows: np.ndarray, how: Preprocess, draw: Draw | None) -> None:
+    def __init__(self, manifest: Manifest, rows: np.ndarray, how: Preprocess, draw: Draw | Perturbation | None) -> None:
         chosen = manifest.rows.iloc[rows]
         self.root, self.how, self.draw = str(manifest.root), how, draw
         # Arrays of fixed-width text, not lists: worker processes then share their pages with the parent.

@@ -27,6 +27,7 @@ from cache.table import FeatureTable, present
 from data import build as data_build
 from data.build import DataConfig
 from data.manifest import Manifest
+from data.perturb import Perturbation
 from data.preprocess import AUGMENTATION, of_view
 from extract.backbones import DEFAULT, Backbone, Normalise, build, default_features, layout, locate, preprocess
 from extract.compute import COMPUTE, compute_of, computing_in, device_of
@@ -86,6 +87,11 @@ class ExtractResult:
     bytes: int
     specs: list[FeatureSpec]
 
+    @property
+    def perturbed(self) -> bool:
+        """Whether it is of perturbed copies."""
+        return any(spec.augmentation and not spec.view for spec in self.specs)
+
 
 def run(config: ExtractConfig) -> Path:
     """Compute what is missing for one backbone; the folder whose result.json lists the specs once all rows exist.
@@ -94,8 +100,18 @@ def run(config: ExtractConfig) -> Path:
         UserError: unknown backbone or tap, no weights, images that changed since they were hashed, a full disk.
     """
     manifest = Manifest.load(data_build.run(config)).usable
+    return _filled(config, manifest, *_specs(config))
+
+
+def run_perturbed(config: ExtractConfig, manifest: Manifest, perturbations: list[Perturbation]) -> Path:
+    """The same for perturbed copies of the images of `manifest`, in the evaluation view."""
+    specs, backbone = _specs(replace(config, views=0))
+    changed = [replace(spec, augmentation=each.policy) for each in perturbations for spec in specs]
+    return _filled(config, manifest, changed, backbone)
+
+
+def _filled(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec], backbone: Backbone | None) -> Path:
     share, shares = share_of(config.part)
-    specs, backbone = _specs(config)
     folder = paths.run_dir("extract", f"{manifest.dataset}-{config.backbone}-{_identity(manifest, specs)}")
     digests, rows = _distinct(manifest)
     missing = {spec: ~present(spec, digests) for spec in specs}
@@ -103,7 +119,7 @@ def run(config: ExtractConfig) -> Path:
     seconds = computed = 0
     if any((mask & mine).any() for mask in missing.values()):
         backbone = backbone or build(config.backbone, weights=config.weights)
-        backbone.tapped(tuple(spec.tap for spec in specs))  # an unknown tap is told before anything is begun
+        backbone.tapped(tuple(dict.fromkeys(spec.tap for spec in specs)))  # an unknown tap is told before anything
         runs.begin(folder, config)
         seconds, computed = _extract(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
         missing = {spec: ~present(spec, digests) for spec in specs}
@@ -208,30 +224,32 @@ def _stored(word: str, pooling: str) -> str:
 def _extract(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows: np.ndarray,
              missing: dict[FeatureSpec, np.ndarray]) -> tuple[float, int]:  # fmt: skip
     """One forward per image and view fills every feature that misses it. Returns seconds and images computed."""
-    device = device_of(config.device)
     views = defaultdict(list)
     for spec, mask in missing.items():
         remove_leftovers(spec.folder)
         if mask.any():
-            views[spec.view].append(spec)
-    seconds, computed = 0.0, 0
-    for view, specs in sorted(views.items()):
-        todo = np.flatnonzero(np.logical_or.reduce([missing[spec] for spec in specs]))
-        label = f"extract {backbone.name}{f' view {view}' if view else ''} part {config.part or '0/1'}"
-        with Progress(label, len(todo)) as progress:
-            _one_view(config, backbone, manifest, rows[todo], {s: missing[s][todo] for s in specs}, device, progress)
-        seconds, computed = seconds + progress.seconds, computed + progress.done
-    return seconds, computed
+            views[spec.view, spec.augmentation].append(spec)
+    todo = {view: np.flatnonzero(np.logical_or.reduce([missing[s] for s in specs])) for view, specs in views.items()}
+    label = f"extract {backbone.name} part {config.part or '0/1'}"
+    with Progress(label, sum(map(len, todo.values()))) as progress:
+        for view, specs in views.items():
+            progress.note = " ".join(filter(None, [f"view {view[0]}" if view[0] else "", view[1].rpartition(":")[2]]))
+            wanted = {spec: missing[spec][todo[view]] for spec in specs}
+            _one_view(config, backbone, manifest, rows[todo[view]], wanted, progress)
+    return progress.seconds, progress.done
 
 
 def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows: np.ndarray,
-              wanted: dict[FeatureSpec, np.ndarray], device: torch.device, progress: Progress) -> None:  # fmt: skip
-    specs = list(wanted)
+              wanted: dict[FeatureSpec, np.ndarray], progress: Progress) -> None:  # fmt: skip
+    device = device_of(config.device)
+    specs, first = list(wanted), next(iter(wanted))
     taps = tuple(dict.fromkeys(spec.tap for spec in specs))
-    module = frozen(backbone, taps, specs[0].preprocess, device)
+    module = frozen(backbone, taps, first.preprocess, device)
     size = config.batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
     workers = default_workers(device) if config.workers < 0 else config.workers
-    loader = batches(manifest, rows, specs[0].preprocess, draw=of_view(specs[0].view), size=size, workers=workers)
+    draw = of_view(first.view, first.augmentation)
+    loader = batches(manifest, rows, first.preprocess, draw=draw, size=size, workers=workers)
+    done = 0
     with ShardWriter(specs, limit=config.shard_mb * 1_000_000) as writer:
         while True:
             with progress.timing("read"):
@@ -239,15 +257,13 @@ def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, row
             if batch is None:
                 return
             with progress.timing("forward"):
-                outputs = dict(
-                    zip(
-                        taps, forward(module, batch.pixels.to(device, non_blocking=True), specs[0].compute), strict=True
-                    )
-                )
+                tapped = forward(module, batch.pixels.to(device, non_blocking=True), first.compute)
+                outputs = dict(zip(taps, tapped, strict=True))
                 kept = [_kept(spec, outputs[spec.tap][: batch.count]) for spec in specs]
             with progress.timing("write"):
-                at = slice(progress.done, progress.done + batch.count)
+                at = slice(done, done + batch.count)
                 writer.add(manifest.digests[rows[at]], kept, [wanted[spec][at] for spec in specs])
+            done += batch.count
             progress.advance(batch.count)
 
 

@@ -13,6 +13,7 @@ from cache.errors import UserError, one_of
 from cache.key import file_digest
 from data import build as data_build
 from data.manifest import Manifest
+from data.perturb import Perturbation
 from extract.backbones import DEFAULT, build, locate, preprocess, takes_one_size
 from extract.compute import compute_of, device_of
 from extract.loading import batches, default_workers
@@ -134,11 +135,14 @@ def parity(start: Start, detector: Detector, device: torch.device) -> str:
 
 @torch.inference_mode()
 def scores(detector: Detector, manifest: Manifest, rows: np.ndarray, device: torch.device, *, batch: int = 0,
-           workers: int = -1) -> np.ndarray:  # fmt: skip
-    """Logits of fake (k,) float64 of some rows in the evaluation view; detector: on the device, in eval mode."""
+           workers: int = -1, draw: Perturbation | None = None) -> np.ndarray:  # fmt: skip
+    """Logits of fake (k,) float64 of some rows in the evaluation view, perturbed or as they are.
+
+    detector: on the device, in eval mode.
+    """
     size = batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
     workers = default_workers(device) if workers < 0 else workers
-    loader = batches(manifest, rows, detector.preprocess, size=size, workers=workers)
+    loader = batches(manifest, rows, detector.preprocess, draw=draw, size=size, workers=workers)
     try:
         found = [detector(each.pixels.to(device, non_blocking=True))[: each.count].double().cpu() for each in loader]
     except torch.OutOfMemoryError as error:

@@ -10,15 +10,20 @@ from pathlib import Path
 from cache import paths
 from cache.command import option
 from cache.errors import UserError
+from data import build as data_build
+from data.manifest import Manifest
+from data.perturb import PERTURBATIONS
 from extract.backbones import default_features
 from extract.compute import device_of
 from extract.run import ExtractConfig, parse_features, share_of, specs_of
 from extract.run import run as extract
+from extract.run import run_perturbed as extract_perturbed
 from heads import other
 from heads.families import Tail
 from heads.grid import read_grid
 from heads.other import OtherConfig
 from heads.outcome import HEAD_FILE
+from heads.perturbed import score_head
 from heads.saved import HeadRecord, load_head
 from heads.sweep import SEARCH, SweepConfig
 from heads.sweep import run as sweep
@@ -66,6 +71,7 @@ def run(config: HeadsConfig) -> Path:
     configs = read_grid(config.grid, epochs=config.epochs, batch=config.head_batch)
     if any(isinstance(each, Tail) for each in configs) and not any(map(_keeps_maps, parts)):
         raise UserError("the grid holds tail heads, which read maps: add one to FEATURES, for example layer3:map")
+    _refuse_one_class(Manifest.load(data_build.run(config)).usable)
     specs = [spec for part in parts for spec in specs_of(_extracted(part))]
     weights = {part.backbone: part.weights for part in parts}
     return sweep(
@@ -75,6 +81,15 @@ def run(config: HeadsConfig) -> Path:
             device=_device(config), part=share_of(config.part),
         )
     )  # fmt: skip
+
+
+def _refuse_one_class(manifest: Manifest) -> None:
+    if manifest.fake.all() or not manifest.fake.any():
+        lacking = "real" if manifest.fake.all() else "fake"
+        raise UserError(
+            f"{manifest.dataset} holds {len(manifest)} images but none is {lacking}: heads need both classes. A data "
+            "set of one class can be scored: make report DATA=... EVAL=..."
+        )
 
 
 def _keeps_maps(config: HeadsConfig) -> bool:
@@ -103,6 +118,22 @@ def run_other(config: HeadsConfig, folder: Path, data: str) -> Path:
     elsewhere = on_other_data(config, data)
     extract_for(load_head(folder / HEAD_FILE)[1], elsewhere)
     return other.run(OtherConfig(folder, paths.manifest_file(elsewhere.dataset), _device(config)))
+
+
+def run_perturbed(config: HeadsConfig, folders: list[Path], manifest: Manifest, chosen: Manifest) -> None:
+    """Score the heads of finished sweeps on perturbed images; one pass over those fills what all heads read.
+
+    Args:
+        config: the one that the sweeps were run with. folders: of sweeps whose heads read pooled features.
+        manifest: their data set's. chosen: the images of it that are perturbed.
+    """
+    inputs = dict.fromkeys(spec for folder in folders for spec in load_head(folder / HEAD_FILE)[1].inputs)
+    for part in config.parts():
+        read = " ".join(spec.feature for spec in inputs if spec.backbone == part.backbone)
+        if read:
+            extract_perturbed(replace(part, features=read, part="0/1"), chosen, PERTURBATIONS)
+    for folder in folders:
+        score_head(folder, manifest, chosen, device=_device(config))
 
 
 def on_other_data(config: HeadsConfig, data: str) -> HeadsConfig:

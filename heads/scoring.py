@@ -49,6 +49,6 @@ def _of_maps(head: Committee, spec: FeatureSpec, manifest: Manifest, device: str
 def _views(record: HeadRecord) -> list[list[FeatureSpec]]:
     """The head's inputs in each view that it is judged by."""
     return [
-        [replace(spec, view=view, augmentation=record.augmentation if view else "") for spec in record.inputs]
+        [replace(spec, view=view, augmentation=record.augmentation) if view else spec for spec in record.inputs]
         for view in range(record.views)
     ]
