@@ -1,10 +1,10 @@
 # Every target is one python process that runs what it needs; `make` alone prints this help.
 # Stage names are folder names, hence .PHONY: without it make would call them up to date.
-.PHONY: help data extract heads sweep finetune tune report verify test bench lint lock clean
+.PHONY: help data extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 READY := .venv/ready
-RUN := .venv/bin/python
+PY := .venv/bin/python
 
 # Every variable that a command takes becomes its flag: DATA=faces -> --data='faces'
 DATA_OPTIONS := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
@@ -12,8 +12,11 @@ EXTRACT_OPTIONS := $(DATA_OPTIONS) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEW
 HEADS_OPTIONS := $(EXTRACT_OPTIONS) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS
 FINETUNE_OPTIONS := $(HEADS_OPTIONS) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE
 TUNE_OPTIONS := $(FINETUNE_OPTIONS) TRIALS STORAGE
-REPORT_OPTIONS := $(HEADS_OPTIONS) EVAL
-KNOWN := $(TUNE_OPTIONS) EVAL PYTHON ARGS CACHE_DIR DATA_DIR RUNS_DIR
+REPORT_OPTIONS := $(HEADS_OPTIONS) EVAL PERTURB FACES NUM_SAMPLES
+GRADCAM_OPTIONS := RUN DATA NUM_SAMPLES TARGET SPLIT METHOD DEVICE
+PREDICT_OPTIONS := IMAGES RUN DATA OUT DEVICE BATCH THRESHOLD HEAT_MAPS
+EXPORT_OPTIONS := RUN DATA OUT OPSET
+KNOWN := $(sort $(TUNE_OPTIONS) $(REPORT_OPTIONS) $(GRADCAM_OPTIONS) $(PREDICT_OPTIONS) $(EXPORT_OPTIONS)) PYTHON ARGS CACHE_DIR DATA_DIR RUNS_DIR
 
 given := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
 unknown := $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES,$(given))
@@ -31,41 +34,50 @@ help: ## this help
 	@grep -hE '^[a-z ]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z ]+):.*## /  make \1|/' | column -t -s '|'
 	@echo
 	@echo "Options: make extract heads report DATA=path BACKBONE=\"resnet18 cvt_13\" ... ; every stage lists its own:"
-	@echo "  $(RUN) -m extract --help        (data, extract, heads, finetune, analysis)"
+	@echo "  $(PY) -m extract --help        (data, extract, heads, finetune, analysis)"
 
 data: $(READY) ## DATA=path: manifest and audit
-	@$(RUN) -m data $(call flags,$(DATA_OPTIONS))
+	@$(PY) -m data $(call flags,$(DATA_OPTIONS))
 
 extract: $(READY) ## DATA= BACKBONE= FEATURES= WEIGHTS= VIEWS= PART=0/2: fill the feature cache
-	@$(RUN) -m extract $(call flags,$(EXTRACT_OPTIONS))
+	@$(PY) -m extract $(call flags,$(EXTRACT_OPTIONS))
 
 heads sweep: $(READY) ## the same and GRID=grid.json FOLDS=5 SEEDS=3: train heads on the cache
-	@$(RUN) -m heads $(call flags,$(HEADS_OPTIONS))
+	@$(PY) -m heads $(call flags,$(HEADS_OPTIONS))
 
 finetune: $(READY) ## the same and RECIPE=name SEED=1 SMOKE=1: train a detector end to end from the chosen head
-	@$(RUN) -m finetune $(call flags,$(FINETUNE_OPTIONS))
+	@$(PY) -m finetune $(call flags,$(FINETUNE_OPTIONS))
 
 tune: $(READY) ## the same and TRIALS=30: search a recipe's settings, finish the best
-	@$(RUN) -m finetune.tune $(call flags,$(TUNE_OPTIONS))
+	@$(PY) -m finetune.tune $(call flags,$(TUNE_OPTIONS))
 
 report: $(READY) ## all of it and EVAL="other another": the page runs/report/<dataset>/index.html
-	@$(RUN) -m analysis $(call flags,$(REPORT_OPTIONS))
+	@$(PY) -m analysis $(call flags,$(REPORT_OPTIONS))
+
+gradcam: $(READY) ## RUN= NUM_SAMPLES=20 TARGET=fake: heat maps of a run (default: the best), and their checks
+	@$(PY) -m analysis.gradcam $(call flags,$(GRADCAM_OPTIONS))
+
+predict: $(READY) ## IMAGES=folder-or-files RUN=: scores, probabilities and decisions for new images
+	@$(PY) -m analysis.predict $(call flags,$(PREDICT_OPTIONS))
+
+export: $(READY) ## RUN=: ONNX with its preprocess and a model card
+	@$(PY) -m analysis.export $(call flags,$(EXPORT_OPTIONS))
 
 verify: $(READY) ## every shard, every checksum
-	@$(RUN) -m cache
+	@$(PY) -m cache
 
 test: $(READY) ## the tests (ARGS="-k name" for some)
-	@$(RUN) -m pytest $(ARGS)
+	@$(PY) -m pytest $(ARGS)
 
 bench: $(READY) ## speed, side by side with what people use today
-	@$(RUN) -m tests.bench.store
-	@$(RUN) -m tests.bench.extraction
-	@$(RUN) -m tests.bench.stream
-	@$(RUN) -m tests.bench.heads
-	@$(RUN) -m tests.bench.finetune
+	@$(PY) -m tests.bench.store
+	@$(PY) -m tests.bench.extraction
+	@$(PY) -m tests.bench.stream
+	@$(PY) -m tests.bench.heads
+	@$(PY) -m tests.bench.finetune
 
 lint: $(READY) ## style
-	@$(RUN) -m ruff check . && $(RUN) -m ruff format --check .
+	@$(PY) -m ruff check . && $(PY) -m ruff format --check .
 
 lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirements.txt (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
@@ -78,5 +90,5 @@ $(READY): requirements.txt
 	@$(PYTHON) -c 'import sys; sys.version_info >= (3, 11) or sys.exit("Python 3.11 or newer is needed, found " + sys.version.split()[0] + ": make PYTHON=python3.12 ...")'
 	@echo "setting up .venv (once, about 6 GB with torch)"
 	@$(PYTHON) -m venv --clear .venv
-	@$(RUN) -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@$(PY) -m pip install --quiet --disable-pip-version-check -r requirements.txt
 	@touch $(READY)

@@ -53,12 +53,13 @@ class Calibration:
 def calibrate(scores: np.ndarray, fake: np.ndarray) -> Calibration:
     """From validation scores (N,) and fake (N,) bool, both classes among them.
 
-    Thresholds lie halfway between two neighbouring scores: `youden` has the highest balanced accuracy (Youden 1950),
-    `eer` the closest error rates, `fpr_5` and `fpr_1` are the lowest that call at most that share of real images fake.
+    Thresholds lie halfway between two neighbouring scores, equal ones together: `youden` has the highest balanced
+    accuracy (Youden 1950), `eer` the closest error rates, `fpr_5` and `fpr_1` are the lowest that call at most that
+    share of real images fake (none of fewer than 20, or 100). Of equally good ones the lowest is taken.
 
     The band reaches from the highest threshold that misses at most 5 % of the fake images to the lowest that calls at
     most 5 % of the real ones fake, and holds the default threshold: of each class at most 5 % are decided wrongly.
-    A detector with fewer errors than that has an empty band.
+    A detector with fewer errors than that has an empty band, one that knows nothing a band that holds all.
 
     Raises:
         UserError: one class only.
@@ -66,11 +67,11 @@ def calibrate(scores: np.ndarray, fake: np.ndarray) -> Calibration:
     if fake.all() or not fake.any():
         raise UserError("validation scores of one class fix no threshold: the val split needs real and fake images")
     cuts = _Cuts.of(scores, fake)
-    threshold = cuts.at(np.argmax(cuts.spared - cuts.missed))
-    low, high = cuts.at(np.flatnonzero(cuts.missed <= BAND)[-1]), cuts.sparing(BAND)
+    threshold = cuts.at(np.argmin(cuts.missed + cuts.alarms))
+    low, high = cuts.at(np.flatnonzero(cuts.missed / cuts.pairs <= BAND)[-1]), cuts.sparing(BAND)
     thresholds = {
         DEFAULT_RULE: threshold,
-        "eer": cuts.at(np.argmin(np.abs(1 - cuts.spared - cuts.missed))),
+        "eer": cuts.at(np.argmin(np.abs(cuts.missed - cuts.alarms))),
         "fpr_5": cuts.sparing(0.05),
         "fpr_1": cuts.sparing(0.01),
         "half": 0.0,
@@ -98,28 +99,31 @@ def calibration_of(folder: Path) -> Calibration:
 class _Cuts:
     """Every place (U + 1,) that parts the sorted scores, equal ones together, from calling all fake to calling none.
 
-    missed: share of the fake images below it; spared: of the real ones.
+    missed: share of the fake images below it, alarms: of the real ones at or above it; both (U + 1,) int64, in units
+    of 1 / pairs (real times fake images), so that equal shares are equal numbers.
     """
 
     places: np.ndarray
     missed: np.ndarray
-    spared: np.ndarray
+    alarms: np.ndarray
+    pairs: int
 
     @classmethod
     def of(cls, scores: np.ndarray, fake: np.ndarray) -> "_Cuts":
         values, index = np.unique(scores, return_inverse=True)
-        fakes = np.bincount(index, weights=fake, minlength=len(values))
-        reals = np.bincount(index, weights=~fake, minlength=len(values))
-        places = np.concatenate([[values[0] - 1], (values[1:] + values[:-1]) / 2, [values[-1] + 1]])
-        missed, spared = (np.concatenate([[0], np.cumsum(each)]) / each.sum() for each in (fakes, reals))
-        return cls(places, missed, spared)
+        below = [np.cumsum(np.bincount(index[chosen], minlength=len(values))) for chosen in (fake, ~fake)]
+        fakes, reals = (np.concatenate([[0], each]) for each in below)
+        between = np.maximum((values[1:] + values[:-1]) / 2, np.nextafter(values[:-1], np.inf))  # of neighbours too
+        places = np.concatenate([[values[0] - 1], between, [values[-1] + 1]])
+        missed, alarms = fakes * reals[-1], (reals[-1] - reals) * fakes[-1]
+        return cls(places, missed, alarms, int(fakes[-1] * reals[-1]))
 
     def at(self, number: int) -> float:
         return float(self.places[number])
 
     def sparing(self, share: float) -> float:
         """The lowest that calls at most that share of the real images fake."""
-        return self.at(np.argmax(1 - self.spared <= share))
+        return self.at(np.argmax(self.alarms / self.pairs <= share))
 
 
 def _temperature(scores: np.ndarray, fake: np.ndarray) -> float:

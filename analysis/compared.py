@@ -1,41 +1,81 @@
 """Models and inputs side by side, always on the same images: a sweep with folds judges more of them than one without.
 
-Which model is best; what fine-tuning brought; which backbone, tap and pooling carries the signal.
+Whether one model is really better than another; what fine-tuning brought; which backbone, tap and pooling carries the
+signal.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
-from sklearn.metrics import roc_auc_score
 
 from analysis import figures
-from analysis.evaluate import Interval, auc_difference, auc_intervals
+from analysis.bootstrap import Draws, Interval, bootstrap
+from analysis.evaluate import auc_intervals
 from analysis.figures import Bar, Picture
-from analysis.predictions import predictions_file
+from analysis.models import Model
+from analysis.predictions import Predictions, predictions_file, read_predictions
+from analysis.ranking import Pairs
 from analysis.sweeps import Sweep
 
 ABOUT = ["digest", "label", "group"]  # columns of scores-inputs.csv that are no scores
 
 
-def comparable_aucs(folders: list[Path]) -> list[float] | None:
-    """Validation AUC of every run on the images that all of them judged; None where those are of one class."""
-    tables = [pd.read_csv(predictions_file(folder, "val")).set_index("path") for folder in folders]
-    scores = pd.concat([table.score for table in tables], axis=1, join="inner")
-    fake = tables[0].label[scores.index] == "fake"
-    if fake.nunique() < 2:
-        return None
-    return [float(roc_auc_score(fake, scores.iloc[:, number])) for number in range(len(folders))]
+@dataclass(frozen=True)
+class Lead:
+    """How far the first of two models is above the second.
+
+    ahead: share of the resamples in which it is, those in which both are equal counted half.
+    """
+
+    difference: Interval
+    ahead: float
 
 
-def auc_gain(before: Path, after: Path) -> Interval:
-    """How far the test AUC of one run is above another's; both folders hold predictions of the same test split."""
-    tables = [
-        pd.read_csv(predictions_file(folder, "test"), dtype={"group": str}, keep_default_na=False).set_index("path")
-        for folder in (before, after)
-    ]
-    scores = pd.concat([table.score for table in tables], axis=1, join="inner")
-    about = tables[0].loc[scores.index]
-    return auc_difference(scores.to_numpy(float), (about.label == "fake").to_numpy(), about.group.to_numpy())
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs on the images of a split (test or val) that both scored; auc is None where those are of one class.
+
+    accuracy: of each at its own threshold, which its validation data fixed.
+    """
+
+    first: str
+    second: str
+    split: str
+    images: int
+    auc: Lead | None
+    accuracy: Lead
+
+
+@dataclass(frozen=True)
+class _Pair:
+    """What two runs said of the same images: scores (N, 2), fake (N,) bool, groups (N,)."""
+
+    scores: np.ndarray
+    fake: np.ndarray
+    groups: np.ndarray
+
+    @property
+    def two_classes(self) -> bool:
+        return bool(self.fake.any() and not self.fake.all())
+
+
+def compare(models: list[Model]) -> list[Comparison]:
+    """The first with each other one, on the test images that both scored, or validation images where one has no test.
+
+    A paired bootstrap: both are judged on the same resamples, so that what is hard for both does not blur the
+    difference. Each interval stands for its own pair. Validation images flatter the first, which was chosen by them.
+    Pairs that have no image in common are left out.
+    """
+    found = [_comparison(models[0], other) for other in models[1:]]
+    return [each for each in found if each]
+
+
+def auc_gain(before: Path, after: Path) -> Interval | None:
+    """How far the test AUC of one run is above another's, on the images that both scored; None of one class alone."""
+    pair = _joined(*(read_predictions(predictions_file(folder, "test")) for folder in (after, before)))
+    return _auc_lead(pair).interval if pair.two_classes else None
 
 
 def compared_inputs(sweeps: list[Sweep]) -> Picture | None:
@@ -64,6 +104,48 @@ def compared_inputs(sweeps: list[Sweep]) -> Picture | None:
         f"Best convex head on each feature alone (filled) and on several together (hatched), on {len(together)} "
         "held-out images with 95 % bootstrap intervals over groups. The penalty was chosen on the same images.",
     )
+
+
+def _comparison(first: Model, second: Model) -> Comparison | None:
+    both = (first, second)
+    split = "test" if all(model.test for model in both) else "val"
+    pair = _joined(*(model.predictions(split) for model in both))
+    if not len(pair.fake):
+        return None
+    auc = _lead(_auc_lead(pair)) if pair.two_classes else None
+    accuracy = _lead(_accuracy_lead(pair, np.array([model.calibration.threshold for model in both])))
+    return Comparison(first.run, second.run, split, len(pair.fake), auc, accuracy)
+
+
+def _joined(first: Predictions, second: Predictions) -> _Pair:
+    """The images that both have, by path."""
+    _, one, two = np.intersect1d(first.paths, second.paths, assume_unique=True, return_indices=True)
+    return _Pair(np.stack([first.scores[one], second.scores[two]], axis=1), first.fake[one], first.groups[one])
+
+
+def _auc_lead(pair: _Pair) -> Draws:
+    columns = [Pairs(column, pair.fake) for column in pair.scores.T]
+
+    def lead(weights: np.ndarray) -> dict[str, np.ndarray]:
+        first, second = (pairs.auc(weights) for pairs in columns)
+        return {"auc": first - second}
+
+    return bootstrap(lead, pair.fake, pair.groups)["auc"]
+
+
+def _accuracy_lead(pair: _Pair, thresholds: np.ndarray) -> Draws:
+    """thresholds: (2,), of each its own."""
+    right = ((pair.scores >= thresholds) == pair.fake[:, None]).astype(np.float64)
+
+    def lead(weights: np.ndarray) -> dict[str, np.ndarray]:
+        first, second = (weights @ right).T
+        return {"accuracy": (first - second) / weights.sum(axis=1)}
+
+    return bootstrap(lead, pair.fake, pair.groups)["accuracy"]
+
+
+def _lead(draws: Draws) -> Lead:
+    return Lead(draws.interval, draws.ahead)
 
 
 def _columns(sweeps: list[Sweep]) -> dict[str, tuple[str, pd.Series]]:

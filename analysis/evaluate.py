@@ -1,184 +1,206 @@
-"""Metrics with bootstrap intervals, from saved scores: everything a detector is judged by, in one sorted pass.
+"""Everything that a detector is judged by, from saved scores: metrics with bootstrap intervals, in one sorted pass.
 
-A score is the logit of fake; fake is the positive class. Scores are compared as float64 logits, never as sigmoids,
-which saturate.
+A score is the logit of fake; fake is the positive class. Thresholds, temperature and band are those that validation
+fixed: nothing but the error rates read off the ROC curve (`eer`, `tpr_at_fpr_*`) is fitted to the images judged.
 """
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import expit
 
-RESAMPLES = 1000
-LEVEL = 0.95
-BLOCK = 4_000_000  # weights held at once, so that memory does not grow with the data set
+from analysis.bootstrap import Interval, bootstrap
+from analysis.calibrate import DEFAULT_RULE, Calibration
+from analysis.ranking import Counts, Pairs, Ranking, ratio
+
+BINS = 15  # of the calibration error and the reliability curve
+METRICS = "metrics"  # the part of the figures that belongs to no rule
+FPR_LIMITS = {"tpr_at_fpr_1": 0.01, "tpr_at_fpr_5": 0.05}
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A figure with its 95 % bootstrap interval."""
+class Operating:
+    """What a threshold fixed on validation gives here; None where the classes present do not define it."""
 
-    value: float
-    low: float
-    high: float
+    threshold: float
+    accuracy: Interval
+    tpr: Interval | None = None
+    fpr: Interval | None = None
+    balanced_accuracy: Interval | None = None
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Probabilities against what came true, for each bin that holds images, from low to high.
+
+    probability: mean p(fake) (K,) float64. fake: share of fake images (K,) float64. images: how many (K,) int64.
+    """
+
+    probability: np.ndarray
+    fake: np.ndarray
+    images: np.ndarray
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics: name -> Interval, as far as the classes present define them.
+    """metrics: name -> Interval, as far as the classes present define them; `evaluate` says what each is.
 
-    confusion: counts at the threshold; rows true real, true fake, columns called real, fake.
+    confusion: counts at the default threshold; rows true real, true fake, columns called real, fake.
+    operating: by rule of calibrate.RULES. reliability: of calibrated probabilities, and of the plain sigmoid before.
     """
 
     images: int
     threshold: float
     metrics: dict[str, Interval]
     confusion: list[list[int]]
+    operating: dict[str, Operating]
+    reliability: Reliability
+    reliability_before: Reliability
 
 
 def evaluate(
-    scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, threshold: float, seed: int = 0
+    scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, calibration: Calibration, seed: int = 0
 ) -> Evaluation:
-    """Every metric of scores (N,) against fake (N,) bool, with intervals; of one class alone, only its accuracy.
+    """Judge scores (N,) by fake (N,) bool, each metric with the interval of `bootstrap` over groups (N,).
 
-    The bootstrap (Efron 1979, percentile intervals) draws groups (N,) with replacement, the real, the fake and the
-    mixed ones apart; where every image is its own group this is the stratified bootstrap of images.
+    auc, ap, ap_real    area under the ROC curve; average precision with fake and with real as the positive class
+    eer, tpr_at_fpr_1, tpr_at_fpr_5     of the ROC curve of these very images: what the scores allow, while what the
+        thresholds of validation give is in `operating`. The largest TPR whose FPR is at most 1 %, 5 %
+    accuracy, balanced_accuracy, accuracy_real, accuracy_fake, precision, recall, f1, precision_real, f1_real
+        at the default threshold. The recall of fake is accuracy_fake, that of real accuracy_real; a precision is 0
+        where nothing is called so
+    log_loss (nats), brier, ece     of calibrated probabilities; log_loss_before and so on of the plain sigmoid
+    coverage, accuracy_decided      share of images outside the uncertain band, and accuracy among them
+
+    ece is the expected calibration error (Guo et al. 2017, arXiv:1706.04599) in its binary form: over 15 equally wide
+    bins of p(fake), the mean of |mean p(fake) - share of fake|, weighted by images. Few images inflate it, and
+    resamples inflate it further, so that its interval lies high.
+
+    One class alone defines its own accuracy (and recall), accuracy, and what is said of probabilities and the band.
     """
-    ranking = _Ranking(scores, fake, threshold)
-    point = ranking.metrics(np.ones((1, len(scores))))
-    draws: dict[str, list[np.ndarray]] = {name: [] for name in point}
-    for weights in _resamples(fake, groups, seed):
-        for name, values in ranking.metrics(weights).items():
-            draws[name].append(values)
-    intervals = {name: _interval(values[0], np.concatenate(draws[name])) for name, values in point.items()}
-    called = scores >= threshold
-    confusion = [[int((~fake & ~called).sum()), int((~fake & called).sum())],
-                 [int((fake & ~called).sum()), int((fake & called).sum())]]  # fmt: skip
-    return Evaluation(len(scores), threshold, {name: intervals[name] for name in _defined(intervals, fake)}, confusion)
+    judge = _Judge(scores, fake, calibration)
+    draws = bootstrap(judge.figures, fake, groups, seed=seed)
+    intervals: dict[str, dict[str, Interval]] = {}
+    for (part, name), each in draws.items():
+        if not np.isnan(each.value):
+            intervals.setdefault(part, {})[name] = each.interval
+    return Evaluation(
+        images=len(scores),
+        threshold=calibration.threshold,
+        metrics=intervals[METRICS],
+        confusion=_confusion(scores >= calibration.threshold, fake),
+        operating={rule: Operating(at, **intervals[rule]) for rule, at in calibration.thresholds.items()},
+        reliability=judge.calibrated.reliability(),
+        reliability_before=judge.plain.reliability(),
+    )
 
 
 def auc_intervals(scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> list[Interval]:
     """AUC of each column of scores (N, K), with the intervals of `evaluate`; all columns share the resamples."""
-    return [_interval(*each) for each in zip(*_aucs(scores, fake, groups, seed), strict=True)]
+    columns = [Pairs(column, fake) for column in scores.T]
 
+    def aucs(weights: np.ndarray) -> dict[int, np.ndarray]:
+        return {number: pairs.auc(weights) for number, pairs in enumerate(columns)}
 
-def auc_difference(scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> Interval:
-    """By how much the AUC of the second column of scores (N, 2) is above the first's, both on the same resamples."""
-    points, draws = _aucs(scores, fake, groups, seed)
-    return _interval(points[1] - points[0], draws[1] - draws[0])
+    return [each.interval for each in bootstrap(aucs, fake, groups, seed=seed).values()]
 
 
 def roc(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """False and true positive rates of the ROC curve, from (0, 0) to (1, 1)."""
-    false, true = _Ranking(scores, fake, 0.0).counts(np.ones((1, len(scores))))
-    return false[0] / false[0, -1], true[0] / true[0, -1]
+    """False and true positive rates of the ROC curve, from (0, 0) to (1, 1); both classes must be there."""
+    false, true = Ranking(scores, fake).counts(np.ones((1, len(scores)))).rates
+    return false[0], true[0]
 
 
-def _aucs(scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each column of scores (N, K): (K,), and (K, RESAMPLES) in resamples that all columns share."""
-    rankings = [_Ranking(column, fake, 0.0) for column in scores.T]
-    draws = [[ranking.auc(weights) for ranking in rankings] for weights in _resamples(fake, groups, seed)]
-    points = [ranking.auc(np.ones((1, len(scores))))[0] for ranking in rankings]
-    return np.array(points), np.concatenate(draws, axis=1)
+class _Judge:
+    """Scores and what validation fixed, ready to be judged in any weighting of the images."""
+
+    def __init__(self, scores: np.ndarray, fake: np.ndarray, calibration: Calibration) -> None:
+        self.ranking = Ranking(scores, fake)
+        ordered, fake = self.ranking.scores, self.ranking.fake
+        self.plain, self.calibrated = _Forecast(ordered, fake), _Forecast(ordered / calibration.temperature, fake)
+        self.columns = {rule: self.ranking.column(threshold) for rule, threshold in calibration.thresholds.items()}
+        decided = ~calibration.uncertain(ordered)
+        right = (ordered >= calibration.threshold) == fake
+        self.band = np.stack([decided, decided & right], axis=1).astype(np.float64)
+
+    def figures(self, weights: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
+        """Of weights (B, N): (METRICS or a rule, name) -> (B,)."""
+        ordered = weights[:, self.ranking.order]
+        counts = self.ranking.counts_in_order(ordered)
+        parts = {rule: counts.at(column) for rule, column in self.columns.items()}
+        parts[METRICS] = (
+            _ranked(counts)
+            | _called(counts, self.columns[DEFAULT_RULE])
+            | self.calibrated.figures(ordered)
+            | {f"{name}_before": value for name, value in self.plain.figures(ordered).items()}
+            | self._decided(ordered)
+        )
+        return {(part, name): value for part, figures in parts.items() for name, value in figures.items()}
+
+    def _decided(self, ordered: np.ndarray) -> dict[str, np.ndarray]:
+        decided, right = (ordered @ self.band).T
+        return {"coverage": decided / ordered.sum(axis=1), "accuracy_decided": ratio(right, decided, empty=np.nan)}
 
 
-class _Ranking:
-    """Scores sorted once; any weighting of the images is then a cumulative sum."""
+class _Forecast:
+    """Probabilities of fake from logits (N,), which are sorted from high to low, and so are their bins."""
 
-    def __init__(self, scores: np.ndarray, fake: np.ndarray, threshold: float) -> None:
-        self.order = np.argsort(-scores, kind="stable")
-        self.fake = fake[self.order]
-        ordered = scores[self.order]
-        self.last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # last of each run of equal scores
-        self.called = int((scores >= threshold).sum())  # the first so many are called fake
+    def __init__(self, logits: np.ndarray, fake: np.ndarray) -> None:
+        self.probability, self.fake = expit(logits), fake.astype(np.float64)
+        self.excess = self.probability - self.fake
+        self.losses = np.stack([np.logaddexp(0, logits) - self.fake * logits, self.excess**2], axis=1)
+        bins = np.minimum((self.probability * BINS).astype(int), BINS - 1)
+        self.starts = np.flatnonzero(np.append(True, bins[1:] != bins[:-1]))
 
-    def counts(self, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Weighted false and true positives at every distinct threshold, from 0 up: (B, U + 1) each."""
-        ordered = weights[:, self.order]
-        start = np.zeros((len(weights), 1))
-        false = np.cumsum(ordered * ~self.fake, axis=1)[:, self.last]
-        true = np.cumsum(ordered * self.fake, axis=1)[:, self.last]
-        return np.hstack([start, false]), np.hstack([start, true])
+    def figures(self, ordered: np.ndarray) -> dict[str, np.ndarray]:
+        """Of weights (B, N) in the same order."""
+        images = ordered.sum(axis=1)
+        log_loss, brier = (ordered @ self.losses).T / images
+        excess = np.add.reduceat(ordered * self.excess, self.starts, axis=1)
+        return {"log_loss": log_loss, "brier": brier, "ece": np.abs(excess).sum(axis=1) / images}
 
-    def auc(self, weights: np.ndarray) -> np.ndarray:
-        """(B, N) -> (B,)."""
-        false, true = self.counts(weights)
-        return np.trapezoid(_ratio(true, true[:, -1:]), _ratio(false, false[:, -1:]), axis=1)
-
-    def metrics(self, weights: np.ndarray) -> dict[str, np.ndarray]:
-        """Every metric for every weighting (B, N): name -> (B,)."""
-        false, true = self.counts(weights)
-        negatives, positives = false[:, -1:], true[:, -1:]
-        fpr, tpr = _ratio(false, negatives), _ratio(true, positives)
-        precisions = _ratio(true, true + false)
-        ordered = weights[:, self.order[: self.called]]
-        tp = (ordered * self.fake[: self.called]).sum(axis=1)
-        fp = ordered.sum(axis=1) - tp
-        return {
-            "auc": np.trapezoid(tpr, fpr, axis=1),
-            "ap": (np.diff(tpr, axis=1) * precisions[:, 1:]).sum(axis=1),
-            "eer": _equal_error(fpr, tpr),
-            **_at_threshold(tp, fp, positives[:, 0], negatives[:, 0]),
-        }
+    def reliability(self) -> Reliability:
+        images = np.diff(np.append(self.starts, len(self.fake)))[::-1]
+        probability, fake = (
+            np.add.reduceat(each, self.starts)[::-1] / images for each in (self.probability, self.fake)
+        )
+        return Reliability(probability, fake, images)
 
 
-def _defined(names: Iterable[str], fake: np.ndarray) -> list[str]:
-    """Metrics that mean something: most compare two classes."""
-    if fake.any() and not fake.all():
-        return list(names)
-    return ["accuracy", "recall", "accuracy_fake"] if fake.all() else ["accuracy", "accuracy_real"]
-
-
-def _at_threshold(
-    tp: np.ndarray, fp: np.ndarray, positives: np.ndarray, negatives: np.ndarray
-) -> dict[str, np.ndarray]:
-    recall, specificity = _ratio(tp, positives), 1 - _ratio(fp, negatives)
-    precision = _ratio(tp, tp + fp)
+def _ranked(counts: Counts) -> dict[str, np.ndarray]:
+    """Metrics that no threshold enters; nothing of one class."""
+    if not (counts.positives.all() and counts.negatives.all()):
+        return {}
     return {
-        "accuracy": (tp + negatives - fp) / (positives + negatives),
-        "balanced_accuracy": (recall + specificity) / 2,
-        "precision": precision,
-        "recall": recall,
-        "f1": _ratio(2 * precision * recall, precision + recall),
-        "accuracy_real": specificity,
-        "accuracy_fake": recall,
+        "auc": counts.auc(),
+        "ap": counts.average_precision(),
+        "ap_real": counts.average_precision_real(),
+        "eer": counts.equal_error(),
+        **{name: counts.tpr_at(limit) for name, limit in FPR_LIMITS.items()},
     }
 
 
-def _equal_error(fpr: np.ndarray, tpr: np.ndarray) -> np.ndarray:
-    """Where the false positive rate equals the miss rate, on the straight line between neighbouring thresholds."""
-    gap = fpr + tpr - 1  # rises from -1 to 1
-    after = np.argmax(gap >= 0, axis=1)[:, None]
-    g0, g1 = np.take_along_axis(gap, after - 1, 1), np.take_along_axis(gap, after, 1)
-    f0, f1 = np.take_along_axis(fpr, after - 1, 1), np.take_along_axis(fpr, after, 1)
-    return (f0 + (f1 - f0) * (-g0 / (g1 - g0)))[:, 0]
+def _called(counts: Counts, column: int) -> dict[str, np.ndarray]:
+    """Metrics at a threshold, as far as they are defined."""
+    at = counts.at(column)
+    found = {"accuracy": at["accuracy"]}
+    if "tpr" in at:
+        found |= {"recall": at["tpr"], "accuracy_fake": at["tpr"]}
+    if "fpr" in at:
+        found |= {"accuracy_real": 1 - at["fpr"]}
+    if "balanced_accuracy" not in at:
+        return found
+    fp, tp = counts.false[:, column], counts.true[:, column]
+    tn, fn = counts.negatives - fp, counts.positives - tp
+    return found | {
+        "balanced_accuracy": at["balanced_accuracy"],
+        "precision": ratio(tp, tp + fp),
+        "f1": 2 * tp / (2 * tp + fp + fn),
+        "precision_real": ratio(tn, tn + fn),
+        "f1_real": 2 * tn / (2 * tn + fp + fn),
+    }
 
 
-def _ratio(above: np.ndarray, below: np.ndarray) -> np.ndarray:
-    """above / below, 0 where there is nothing to count."""
-    return np.divide(above, below, out=np.zeros(np.broadcast(above, below).shape), where=below > 0)
-
-
-def _interval(value: float, draws: np.ndarray) -> Interval:
-    low, high = np.percentile(draws, [50 * (1 - LEVEL), 50 * (1 + LEVEL)])
-    return Interval(float(value), float(low), float(high))
-
-
-def _resamples(fake: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[np.ndarray]:
-    """All RESAMPLES in blocks of weights (b, N)."""
-    rng = np.random.default_rng(seed)
-    step = max(1, BLOCK // len(fake))
-    for start in range(0, RESAMPLES, step):
-        yield _resampled(rng, fake, groups, min(step, RESAMPLES - start))
-
-
-def _resampled(rng: np.random.Generator, fake: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
-    """How often each image is drawn in each of `count` resamples: (count, N)."""
-    _, member = np.unique(groups, return_inverse=True)
-    kind = np.zeros(member.max() + 1, int)
-    np.bitwise_or.at(kind, member, np.where(fake, 1, 2))
-    weights = np.zeros((count, len(kind)))
-    for stratum in np.unique(kind):
-        chosen = np.flatnonzero(kind == stratum)
-        weights[:, chosen] = rng.multinomial(len(chosen), np.full(len(chosen), 1 / len(chosen)), size=count)
-    return weights[:, member]
+def _confusion(called: np.ndarray, fake: np.ndarray) -> list[list[int]]:
+    return [[int((~fake & ~called).sum()), int((~fake & called).sum())],
+            [int((fake & ~called).sum()), int((fake & called).sum())]]  # fmt: skip

@@ -1,11 +1,14 @@
 """How models do: data in, matplotlib Figure out. Colours of Okabe and Ito, which the colour-blind can tell apart."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from scipy.stats import norm
 
-from analysis.evaluate import Interval
+from analysis.bootstrap import Interval
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 CYCLE = [BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -14,10 +17,13 @@ SIZE = (5.0, 4.2)  # inches
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure under its file name, its message in words for those who do not see it, and a caption for all."""
+    """A figure under its file name, its message in words for those who do not see it, and a caption for all.
+
+    figure: or the PNG of one that was drawn before.
+    """
 
     name: str
-    figure: Figure
+    figure: Figure | Path
     alt: str
     caption: str
 
@@ -34,11 +40,39 @@ class Bar:
 
 @dataclass(frozen=True)
 class Curve:
-    """One ROC curve: its name in the legend and both rates."""
+    """A line of a plot: its name in the legend, x (P,) and y (P,)."""
 
     name: str
-    false_positive: np.ndarray
-    true_positive: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+
+
+@dataclass(frozen=True)
+class Bins:
+    """Points of a reliability curve: mean probability (K,), share that came true (K,), images (K,)."""
+
+    name: str
+    probability: np.ndarray
+    share: np.ndarray
+    images: np.ndarray
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One perturbation: strengths in words, mildest first, and for each model a line of intervals over them."""
+
+    title: str
+    strengths: list[str]
+    lines: dict[str, list[Interval]]
+
+
+@dataclass(frozen=True)
+class Tile:
+    """An image (H, W, 3) uint8 with a caption; wrong: whether the caption tells of a mistake."""
+
+    pixels: np.ndarray
+    caption: str
+    wrong: bool
 
 
 def confusion(counts: list[list[int]], *, title: str) -> Figure:
@@ -59,15 +93,99 @@ def confusion(counts: list[list[int]], *, title: str) -> Figure:
 
 def roc(curves: list[Curve], *, title: str) -> Figure:
     """ROC curves, the first drawn heaviest, with the diagonal of chance."""
-    figure = Figure(figsize=SIZE, layout="constrained")
-    axes = figure.add_subplot()
+    figure, axes = _square()
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
-    for number, curve in enumerate(curves):
-        axes.plot(curve.false_positive, curve.true_positive, color=CYCLE[number % len(CYCLE)],
-                  linewidth=2.4 if number == 0 else 1.2, label=curve.name)  # fmt: skip
+    _draw(axes, curves)
     axes.set(xlabel="false positive rate (real called fake)", ylabel="true positive rate (fake found)", title=title)
     axes.set_aspect("equal")
     axes.legend(loc="lower right", fontsize=8)
+    return figure
+
+
+def precision_recall(curves: list[Curve], *, share: float, title: str) -> Figure:
+    """Precision over recall, the first drawn heaviest; share: of fake images, which guessing would reach."""
+    figure, axes = _square()
+    axes.axhline(share, color=GREY, linestyle=":", label="chance")
+    _draw(axes, curves)
+    axes.set(xlabel="recall (fake found)", ylabel="precision (of those called fake)", ylim=(0, 1.03), title=title)
+    axes.legend(loc="lower left", fontsize=8)
+    return figure
+
+
+def det(curves: list[Curve], *, title: str) -> Figure:
+    """Detection error trade-off (Martin et al. 1997): both error rates on normal deviate scales."""
+    figure, axes = _square()
+    ticks = np.array([0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95])
+    low, high = norm.ppf([0.0007, 0.97])
+    shown = [Curve(each.name, norm.ppf(each.x), norm.ppf(each.y)) for each in curves]
+    kept = [np.isfinite(each.x) & np.isfinite(each.y) for each in shown]
+    _draw(axes, [Curve(each.name, each.x[mask], each.y[mask]) for each, mask in zip(shown, kept, strict=True)])
+    axes.plot([low, high], [low, high], color=GREY, linestyle=":", label="equal error rates")
+    labels = [f"{100 * tick:g} %" for tick in ticks]
+    axes.set_xticks(norm.ppf(ticks), labels, fontsize=8)
+    axes.set_yticks(norm.ppf(ticks), labels, fontsize=8)
+    axes.set(xlabel="real called fake", ylabel="fake called real", xlim=(low, high), ylim=(low, high), title=title)
+    axes.grid(alpha=0.3)
+    axes.legend(loc="upper right", fontsize=8)
+    return figure
+
+
+def reliability(curves: list[Bins], *, title: str) -> Figure:
+    """How often images of a probability were fake; the larger a point, the more images."""
+    figure, axes = _square()
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="as often as said")
+    for curve, colour, marker in zip(curves, (BLUE, ORANGE), "os", strict=False):
+        size = 12 + 160 * curve.images / curve.images.sum()
+        axes.plot(curve.probability, curve.share, color=colour, linewidth=1.2)
+        axes.scatter(curve.probability, curve.share, s=size, color=colour, marker=marker, label=curve.name, alpha=0.8)
+    axes.set(xlabel="probability of fake", ylabel="share that was fake", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03),
+             title=title)  # fmt: skip
+    axes.legend(loc="upper left", fontsize=8)
+    return figure
+
+
+def panels(drawn: list[Panel], *, ylabel: str, title: str) -> Figure:
+    """A panel for each perturbation, all on one scale, with intervals as bands."""
+    rows = -(-len(drawn) // 2)
+    figure = Figure(figsize=(1.7 * SIZE[0], 1.9 * rows + 1.0), layout="constrained")
+    grid = figure.subplots(rows, 2, sharey=True, squeeze=False).ravel()
+    for axes, panel in zip(grid, drawn, strict=False):
+        at = np.arange(len(panel.strengths))
+        for (name, line), colour, marker in zip(panel.lines.items(), CYCLE, "osD^vP*", strict=False):
+            axes.plot(at, [each.value for each in line], color=colour, marker=marker, markersize=4, label=name)
+            axes.fill_between(at, [each.low for each in line], [each.high for each in line], color=colour, alpha=0.15,
+                              linewidth=0)  # fmt: skip
+        axes.axhline(0.5, color=GREY, linestyle=":", linewidth=0.8)
+        axes.set_xticks(at, panel.strengths, fontsize=8)
+        axes.set_title(panel.title, fontsize=9)
+        axes.tick_params(axis="y", labelsize=8, labelleft=True)
+        axes.grid(alpha=0.3)
+    for axes in grid[len(drawn) :]:
+        axes.remove()
+    figure.supylabel(ylabel, fontsize=9)
+    figure.suptitle(title, fontsize=11)
+    handles, labels = grid[0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=min(2, len(labels)), fontsize=8)
+    return figure
+
+
+def tiles(drawn: list[Tile], *, columns: int, title: str) -> Figure:
+    """Images in a grid; a mistake has an orange frame and a cross, so that it does not hang on colour."""
+    rows = -(-len(drawn) // columns)
+    figure = Figure(figsize=(1.5 * columns, 1.95 * rows + 0.4), layout="constrained")
+    grid = figure.subplots(rows, columns, squeeze=False).ravel()
+    for axes, tile in zip(grid, drawn, strict=False):
+        axes.imshow(tile.pixels)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(
+            f"{'✗ ' if tile.wrong else ''}{tile.caption}", fontsize=7.5, color=ORANGE if tile.wrong else "black"
+        )
+        for spine in axes.spines.values():
+            spine.set(visible=tile.wrong, color=ORANGE, linewidth=3)
+    for axes in grid[len(drawn) :]:
+        axes.remove()
+    figure.suptitle(title, fontsize=11)
     return figure
 
 
@@ -102,3 +220,15 @@ def bars(drawn: list[Bar], *, xlabel: str, title: str) -> Figure:
     axes.axvline(0.5, color=GREY, linewidth=0.8)
     figure.suptitle(title, fontsize=11)
     return figure
+
+
+def _square() -> tuple[Figure, Axes]:
+    figure = Figure(figsize=SIZE, layout="constrained")
+    return figure, figure.add_subplot()
+
+
+def _draw(axes: Axes, curves: list[Curve]) -> None:
+    """The first heaviest."""
+    for number, curve in enumerate(curves):
+        axes.plot(curve.x, curve.y, color=CYCLE[number % len(CYCLE)], linewidth=2.4 if number == 0 else 1.2,
+                  label=curve.name)  # fmt: skip

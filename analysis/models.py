@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
 from analysis.calibrate import Calibration, calibration_of
-from analysis.compared import comparable_aucs
 from analysis.evaluate import Evaluation, evaluate
 from analysis.other import Other, read_other, scored_elsewhere
+from analysis.perturbed import Perturbed, read_perturbed
 from analysis.predictions import Predictions, predictions_file, read_predictions
 from analysis.sweeps import Sweep, how_chosen, read_sweep
 from analysis.trainings import Training, how_trained, read_training, trainings_on
@@ -29,7 +32,8 @@ class Run:
 class Model:
     """The chosen head of a sweep, or a fine-tuned detector, with what it reached.
 
-    test: None where no test images of both classes were scored. other: by data set.
+    test: None where no test image was scored; of one class alone it has no AUC. other: by data set.
+    perturbed: None where it was not tried.
     """
 
     folder: Path
@@ -38,10 +42,21 @@ class Model:
     val: Evaluation
     test: Evaluation | None
     other: dict[str, Other]
+    perturbed: Perturbed | None
 
     @property
     def run(self) -> str:
         return self.folder.name
+
+    @property
+    def title(self) -> str:
+        """Network and head, or network and recipe."""
+        return f"{self.made.title}: {self.made.name}"
+
+    @property
+    def split(self) -> str:
+        """Of `shown`."""
+        return "test" if self.test else "val"
 
     @property
     def shown(self) -> Evaluation:
@@ -73,11 +88,21 @@ def find_models(manifest: Manifest) -> list[Model]:
 
 def ranked_runs(manifest: Manifest) -> list[Run]:
     """By AUC on the validation images that all of them judged; of equals, heads before detectors."""
-    made = _sweeps(manifest) | _trainings(manifest)
+    made = _with_predictions(_sweeps(manifest) | _trainings(manifest))
     folders = list(made)
     aucs = comparable_aucs(folders) or [made[folder].result.val_auc for folder in folders] if made else []
     ranked = sorted(zip(aucs, folders, strict=True), key=lambda each: -each[0])
     return [Run(folder, made[folder]) for _, folder in ranked]
+
+
+def comparable_aucs(folders: list[Path]) -> list[float] | None:
+    """Validation AUC of every run on the images that all of them judged; None where those are of one class."""
+    tables = [pd.read_csv(predictions_file(folder, "val")).set_index("path") for folder in folders]
+    scores = pd.concat([table.score for table in tables], axis=1, join="inner")
+    fake = tables[0].label[scores.index] == "fake"
+    if fake.nunique() < 2:
+        return None
+    return [float(roc_auc_score(fake, scores.iloc[:, number])) for number in range(len(folders))]
 
 
 def of_stage(models: list[Model], stage: str) -> list[Model]:
@@ -106,17 +131,30 @@ def _trainings(manifest: Manifest) -> dict[Path, Sweep | Training]:
     return {folder: read_training(folder, result) for folder, result in trainings_on(manifest)}
 
 
+def _with_predictions(made: dict[Path, Sweep | Training]) -> dict[Path, Sweep | Training]:
+    """A run that lost them cannot be judged."""
+    for folder in made:
+        if not predictions_file(folder, "val").exists():
+            print(f"report: {folder} has no {predictions_file(folder, 'val').name} and is left out; delete the folder "
+                  "and make the run again")  # fmt: skip
+    return {folder: each for folder, each in made.items() if predictions_file(folder, "val").exists()}
+
+
 def _say_left_out(folder: Path) -> None:
     print(f"report: {folder.name} was made by another version of the program and is left out")
 
 
 def _model(run: Run, elsewhere: list[Path]) -> Model:
     calibration = calibration_of(run.folder)
-    val, test = (read_predictions(predictions_file(run.folder, split)) for split in ("val", "test"))
-    two_classes = test is not None and 0 < test.fake.sum() < len(test.fake)
-    evaluated = [
-        evaluate(each.scores, each.fake, each.groups, threshold=calibration.threshold) if each else None
-        for each in (val, test if two_classes else None)
-    ]
-    other = {each.result.dataset: each for each in (read_other(path, calibration.threshold) for path in elsewhere)}
-    return Model(run.folder, run.made, calibration, *evaluated, other)
+    val, test = (_evaluation(run.folder, split, calibration) for split in ("val", "test"))
+    other = {each.result.dataset: each for each in (read_other(path, calibration) for path in elsewhere)}
+    perturbed = read_perturbed(run.folder.name, calibration)
+    return Model(run.folder, run.made, calibration, val, test, other, perturbed)
+
+
+def _evaluation(folder: Path, split: str, calibration: Calibration) -> Evaluation | None:
+    """None where nothing of the split was scored."""
+    found = read_predictions(predictions_file(folder, split))
+    if found is None or not len(found.scores):
+        return None
+    return evaluate(found.scores, found.fake, found.groups, calibration=calibration)

@@ -1,4 +1,4 @@
-"""runs/other/* -> what each model reaches on other data sets, at the threshold that its own validation data fixed."""
+"""runs/other/* -> what each model reaches on other data sets, with all that its own validation data fixed."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -6,7 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from analysis.evaluate import Evaluation, Interval, evaluate
+from analysis.bootstrap import Interval
+from analysis.calibrate import Calibration
+from analysis.evaluate import Evaluation, evaluate
 from analysis.predictions import read_predictions
 from cache import paths, runs
 from data.audit import examine
@@ -76,10 +78,10 @@ def scored_elsewhere(names: Collection[str]) -> dict[str, list[Path]]:
     return {name: [by_dataset[each] for each in sorted(by_dataset)] for name, by_dataset in found.items()}
 
 
-def read_other(folder: Path, threshold: float) -> Other:
+def read_other(folder: Path, calibration: Calibration) -> Other:
     """Figures of a finished folder of runs/other."""
     found = read_predictions(folder / "predictions.csv")
-    evaluation = evaluate(found.scores, found.fake, found.groups, threshold=threshold)
+    evaluation = evaluate(found.scores, found.fake, found.groups, calibration=calibration)
     return Other(OtherResult(**runs.result(folder)), evaluation)
 
 

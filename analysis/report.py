@@ -2,45 +2,60 @@
 
 runs/report/<dataset>/index.html      opens offline, everything inside
                       summary.json    the same figures for programs
-                      models.csv, sweep.csv (the leaderboard of the best sweep, if there is one), *.png
+                      models.csv      all figures, a row for each model and split
+                      sweep.csv       the leaderboard of the best sweep, if there is one
+                      *.csv           every table of the page;  *.png, *.svg every picture
 """
 
-import base64
-import io
-from collections.abc import Collection
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis import figures
-from analysis.compared import auc_gain, compared_inputs
-from analysis.evaluate import Evaluation, Interval, roc
+from analysis import results
+from analysis.bootstrap import Interval
+from analysis.compared import auc_gain, compare, compared_inputs
+from analysis.cost import cost_table, extractions_on, saving
 from analysis.figures import Picture
+from analysis.gallery import gallery
+from analysis.gradcam import find_heat_maps
 from analysis.models import Model, find_models, of_stage
 from analysis.other import Other, other_data
+from analysis.page import write_page
+from analysis.perturbed import Perturbed, perturbed_pictures
+from analysis.shown import KINDS, HeatMaps
+from analysis.slices import slices
 from analysis.sweep_pictures import sweep_pictures
 from analysis.sweeps import Sweep, leaders
+from analysis.tables import Table
 from analysis.trainings import Training, training_picture
 from cache import paths, runs
-from cache.atomic import replacing, write_bytes, write_json, write_text
-from data.audit import Audit, examine
+from cache.atomic import write_bytes, write_json
+from cache.key import file_digest
+from data.audit import SHORTCUT_AUC, Audit, examine
 from data.manifest import Manifest
+from finetune.job import BEST
+from heads.outcome import HEAD_FILE, write_table
+from heads.saved import load_head
 
 TEMPLATE = "report.html.j2"
-METRICS = {
-    "auc": "AUC", "ap": "AP", "accuracy": "accuracy", "balanced_accuracy": "balanced accuracy",
-    "precision": "precision", "recall": "recall", "f1": "F1", "eer": "EER",
-    "accuracy_real": "accuracy on real", "accuracy_fake": "accuracy on fake",
-}  # fmt: skip
+SLICES = 15  # on the page; the CSV has all
+FEW_REALS = 100  # below, 1 % of them is less than one
 
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """dataset: the name of a data set with finished runs."""
+    """dataset: the name of a data set with finished runs. faces: whether images of the data set are shown.
+
+    no_heat_maps: why there are none of the best model, if there are none.
+    """
 
     dataset: str
+    faces: bool = True
+    no_heat_maps: str = "Not tried: make gradcam."
 
 
 @dataclass(frozen=True)
@@ -50,6 +65,34 @@ class Gain:
     before: Model
     after: Model
     difference: Interval
+
+
+@dataclass(frozen=True)
+class Report:
+    """What a page is made of."""
+
+    manifest: Manifest
+    audit: Audit
+    models: list[Model]
+    heat: HeatMaps | None
+    config: ReportConfig
+
+    @property
+    def best(self) -> Model:
+        return self.models[0]
+
+    @property
+    def sweeps(self) -> list[Model]:
+        return of_stage(self.models, Sweep.stage)
+
+    @property
+    def trainings(self) -> list[Model]:
+        return of_stage(self.models, Training.stage)
+
+    @property
+    def perturbed(self) -> dict[str, Perturbed]:
+        """By name in a legend, the best model first."""
+        return {model.title: model.perturbed for model in self.models if model.perturbed}
 
 
 def run(config: ReportConfig) -> Path:
@@ -62,144 +105,207 @@ def run(config: ReportConfig) -> Path:
     """
     manifest = Manifest.load(paths.manifest_file(config.dataset))
     models = find_models(manifest)
+    heat = find_heat_maps(models[0].run, models[0].split) if config.faces else None
+    report = Report(manifest, examine(manifest), models, heat, config)
     folder = paths.report_dir(config.dataset)
-    sections = {
-        "results": _results(models), "sweep": _sweep_section(of_stage(models, Sweep.stage)),
-        "finetune": _finetune_section(of_stage(models, Training.stage)),
-    }  # fmt: skip
-    images = {each.name: _saved(each, folder) for pictures in sections.values() for each in pictures}
-    with replacing(folder / "models.csv") as temporary:
-        _table(models).to_csv(temporary, index=False)
-    _copy_leaderboard(models, folder / "sweep.csv")
-    write_json(folder / "summary.json", _summary(manifest, models))
-    write_text(folder / "index.html", _page(manifest, models, sections, images))
-    _remove_other_pictures(folder, images.keys())
-    best, auc = models[0], models[0].shown.metrics["auc"]
-    print(
-        f"report {manifest.dataset}{' (synthetic)' if manifest.synthetic else ''}: {best.made.title} {best.made.name}, "
-        f"{'test' if best.test else 'validation'} AUC {auc.value:.3f} [{auc.low:.3f}, {auc.high:.3f}] -> "
-        f"{folder / 'index.html'}"
-    )
+    write_table(folder / "models.csv", _wide(report.models))
+    _copy_leaderboard(report.sweeps, folder / "sweep.csv")
+    write_json(folder / "summary.json", _summary(report))
+    pictures = _pictures(report)
+    write_page(
+        folder, TEMPLATE, tables=_tables(report), pictures=[each for part in pictures.values() for each in part],
+        keep=("models.csv", "sweep.csv"), sweep_pictures=[each.name for each in pictures["sweep"]], **_context(report),
+    )  # fmt: skip
+    _say(report, folder)
     return folder
 
 
-def _results(models: list[Model]) -> list[Picture]:
-    """How the best model does on the test split, or on validation where there is none."""
-    best = models[0]
-    split = "test" if best.test else "val"
-    shown, predictions, curves = best.shown, best.predictions(split), _curves(models, split)
-    (real, lost), (missed, fake) = shown.confusion
-    return [
-        Picture(
-            "confusion", figures.confusion(shown.confusion, title=f"{best.made.title}, {split}"),
-            f"Confusion matrix: {real} real called real, {lost} real called fake, {missed} fake called real, {fake} "
-            "fake called fake", "Counts, and the share of each true class.",
-        ),
-        Picture(
-            "roc", figures.roc(curves, title=f"ROC, {split}"),
-            f"ROC curves of {len(curves)} models; the chosen one has AUC {shown.metrics['auc'].value:.3f}",
-            "The chosen model is drawn heaviest. The figures are AUCs.",
-        ),
-        Picture(
-            "scores", figures.scores(predictions.scores, predictions.fake, shown.threshold, title=f"Scores, {split}"),
-            f"Histogram of scores: {missed} fake images are below the threshold of {shown.threshold:.2f} and {lost} "
-            "real ones above", "Scores of both classes.",
-        ),
+def _pictures(report: Report) -> dict[str, list[Picture]]:
+    """By section."""
+    compared = compared_inputs([model.made for model in report.sweeps]) if report.sweeps else None
+    training = training_picture(report.trainings[0].made) if report.trainings else None
+    return {
+        "results": results.result_pictures(report.models),
+        "perturbed": perturbed_pictures(report.perturbed) if report.perturbed else [],
+        "heat": [_heat_maps(report.heat)] if report.heat else [],
+        "images": gallery(report.best, report.manifest) if report.config.faces else [],
+        "sweep": (sweep_pictures(report.sweeps[0].made) if report.sweeps else []) + ([compared] if compared else []),
+        "finetune": [training] if training else [],
+    }
+
+
+def _heat_maps(heat: HeatMaps) -> Picture:
+    kinds = Counter(each.kind for each in heat.shown)
+    found = ", ".join(f"{count} {KINDS[kind].lower()}" for kind, count in kinds.items())
+    return Picture(
+        "heat_maps", heat.sheet, f"{len(heat.shown)} images beside themselves with their heat maps: {found}",
+        "Each image, and beside it where the evidence for what it was called lies. The largest value of each map is 1. "
+        "p is the calibrated probability of fake.",
+    )  # fmt: skip
+
+
+def _tables(report: Report) -> list[Table]:
+    best, models = report.best, report.models
+    parts = slices(best.predictions(best.split), report.manifest, best.calibration)
+    made = [
+        *_of_data(report), results.ranking_table(models), results.comparison_table(models, compare(models)),
+        results.metrics_table(best), results.thresholds_table(best), results.calibration_table(best),
+        results.slices_table(parts, shown=SLICES), cost_table(models, extractions_on(report.manifest.dataset)),
+        _provenance(report),
     ]  # fmt: skip
+    others = sorted({name for model in models for name in model.other})
+    if others:
+        made += [results.transfer_table(models, report.manifest.dataset, others), results.other_table(models)]
+    if report.perturbed:
+        made.append(results.perturbed_table(report.perturbed))
+    if report.sweeps:
+        made.append(_leaders(report.sweeps[0].made))
+    if report.trainings:
+        made.append(_trainings(report))
+    return made
 
 
-def _curves(models: list[Model], split: str) -> list[figures.Curve]:
-    """Of the best models that were scored there, as many as there are colours."""
-    curves = []
-    for model in models:
-        reached, each = model.test if split == "test" else model.val, model.predictions(split)
-        if reached and len(curves) < len(figures.CYCLE):
-            name = f"{model.made.label}, {reached.metrics['auc'].value:.3f}"
-            curves.append(figures.Curve(name, *roc(each.scores, each.fake)))
-    return curves
+def _of_data(report: Report) -> list[Table]:
+    audit = report.audit
+    made = [
+        Table("splits", [{"split": split, **counts} for split, counts in audit.counts.items()]),
+        Table("shortcuts", [audit.shortcuts], digits=dict.fromkeys(audit.shortcuts, 2)),
+    ]
+    unusable = report.manifest.unusable[["path", "status", "note"]].to_dict("records")
+    return [*made, Table("left_out", unusable, limit=20)] if unusable else made
 
 
-def _sweep_section(models: list[Model]) -> list[Picture]:
-    """What the best sweep found, and the inputs of all sweeps side by side."""
-    if not models:
-        return []
-    compared = compared_inputs([model.made for model in models])
-    return sweep_pictures(models[0].made) + ([compared] if compared else [])
+def _leaders(sweep: Sweep) -> Table:
+    rows = [
+        {
+            "head": row["head"], "inputs": row["inputs"], "val AUC": row["val_auc"], "±": row["val_auc_std"],
+            "val loss": row["val_loss"], "members": row["members"],
+            "epochs": row["epoch"] if row.get("lr") == row.get("lr") and "lr" in row else None, "chosen": row["chosen"],
+        }
+        for row in leaders(sweep).to_dict("records")
+    ]  # fmt: skip
+    chosen = next((number for number, row in enumerate(rows) if row["chosen"]), None)
+    return Table(
+        "sweep_leaders", rows, chosen, hidden=("chosen",), digits={"val AUC": 4, "±": 4, "val loss": 4, "epochs": 1}
+    )
 
 
-def _finetune_section(models: list[Model]) -> list[Picture]:
-    """How the best fine-tuned detector was trained."""
-    drawn = training_picture(models[0].made) if models else None
-    return [drawn] if drawn else []
+def _trainings(report: Report) -> Table:
+    rows = []
+    for model in report.trainings:
+        result = model.made.result
+        rows.append({
+            "run": model.run, "network and recipe": model.title, "started from": model.made.origin,
+            "epoch kept": f"{result.best_epoch} of {result.epochs}", "train accuracy": result.train_accuracy,
+            "val accuracy": result.val_accuracy, "val AUC": model.val.metrics["auc"],
+            "test AUC": model.test.metrics.get("auc") if model.test else None, "images/s": result.images_per_second,
+        })  # fmt: skip
+    chosen = next((number for number, row in enumerate(rows) if row["run"] == report.best.run), None)
+    return Table("trainings", rows, chosen, hidden=("run",), digits={"images/s": 1})
 
 
-def _gain(models: list[Model]) -> Gain | None:
+def _provenance(report: Report) -> Table:
+    """What must be the same for the figures to be the same."""
+    best = report.best
+    rows = [{"what": f"data {report.manifest.dataset}: images, labels, splits, groups", "key": report.manifest.key},
+            {"what": "run", "key": best.run}]  # fmt: skip
+    for name in (HEAD_FILE, BEST):
+        if (best.folder / name).exists():
+            rows.append({"what": f"sha256 of {name}", "key": file_digest(best.folder / name)})
+    if (best.folder / HEAD_FILE).exists():
+        inputs = load_head(best.folder / HEAD_FILE)[1].inputs
+        weights = {spec.backbone: spec.weights for spec in inputs}
+        rows += [{"what": f"sha256 of the weights of {name}", "key": key} for name, key in weights.items()]
+        rows += [{"what": f"feature {spec.backbone} {spec.feature}", "key": spec.key} for spec in inputs]
+    return Table("provenance", rows)
+
+
+def _context(report: Report) -> Mapping[str, Any]:
+    """What the words of the page need beside tables and pictures."""
+    best, dataset = report.best, report.manifest.dataset
+    val = best.predictions("val")
+    reals = int((~val.fake).sum())
+    saved = saving(report.models, extractions_on(dataset))
+    strongest = next(iter(report.audit.shortcuts.items()), None)
+    first = next(iter(report.perturbed.values()), None)
+    return {
+        "manifest": report.manifest, "audit": report.audit, "models": report.models, "best": best,
+        "shown": best.shown, "split": "test" if best.test else "validation", "sweeps": report.sweeps,
+        "gain": _gain(report),
+        "other_data": other_data(each for model in report.models for each in model.other.values()),
+        "perturbed": first.result if first else None, "few_reals": reals if reals < FEW_REALS else 0,
+        "fake_share": val.fake.mean(), "shortcut_limit": SHORTCUT_AUC, "strongest": strongest, "saved": saved,
+        "costs_of_best": _costs(best, saved), "scorings": runs.test_scorings(dataset),
+        "too_small": slices(best.predictions(best.split), report.manifest, best.calibration).too_small,
+        "environment": runs.environment(), "again": _command(runs.environment()),
+        "made_by": _command(runs.read_json(best.folder / "environment.json")),
+        "heat": report.heat, "no_heat": report.config.no_heat_maps,
+    }  # fmt: skip
+
+
+def _costs(best: Model, saved) -> list[str]:
+    what = "the sweep" if best.made.stage == Sweep.stage else "fine-tuning"
+    costs = [f"{what} took {best.made.result.seconds:.0f} s"]
+    return ([f"extraction and sweep together {saved.seconds:.0f} s"] if saved else []) + costs
+
+
+def _command(environment: dict) -> str:
+    return f".venv/bin/python -m {environment['command']}"
+
+
+def _gain(report: Report) -> Gain | None:
     """Of the best fine-tuned detector, if the head that it started from is on the page and both have test figures."""
-    for after in of_stage(models, Training.stage)[:1]:
-        before = next((model for model in models if model.run == after.made.result.head_run), None)
+    for after in report.trainings[:1]:
+        before = next((model for model in report.models if model.run == after.made.result.head_run), None)
         if before and before.test and after.test:
-            return Gain(before, after, auc_gain(before.folder, after.folder))
+            difference = auc_gain(before.folder, after.folder)
+            return Gain(before, after, difference) if difference else None
     return None
 
 
-def _copy_leaderboard(models: list[Model], path: Path) -> None:
+def _copy_leaderboard(sweeps: list[Model], path: Path) -> None:
     """Of the best sweep; one of an earlier page goes where there is none any more."""
-    sweeps = of_stage(models, Sweep.stage)
     if sweeps:
         write_bytes(path, (sweeps[0].folder / "leaderboard.csv").read_bytes())
     else:
         path.unlink(missing_ok=True)
 
 
-def _saved(picture: Picture, folder: Path) -> str:
-    """Write a PNG and return it as a data URI, so that the page needs no second file."""
-    buffer = io.BytesIO()
-    picture.figure.savefig(buffer, format="png", dpi=130)
-    write_bytes(folder / f"{picture.name}.png", buffer.getvalue())
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
-
-
-def _remove_other_pictures(folder: Path, names: Collection[str]) -> None:
-    """Pictures of an earlier page, which this one does not show."""
-    for path in folder.glob("[!.]*.png"):  # hidden ones are being written by another process
-        if path.stem not in names:
-            path.unlink(missing_ok=True)
-
-
-def _figures(evaluation: Evaluation | None) -> dict | None:
-    """Metrics as summary.json has them: `auc`, `auc_ci` and so on, null where one class alone defines none."""
-    if evaluation is None:
-        return None
-    flat: dict = {"images": evaluation.images, "threshold": evaluation.threshold, "confusion": evaluation.confusion}
-    for name in METRICS:
-        interval = evaluation.metrics.get(name)
-        flat[name] = interval.value if interval else None
-        flat[f"{name}_ci"] = [interval.low, interval.high] if interval else None
-    return flat
-
-
 def _other_figures(other: Other) -> dict:
-    """The same, and what of the other data set was scored."""
-    return {"synthetic": other.result.synthetic, "known": other.result.known, **_figures(other.evaluation)}
+    """The same as of a split, and what of the other data set was scored."""
+    return {"synthetic": other.result.synthetic, "known": other.result.known, **results.wide_figures(other.evaluation)}
 
 
-def _summary(manifest: Manifest, models: list[Model]) -> dict:
+def _perturbed_figures(perturbed: Perturbed | None) -> dict | None:
+    if perturbed is None:
+        return None
     return {
-        "dataset": manifest.dataset,
-        "synthetic": manifest.synthetic,
-        "manifest": manifest.key,
+        name: {"auc": each.auc.value if each.auc else None, "auc_ci": results.bounds(each.auc),
+               "accuracy": each.accuracy.value, "accuracy_ci": results.bounds(each.accuracy)}
+        for name, each in perturbed.strengths.items()
+    }  # fmt: skip
+
+
+def _summary(report: Report) -> dict:
+    return {
+        "dataset": report.manifest.dataset,
+        "synthetic": report.manifest.synthetic,
+        "manifest": report.manifest.key,
+        "test_scorings": runs.test_scorings(report.manifest.dataset),
         "models": [
             {
                 "run": model.run, "stage": model.made.stage, **model.made.facts,
-                "val": _figures(model.val), "test": _figures(model.test),
+                "calibration": asdict(model.calibration),
+                "val": results.wide_figures(model.val), "test": results.wide_figures(model.test),
                 "other": {dataset: _other_figures(each) for dataset, each in model.other.items()},
+                "perturbed": _perturbed_figures(model.perturbed),
             }
-            for model in models
+            for model in report.models
         ],
     }  # fmt: skip
 
 
-def _table(models: list[Model]) -> pd.DataFrame:
+def _wide(models: list[Model]) -> pd.DataFrame:
     """models.csv: a row for each model and split; what only the other stage has is empty."""
     names = dict.fromkeys(name for model in models for name in model.made.facts)
     rows = []
@@ -208,27 +314,16 @@ def _table(models: list[Model]) -> pd.DataFrame:
         other = {f"other:{dataset}": each.evaluation for dataset, each in model.other.items()}
         for split, evaluation in {"val": model.val, "test": model.test, **other}.items():
             if evaluation:
-                rows.append(about | {"split": split} | _figures(evaluation))
+                rows.append(about | {"split": split} | results.wide_figures(evaluation))
     return pd.DataFrame(rows).drop(columns="confusion")
 
 
-def _page(manifest: Manifest, models: list[Model], sections: dict[str, list[Picture]], images: dict[str, str]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+def _say(report: Report, folder: Path) -> None:
+    best, shown = report.best, report.best.shown
+    name = "auc" if "auc" in shown.metrics else "accuracy"
+    figure, label = shown.metrics[name], results.METRICS[name]
+    print(
+        f"report {report.manifest.dataset}{' (synthetic)' if report.manifest.synthetic else ''}: {best.made.title} "
+        f"{best.made.name}, {'test' if best.test else 'validation'} {label} {figure.value:.3f} "
+        f"[{figure.low:.3f}, {figure.high:.3f}] -> {folder / 'index.html'}"
     )
-    audit: Audit = examine(manifest)
-    best, sweeps = models[0], of_stage(models, Sweep.stage)
-    return environment.get_template(TEMPLATE).render(
-        manifest=manifest, audit=audit, models=models, best=best, sections=sections, images=images, metrics=METRICS,
-        shown=best.shown, split="test" if best.test else "validation", sweeps=sweeps,
-        trainings=of_stage(models, Training.stage), gain=_gain(models),
-        leaders=leaders(sweeps[0].made).to_dict("records") if sweeps else [],
-        left_out=manifest.unusable.head(20).to_dict("records"),
-        extractions=[r for r in map(runs.result, runs.complete_runs("extract")) if r["dataset"] == manifest.dataset],
-        other_data=other_data(each for model in models for each in model.other.values()),
-        environment=runs.environment(), scorings=runs.test_scorings(manifest.dataset), config=_command(best),
-    )  # fmt: skip
-
-
-def _command(model: Model) -> str:
-    return runs.read_json(model.folder / "environment.json")["command"]

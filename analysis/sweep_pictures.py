@@ -126,7 +126,7 @@ def _slices(sweep: Sweep) -> Picture | None:
         f"{name.replace('_', ' ')} {fall:.3f}" for name, fall in sorted(lost.items(), key=lambda x: -x[1])
     )
     return Picture(
-        "slices",
+        "settings",
         figures.strips(panels, ylabel="validation AUC", title="What each hyperparameter changes"),
         f"Validation AUC of {len(found)} trained settings by hyperparameter; at the worst value the best falls by: "
         f"{losses}",

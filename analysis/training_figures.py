@@ -81,8 +81,8 @@ def dots(rows: list[Dot], *, xlabel: str, title: str) -> Figure:
     return figure
 
 
-def heat_map(values: np.ndarray, rows: list[str], columns: list[str], *, tried: np.ndarray, marked: tuple[int, int],
-             labels: tuple[str, str], title: str) -> Figure:  # fmt: skip
+def heat_map(values: np.ndarray, rows: list[str], columns: list[str], *, tried: np.ndarray,
+             marked: tuple[int, int] | None, labels: tuple[str, str], title: str) -> Figure:  # fmt: skip
     """values (R, C), nan where there is none: diverged where tried (R, C), else empty. labels: of y and x."""
     figure = Figure(figsize=(max(SIZE[0], 0.62 * len(columns) + 1.4), 0.5 * len(rows) + 1.6), layout="constrained")
     axes = figure.add_subplot()
@@ -91,7 +91,8 @@ def heat_map(values: np.ndarray, rows: list[str], columns: list[str], *, tried: 
         text = f"{value:.3f}" if np.isfinite(value) else "diverged" if tried[row, column] else ""
         pale = np.isfinite(value) and sum(image.cmap(image.norm(value))[:3]) < 1.4
         axes.text(column, row, text, ha="center", va="center", fontsize=9, color="white" if pale else "black")
-    axes.add_patch(Rectangle((marked[1] - 0.5, marked[0] - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=3))
+    if marked:
+        axes.add_patch(Rectangle((marked[1] - 0.5, marked[0] - 0.5), 1, 1, fill=False, edgecolor=ORANGE, linewidth=3))
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     axes.set(ylabel=labels[0], xlabel=labels[1])

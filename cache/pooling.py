@@ -35,7 +35,8 @@ def _places(x: torch.Tensor, channels_last: bool, prefix_tokens: int) -> torch.T
 
 
 def _pieces(x: torch.Tensor) -> Iterator[torch.Tensor]:
-    yield from x.split(CACHE_FRIENDLY if x.device.type == "cpu" else max(1, len(x)))
+    whole = x.device.type != "cpu" or torch.compiler.is_exporting()  # a graph for any N has no number of pieces
+    yield from [x] if whole else x.split(CACHE_FRIENDLY)
 
 
 def _moments(places: torch.Tensor, pooling: str) -> torch.Tensor:

@@ -86,7 +86,7 @@ def environment() -> dict:
     """Commit, command, versions and hardware, as JSON-able values."""
     return {
         "commit": _commit(),
-        "command": " ".join([Path(sys.argv[0]).parent.name or sys.argv[0], *sys.argv[1:]]),
+        "command": " ".join([_module(Path(sys.argv[0])), *sys.argv[1:]]),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),
@@ -94,6 +94,11 @@ def environment() -> dict:
         "cores": os.cpu_count(),
         "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
     }
+
+
+def _module(started: Path) -> str:
+    """What was started, as `python -m` names it: heads/__main__.py -> heads, finetune/tune.py -> finetune.tune."""
+    return ".".join(filter(None, [started.parent.name, started.stem if started.stem != "__main__" else ""]))
 
 
 def _commit() -> str:

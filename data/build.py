@@ -164,7 +164,7 @@ def _join(listing: Listing, probes: pd.DataFrame, group: str) -> pd.DataFrame:
         given.fillna(pd.Series(splits.by_hash(joined.group), index=rows.index)), joined.group
     )
     own = [*COLUMNS, *STATISTICS]
-    further = rows[[name for name in rows if name not in own and not name.startswith("Unnamed")]]
+    further = rows[[name for name in rows if name not in (*own, "label_str") and not name.startswith("Unnamed")]]
     return pd.concat([joined[own], further], axis=1)
 
 

@@ -63,7 +63,7 @@ def decode(content: bytes) -> tuple[Image.Image, str]:
             if image.width * image.height > ENOUGH_PIXELS:
                 raise BadImageError("enormous", f"{image.width}x{image.height} pixels, over {ENOUGH_PIXELS:,}")
             image.load()
-            return _upright_rgb(image)
+            return upright_rgb(image)
     except Image.DecompressionBombError as error:
         raise BadImageError("enormous", str(error)) from error
     except UnidentifiedImageError as error:
@@ -98,7 +98,8 @@ def black() -> Image.Image:
     return Image.new("RGB", BLACK_SIZE)
 
 
-def _upright_rgb(image: Image.Image) -> tuple[Image.Image, str]:
+def upright_rgb(image: Image.Image) -> tuple[Image.Image, str]:
+    """An opened image as `decode` returns it."""
     notes = []
     if getattr(image, "n_frames", 1) > 1:
         notes.append(f"animated: first of {image.n_frames} frames")

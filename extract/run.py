@@ -92,6 +92,10 @@ class ExtractResult:
         """Whether it is of perturbed copies."""
         return any(spec.augmentation and not spec.view for spec in self.specs)
 
+    @classmethod
+    def from_json(cls, record: dict) -> "ExtractResult":
+        return cls(**{**record, "specs": [FeatureSpec.from_json(each) for each in record["specs"]]})
+
 
 def run(config: ExtractConfig) -> Path:
     """Compute what is missing for one backbone; the folder whose result.json lists the specs once all rows exist.
@@ -139,7 +143,7 @@ def specs_of(folder: Path) -> list[FeatureSpec]:
     """
     if not runs.is_complete(folder):
         raise UserError(f"{folder} is not complete: run `make extract` for the parts that are left")
-    return [FeatureSpec.from_json(record) for record in runs.result(folder)["specs"]]
+    return ExtractResult.from_json(runs.result(folder)).specs
 
 
 def tables(config: ExtractConfig) -> list[FeatureTable]:

@@ -53,3 +53,11 @@ def write_faces(folder: Path, count: int, *, side: int = 64, start: int = 0) -> 
 def faces(tmp_path) -> Path:
     """60 small faces as class folders."""
     return write_faces(tmp_path / "faces", 60)
+
+
+@pytest.fixture
+def elsewhere(faces, tmp_path) -> Path:
+    """40 other faces, and one that `faces` holds too."""
+    folder = write_faces(tmp_path / "elsewhere", 40, start=100)
+    (folder / "real" / "known.jpg").write_bytes((faces / "real" / "0000.jpg").read_bytes())
+    return folder

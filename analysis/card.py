@@ -1,0 +1,86 @@
+"""The model card of an exported run (Mitchell et al. 2019, arXiv:1810.03993), as Markdown from its own figures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from analysis.bootstrap import Interval
+from analysis.calibrate import DEFAULT_RULE, RULES, Calibration
+from analysis.evaluate import Evaluation
+from analysis.models import Model, find_models
+from analysis.onnx_graph import Parity
+from cache import runs
+from cache.errors import UserError
+from cache.features import Preprocess
+from cache.key import file_digest
+from data.audit import Audit, examine
+from data.manifest import Manifest
+from finetune.job import BEST
+from heads.outcome import HEAD_FILE
+
+TEMPLATE = "card.md.j2"
+FIRST = ("auc", "accuracy", "balanced_accuracy", "accuracy_real", "accuracy_fake")  # rows of the table; others follow
+SHORT = {"auc": "AUC", "ap": "AP", "eer": "EER"}
+FEW = 1000  # test images, below which the card says that they are few
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run reached and on what data; missing: why that cannot be said, in words, where both are None."""
+
+    model: Model | None
+    audit: Audit | None
+    missing: str = ""
+
+
+def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity, digest: str) -> str:
+    """README.md of an export.
+
+    Args:
+        folder: of the run. parity: of the graph with the detector. digest: sha256 of model.onnx.
+    """
+    figures, model_file = _figures_of(folder), folder / (BEST if (folder / BEST).exists() else HEAD_FILE)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made, result = runs.read_json(folder / "environment.json"), runs.result(folder)
+    return environment.get_template(TEMPLATE).render(
+        run=folder.name, result=result, network=result.get("network") or result["backbone"],
+        model=figures.model, audit=figures.audit, missing=figures.missing,
+        columns=_columns(figures.model), names=_names(figures.model), short=SHORT, written=_written,
+        calibration=calibration, rule=DEFAULT_RULE, rules=RULES, how=how, parity=parity, few=FEW, made=made,
+        exported=runs.environment(), scorings=runs.test_scorings(result["dataset"]),
+        digests={"model.onnx": digest, model_file.name: file_digest(model_file)},
+    )  # fmt: skip
+
+
+def _figures_of(folder: Path) -> Figures:
+    """The only place that asks the other parts of the analysis for figures."""
+    try:
+        manifest = Manifest.load(Path(runs.read_json(folder / "config.json")["manifest"]))
+        found = {each.folder.resolve(): each for each in find_models(manifest)}
+        return Figures(found[folder.resolve()], examine(manifest))
+    except KeyError:
+        return Figures(None, None, "the data set has changed since the run, or it only tried that everything runs")
+    except UserError as error:
+        return Figures(None, None, str(error))
+
+
+def _columns(model: Model | None) -> dict[str, Evaluation]:
+    """Validation, test, and every other data set that was scored."""
+    if model is None:
+        return {}
+    own = {"validation": model.val, "test": model.test}
+    other = {f"other data: {name}": each.evaluation for name, each in model.other.items()}
+    return {name: each for name, each in (own | other).items() if each}
+
+
+def _names(model: Model | None) -> list[str]:
+    """Of the metrics, those first that are asked for first."""
+    found = dict.fromkeys(name for each in _columns(model).values() for name in each.metrics)
+    return [name for name in FIRST if name in found] + [name for name in found if name not in FIRST]
+
+
+def _written(interval: Interval | None) -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]" if interval else "–"

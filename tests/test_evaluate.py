@@ -1,0 +1,588 @@
+"""What figures mean: every metric against scikit-learn or by hand, what validation fixes, intervals that cover."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+from sklearn import metrics as theirs
+
+from analysis.bootstrap import RESAMPLES, Draws, bootstrap, resamples
+from analysis.calibrate import RULES, Calibration, calibrate
+from analysis.compared import _accuracy_lead, _auc_lead, _Pair, auc_gain, compare
+from analysis.evaluate import BINS, METRICS, _Judge, auc_intervals, evaluate, roc
+from analysis.models import Model
+from analysis.other import Other
+from analysis.predictions import Predictions
+from analysis.ranking import Pairs, Verdicts
+from analysis.slices import Slice, jpeg_quality, slices
+from cache.errors import UserError
+from data.manifest import Manifest
+from heads.other import OtherResult
+from heads.outcome import write_table
+
+RANKED = ("auc", "ap", "ap_real", "eer", "tpr_at_fpr_1", "tpr_at_fpr_5")
+
+
+def scores_of(count: int, seed: int = 0, gap: float = 1.2) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    fake = rng.random(count) < 0.45
+    return np.round(rng.standard_normal(count) + gap * fake, 1), fake  # rounding makes ties
+
+
+def fixed(threshold: float, *, temperature: float = 1.0, band: tuple[float, float] | None = None) -> Calibration:
+    """All rules at one threshold; an empty band unless one is given."""
+    return Calibration(dict.fromkeys(RULES, threshold), temperature, band or (threshold, threshold), 1)
+
+
+def sigmoid(logits: np.ndarray) -> np.ndarray:
+    return 1 / (1 + np.exp(-logits))
+
+
+def calibration_error(probability: np.ndarray, fake: np.ndarray, weights: np.ndarray) -> float:
+    """Bin by bin, as it is defined."""
+    total = 0.0
+    for number in range(BINS):
+        inside = (probability >= number / BINS) & (probability < (number + 1) / BINS)
+        if weights[inside].sum():
+            apart = np.average(probability[inside], weights=weights[inside]) - np.average(
+                fake[inside], weights=weights[inside]
+            )
+            total += weights[inside].sum() / weights.sum() * abs(apart)
+    return total
+
+
+def expected(scores, fake, calibration, weights=None) -> dict[str, float]:
+    weights = np.ones(len(scores)) if weights is None else weights
+    options = {"sample_weight": weights}
+    called = scores >= calibration.threshold
+    decided = ~calibration.uncertain(scores)
+    fpr, tpr, _ = theirs.roc_curve(fake, scores, drop_intermediate=False, **options)
+    found = {
+        "auc": theirs.roc_auc_score(fake, scores, **options),
+        "ap": theirs.average_precision_score(fake, scores, **options),
+        "ap_real": theirs.average_precision_score(~fake, -scores, **options),
+        "tpr_at_fpr_1": tpr[fpr <= 0.01].max(),
+        "tpr_at_fpr_5": tpr[fpr <= 0.05].max(),
+        "accuracy": theirs.accuracy_score(fake, called, **options),
+        "balanced_accuracy": theirs.balanced_accuracy_score(fake, called, **options),
+        "precision": theirs.precision_score(fake, called, zero_division=0, **options),
+        "recall": theirs.recall_score(fake, called, **options),
+        "f1": theirs.f1_score(fake, called, **options),
+        "precision_real": theirs.precision_score(~fake, ~called, zero_division=0, **options),
+        "f1_real": theirs.f1_score(~fake, ~called, **options),
+        "accuracy_real": theirs.recall_score(~fake, ~called, **options),
+        "accuracy_fake": theirs.recall_score(fake, called, **options),
+        "coverage": np.average(decided, weights=weights),
+        "accuracy_decided": theirs.accuracy_score(fake[decided], called[decided], sample_weight=weights[decided]),
+    }
+    for suffix, logits in {"": scores / calibration.temperature, "_before": scores}.items():
+        probability = sigmoid(logits)
+        found |= {
+            f"log_loss{suffix}": theirs.log_loss(fake, probability, **options),
+            f"brier{suffix}": theirs.brier_score_loss(fake, probability, **options),
+            f"ece{suffix}": calibration_error(probability, fake, weights),
+        }
+    return found
+
+
+FIXED = fixed(0.6, temperature=0.7, band=(-0.2, 1.1))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_metrics_agree_with_scikit_learn(seed):
+    scores, fake = scores_of(150, seed)
+    found = evaluate(scores, fake, np.arange(150).astype(str), calibration=FIXED)
+    wanted = expected(scores, fake, FIXED)
+    assert found.metrics.keys() == wanted.keys() | {"eer"}
+    for name, value in wanted.items():
+        assert found.metrics[name].value == pytest.approx(value, abs=1e-12), name
+        if not name.startswith("ece"):
+            assert found.metrics[name].low <= value <= found.metrics[name].high, name
+    assert (found.images, found.threshold) == (150, 0.6)
+    np.testing.assert_array_equal(found.confusion, theirs.confusion_matrix(fake, scores >= 0.6))
+
+
+def test_weighted_metrics_agree_with_scikit_learn():
+    """What the bootstrap computes for each resample."""
+    scores, fake = scores_of(80)
+    weights = np.random.default_rng(1).integers(0, 4, (5, 80)).astype(float)
+    found = _Judge(scores, fake, FIXED).figures(weights)
+    for number, each in enumerate(weights):
+        for name, value in expected(scores, fake, FIXED, each).items():
+            assert found[METRICS, name][number] == pytest.approx(value, abs=1e-12), name
+    np.testing.assert_array_equal(Pairs(scores, fake).auc(weights), found[METRICS, "auc"])
+
+
+def test_a_weight_of_two_is_the_image_twice():
+    scores, fake = scores_of(60, 3)
+    times = np.random.default_rng(0).integers(0, 3, 60)
+    once = _Judge(scores, fake, FIXED).figures(times[None].astype(float))
+    twice = _Judge(np.repeat(scores, times), np.repeat(fake, times), FIXED).figures(np.ones((1, times.sum())))
+    assert once.keys() == twice.keys()
+    for name, value in once.items():
+        assert value == pytest.approx(twice[name], abs=1e-12), name
+
+
+def test_the_roc_curve_by_hand():
+    """Equal error between two thresholds; TPR at a limit without interpolation, at the limit itself too."""
+    fake = np.array([False] * 20 + [True] * 4)
+    scores = np.array([*range(20), 9.5, 18.5, 19.5, 20])
+    found = evaluate(scores, fake, np.arange(24), calibration=fixed(0)).metrics
+    assert found["tpr_at_fpr_1"].value == 0.5
+    assert found["tpr_at_fpr_5"].value == 0.75  # one real image of twenty is 5 %, not more
+    fake = np.array([False, False, False, False, True, True, True, True])
+    scores = np.array([0.0, 1, 2, 5, 3, 4, 6, 7])
+    assert evaluate(scores, fake, np.arange(8), calibration=fixed(0)).metrics["eer"].value == pytest.approx(0.25)
+    perfect = evaluate(np.where(fake, 2.0, 1.0), fake, np.arange(8), calibration=fixed(1.5)).metrics
+    assert [perfect[name].value for name in RANKED] == [1, 1, 1, 0, 1, 1]
+    false, true = roc(scores, fake)
+    assert (false[0], true[0], false[-1], true[-1]) == (0, 0, 1, 1)
+
+
+def test_equal_scores_say_nothing():
+    fake = np.arange(40) % 4 == 0
+    found = evaluate(np.zeros(40), fake, np.arange(40), calibration=fixed(0.5)).metrics
+    assert found["auc"] == found["eer"] == type(found["auc"])(0.5, 0.5, 0.5)
+    assert (found["ap"].value, found["ap_real"].value) == (0.25, 0.75)
+    assert [found[name].value for name in ("tpr_at_fpr_5", "precision", "f1", "accuracy_real")] == [0, 0, 0, 1]
+    assert found["log_loss"].value == pytest.approx(np.log(2))
+    assert found["ece"].value == pytest.approx(0.25)
+
+
+@pytest.mark.parametrize(("label", "own"), [(True, {"recall", "accuracy_fake"}), (False, {"accuracy_real"})])
+def test_one_class_has_what_it_defines(label, own):
+    scores, _ = scores_of(50)
+    fake = np.full(50, label)
+    found = evaluate(scores, fake, np.arange(50), calibration=FIXED)
+    probabilities = {f"{name}{suffix}" for name in ("log_loss", "brier", "ece") for suffix in ("", "_before")}
+    assert found.metrics.keys() == {"accuracy", "coverage", "accuracy_decided"} | own | probabilities
+    right = ((scores >= 0.6) == label).mean()
+    assert {found.metrics[name].value for name in {"accuracy"} | own} == {right}
+    assert found.metrics["log_loss"].value == pytest.approx(theirs.log_loss(fake, sigmoid(scores / 0.7), labels=[0, 1]))
+    point = found.operating["fpr_5"]
+    assert (point.tpr is None, point.fpr is None, point.balanced_accuracy) == (not label, label, None)
+    assert point.accuracy == found.metrics["accuracy"]
+
+
+def test_a_band_that_holds_all_decides_nothing():
+    scores, fake = scores_of(50)
+    found = evaluate(scores, fake, np.arange(50), calibration=fixed(0.6, band=(-99, 99))).metrics
+    assert found["coverage"].value == 0
+    assert "accuracy_decided" not in found
+    scores[0] = 100  # a third of the resamples lack the one image that is decided, and say nothing
+    found = evaluate(scores, fake, np.arange(50), calibration=fixed(0.6, band=(-99, 99))).metrics
+    assert found["accuracy_decided"].low == found["accuracy_decided"].high == fake[0]
+
+
+def test_every_rule_is_judged_at_its_own_threshold():
+    scores, fake = scores_of(200, 1)
+    calibration = calibrate(*scores_of(200, 2))
+    found = evaluate(scores, fake, np.arange(200), calibration=calibration)
+    assert found.operating.keys() == RULES.keys()
+    for rule, point in found.operating.items():
+        called = scores >= calibration.thresholds[rule]
+        assert point.threshold == calibration.thresholds[rule]
+        assert point.tpr.value == called[fake].mean()
+        assert point.fpr.value == called[~fake].mean()
+        assert point.accuracy.value == (called == fake).mean()
+        assert point.balanced_accuracy.value == pytest.approx(theirs.balanced_accuracy_score(fake, called))
+        assert point.fpr.low <= point.fpr.value <= point.fpr.high
+    assert found.operating["youden"].accuracy == found.metrics["accuracy"]
+
+
+def test_the_reliability_curve_says_what_the_calibration_error_sums():
+    scores, fake = scores_of(300, 5)
+    found = evaluate(scores, fake, np.arange(300), calibration=FIXED)
+    for curve, name, logits in (
+        (found.reliability, "ece", scores / 0.7),
+        (found.reliability_before, "ece_before", scores),
+    ):
+        assert curve.images.sum() == 300
+        assert (np.diff(curve.probability) > 0).all()
+        assert np.dot(curve.probability, curve.images) == pytest.approx(sigmoid(logits).sum())
+        assert np.dot(curve.fake, curve.images) == pytest.approx(fake.sum())
+        apart = np.abs(curve.probability - curve.fake)
+        assert found.metrics[name].value == pytest.approx(np.dot(apart, curve.images) / 300)
+    alone = evaluate(np.array([-99.0, 99, 99]), np.array([False, True, False]), np.arange(3), calibration=fixed(0))
+    np.testing.assert_allclose(alone.reliability.probability, [0, 1], atol=1e-9)  # exactly 1 is in the last bin
+    np.testing.assert_array_equal(alone.reliability.fake, [0, 0.5])
+    np.testing.assert_array_equal(alone.reliability.images, [1, 2])
+
+
+def test_the_threshold_is_the_best_balanced_accuracy_and_parts_no_equals():
+    scores, fake = scores_of(120, 4)
+    threshold = calibrate(scores, fake).threshold
+    best = max(theirs.balanced_accuracy_score(fake, scores >= t) for t in [*np.unique(scores), 99])
+    assert theirs.balanced_accuracy_score(fake, scores >= threshold) == pytest.approx(best)
+    assert threshold not in scores
+
+
+def test_what_validation_fixes_by_hand():
+    """Real 0..19, of which one of twenty, 5 %, may be called fake; fake 17.5, 18.5, 30, 31."""
+    fake = np.array([False] * 20 + [True] * 4)
+    found = calibrate(np.array([*range(20), 17.5, 18.5, 30, 31]), fake)
+    assert found.thresholds == {"youden": 17.25, "eer": 17.25, "fpr_5": 18.25, "fpr_1": 24.5, "half": 0.0}
+    assert found.band == (17.25, 18.25)  # none of four fake ones may be missed, one of twenty real ones called fake
+    assert found.images == 24
+    np.testing.assert_array_equal(found.uncertain(np.array([17.2, 17.25, 18.2, 18.25])), [False, True, True, False])
+
+
+@pytest.mark.parametrize("real", [20, 40, 60, 100, 140, 300])
+def test_a_share_of_real_images_is_exact(real):
+    """1 - 19 / 20 is more than .05 to a computer."""
+    scores, fake = np.arange(real + 7.0), np.arange(real + 7) >= real
+    scores[fake] = -1.0
+    found = calibrate(scores, fake).thresholds
+    assert (scores[~fake] >= found["fpr_5"]).sum() == real // 20
+    assert (scores[~fake] >= found["fpr_1"]).sum() == real // 100
+
+
+def test_what_validation_fixes_where_there_is_little_to_fix_it_by():
+    fake = np.arange(8) % 2 == 0
+    parted = calibrate(np.where(fake, 1.0, -1.0), fake)
+    assert set(parted.thresholds.values()) == {0.0}
+    assert parted.band == (0.0, 0.0)
+    assert sigmoid(1 / parted.temperature) == pytest.approx(5 / 6, abs=1e-3)  # Platt's target of four images
+    equal = calibrate(np.full(8, 3.0), fake)
+    assert equal.thresholds == {"youden": 2.0, "eer": 2.0, "fpr_5": 4.0, "fpr_1": 4.0, "half": 0.0}
+    assert equal.uncertain(np.array([3.0])).all()
+    assert equal.probability(np.array([3.0])) == pytest.approx(0.5, abs=1e-3)
+    two = calibrate(np.array([1.0, 2.0]), np.array([False, True]))
+    assert (two.threshold, two.band) == (1.5, (1.5, 1.5))
+    turned = calibrate(np.array([2.0, 1.0]), np.array([False, True]))
+    assert (turned.threshold, turned.thresholds["eer"], turned.band) == (0.0, 1.5, (0.0, 3.0))
+    close = np.array([1.0, np.nextafter(1.0, 2.0)])
+    assert (calibrate(close, np.array([False, True])).threshold <= close).tolist() == [False, True]
+    with pytest.raises(UserError, match="one class"):
+        calibrate(np.arange(3.0), np.ones(3, bool))
+
+
+def test_the_band_leaves_few_of_each_class_on_the_wrong_side():
+    for seed in range(20):
+        scores, fake = scores_of(200, seed, gap=seed / 5)
+        found = calibrate(scores, fake)
+        assert found.band[0] <= found.threshold <= found.band[1]
+        assert (scores[fake] < found.band[0]).mean() <= 0.05
+        assert (scores[~fake] >= found.band[1]).mean() <= 0.05
+
+
+@pytest.mark.parametrize("scale", [0.01, 0.3, 1.0, 25.0])
+def test_the_temperature_undoes_a_scale(scale):
+    rng = np.random.default_rng(0)
+    logits = 2 * rng.standard_normal(6000)
+    fake = rng.random(6000) < sigmoid(logits)
+    found = calibrate(scale * logits, fake)
+    assert found.temperature == pytest.approx(scale, rel=0.05)
+    after = evaluate(scale * logits, fake, np.arange(6000) // 600, calibration=found).metrics
+    assert after["ece"].value < 0.03  # about .017 by chance, in bins of 400
+    assert after["log_loss"].value <= after["log_loss_before"].value + 1e-6
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_resamples_draw_as_many_groups_of_each_kind(seed):
+    fake = np.array([False] * 6 + [True] * 4 + [False, True] * 3)
+    groups = np.array([*"aabbcd", *"eefg", *"hhiijj"])
+    weights = np.concatenate(list(resamples(fake, groups, seed)))
+    assert weights.shape == (RESAMPLES, 16)
+    first = [0, 2, 4, 5, 6, 8, 9, 10, 12, 14]  # of each group
+    for kind in ([0, 2, 4, 5], [6, 8, 9], [10, 12, 14]):
+        assert (weights[:, kind].sum(axis=1) == len(kind)).all()
+    np.testing.assert_array_equal(weights, weights[:, np.repeat(first, [2, 2, 1, 1, 2, 1, 1, 2, 2, 2])])
+    assert weights.mean(axis=0) == pytest.approx(np.ones(16), abs=0.15)
+    order = np.random.default_rng(1).permutation(16)
+    np.testing.assert_array_equal(np.concatenate(list(resamples(fake[order], groups[order], seed))), weights[:, order])
+
+
+def test_blocks_are_no_part_of_what_is_drawn(monkeypatch):
+    monkeypatch.setattr("analysis.bootstrap.BLOCK", 70)  # seven resamples at a time
+    fake = np.arange(10) < 5
+    drawn = bootstrap(lambda weights: {"first": weights[:, 0]}, fake, np.arange(10))["first"]
+    assert (len(drawn.samples), drawn.value) == (RESAMPLES, 1)
+
+
+def test_ahead_counts_draws_half():
+    assert Draws(0.1, np.array([-1.0, 0, 0, 2])).ahead == 0.5
+    assert Draws(0.1, np.array([1.0, 0, 3, 2])).ahead == 0.875
+
+
+def covered(hits: list[bool]) -> bool:
+    """A 95 % interval, allowing for chance in so few trials and for the percentile bootstrap on few images."""
+    return 0.90 <= np.mean(hits) <= 0.99
+
+
+@pytest.mark.parametrize("size", [1, 4])
+def test_intervals_cover_the_truth_as_often_as_they_say(size):
+    """Two normals one unit apart, 120 groups of images that differ little: AUC Phi(1 / sqrt 2), accuracy Phi(1 / 2)."""
+    hits: dict[str, list[bool]] = {"auc": [], "accuracy": []}
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        fake = np.repeat(np.arange(120) % 2 == 0, size)
+        shared, own = np.repeat(rng.standard_normal(120), size), rng.standard_normal(120 * size)
+        scores = np.sqrt(0.9) * shared + np.sqrt(0.1) * own + fake if size > 1 else own + fake
+        verdicts = quick(scores, fake, np.repeat(np.arange(120), size), seed)
+        for name, truth in (("auc", 0.76025), ("accuracy", 0.69146)):
+            hits[name].append(verdicts[name].low <= truth <= verdicts[name].high)
+    assert covered(hits["auc"])
+    assert covered(hits["accuracy"])
+
+
+def quick(scores, fake, groups, seed) -> dict:
+    """Only what the test looks at, which takes a tenth of the time."""
+    draws = bootstrap(Verdicts(scores, fake, 0.5).figures, fake, groups, seed=seed)
+    return {name: each.interval for name, each in draws.items()}
+
+
+def test_groups_widen_the_interval():
+    scores, fake = scores_of(40, 2)
+    copies = np.repeat(np.arange(40), 10)
+    by_image = evaluate(scores[copies], fake[copies], np.arange(400), calibration=FIXED).metrics
+    by_group = evaluate(scores[copies], fake[copies], copies.astype(str), calibration=FIXED).metrics
+    for name in ("auc", "accuracy", "log_loss", "brier"):
+        assert by_group[name].high - by_group[name].low > 2 * (by_image[name].high - by_image[name].low)
+
+
+def test_auc_intervals_of_many_columns_are_those_of_each_alone():
+    scores, fake = scores_of(90)
+    columns = np.stack([scores, -scores, np.round(scores)], axis=1)
+    groups = (np.arange(90) // 2).astype(str)
+    for column, found in zip(columns.T, auc_intervals(columns, fake, groups), strict=True):
+        assert found == evaluate(column, fake, groups, calibration=FIXED).metrics["auc"]
+        assert found == quick(column, fake, groups, 0)["auc"]
+
+
+def test_a_threshold_is_off_where_the_scores_allow_plainly_more():
+    scores, fake = scores_of(400, gap=3.0)
+    result = OtherResult("run", "faces", "0", False, 400, 0)
+
+    def at(threshold: float, count: int = 400) -> Other:
+        rows = slice(count)
+        groups = np.arange(400).astype(str)[rows]
+        return Other(result, evaluate(scores[rows], fake[rows], groups, calibration=fixed(threshold)))
+
+    assert not at(1.5).is_off
+    assert at(4.0).is_off
+    assert at(4.0).within_reach == pytest.approx(at(1.5).evaluation.metrics["balanced_accuracy"].value, abs=0.02)
+    assert not at(2.2, 10).is_off  # too few to tell
+    alone = Other(result, evaluate(scores[fake], fake[fake], np.arange(fake.sum()), calibration=fixed(4.0)))
+    assert alone.auc is None
+    assert not alone.is_off
+
+
+def model(folder: Path, threshold: float = 0.0, **splits: pd.DataFrame) -> Model:
+    """A run with predictions of some splits, each a table of path, label and score."""
+    evaluated = {}
+    for split, table in splits.items():
+        about = table.assign(group=table.group if "group" in table else table.path)
+        write_table(folder / f"predictions-{split}.csv", about)
+        fake = (table.label == "fake").to_numpy()
+        evaluated[split] = evaluate(table.score.to_numpy(), fake, about.group.to_numpy(), calibration=fixed(threshold))
+    val, test = (evaluated.get(split) for split in ("val", "test"))
+    return Model(folder, made=None, calibration=fixed(threshold), val=val, test=test, other={}, perturbed=None)
+
+
+def faces_table(scores: list[float], fake: np.ndarray, start: int = 0) -> pd.DataFrame:
+    paths = [f"{number:04d}.jpg" for number in range(start, start + len(fake))]
+    return pd.DataFrame({"path": paths, "label": np.where(fake, "fake", "real"), "score": np.asarray(scores, float)})
+
+
+def test_models_are_compared_on_what_both_scored_each_at_its_own_threshold(tmp_path):
+    rng = np.random.default_rng(0)
+    fake = np.arange(200) % 2 == 0
+    noise = rng.standard_normal(200)
+    first = faces_table(noise + 1.5 * fake, fake)
+    weaker = faces_table(7 + noise + 1.2 * fake, fake)[::-1]  # in another order, and with the threshold elsewhere
+    untested = faces_table(-noise, fake)
+    models = [
+        model(tmp_path / "first", 0.75, test=first, val=first[:90]),
+        model(tmp_path / "weaker", 7.6, test=weaker.iloc[20:], val=first),
+        model(tmp_path / "same", 0.75, test=first, val=first),
+        model(tmp_path / "untested", 0.0, val=untested[50:]),
+        model(tmp_path / "real", 0.75, test=first[~fake], val=first),
+        model(tmp_path / "strange", 0.75, test=faces_table(noise, fake, start=500), val=first),
+    ]
+    found = {each.second: each for each in compare(models)}
+    assert [(name, each.split, each.images) for name, each in found.items()] == [
+        ("weaker", "test", 180), ("same", "test", 200), ("untested", "val", 40), ("real", "test", 100),
+    ]  # fmt: skip
+    assert {each.first for each in found.values()} == {"first"}
+    lead, rows = found["weaker"], slice(180)
+    aucs = [theirs.roc_auc_score(fake[rows], noise[rows] + gap * fake[rows]) for gap in (1.5, 1.2)]
+    right = [((noise + gap * fake >= at) == fake)[rows].mean() for gap, at in ((1.5, 0.75), (1.2, 0.6))]
+    assert lead.auc.difference.value == pytest.approx(aucs[0] - aucs[1])
+    assert lead.accuracy.difference.value == pytest.approx(right[0] - right[1])
+    assert lead.auc.difference.low > 0
+    assert lead.auc.ahead == 1  # by .04, far less than either interval is wide
+    alone = models[0].test.metrics["auc"]
+    assert lead.auc.difference.high - lead.auc.difference.low < (alone.high - alone.low) / 2
+    assert lead.accuracy.difference.low <= lead.accuracy.difference.value <= lead.accuracy.difference.high
+    same = found["same"]
+    assert {same.auc.difference.low, same.auc.difference.high, same.accuracy.difference.value} == {0}
+    assert (same.auc.ahead, same.accuracy.ahead) == (0.5, 0.5)
+    assert found["real"].auc is None
+    assert compare(models[:1]) == []
+
+
+def test_the_interval_of_a_difference_covers_the_truth():
+    """The second blurs the first: AUC Phi(1 / sqrt 2) - Phi(1 / sqrt 3), accuracy Phi(1 / 2) - Phi(1 / sqrt 6)."""
+    hits: dict[str, list[bool]] = {"auc": [], "accuracy": []}
+    fake = np.arange(150) % 2 == 0
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        clear = rng.standard_normal(150) + fake
+        blurred = clear + np.sqrt(0.5) * rng.standard_normal(150)
+        pair = _Pair(np.stack([clear, blurred], axis=1), fake, np.arange(150))
+        auc, accuracy = _auc_lead(pair).interval, _accuracy_lead(pair, np.array([0.5, 0.5])).interval
+        hits["auc"].append(auc.low <= 0.04210 <= auc.high)
+        hits["accuracy"].append(accuracy.low <= 0.03301 <= accuracy.high)
+    assert covered(hits["auc"])
+    assert covered(hits["accuracy"])
+
+
+def test_what_fine_tuning_brought_is_judged_on_the_same_images(tmp_path):
+    """Both share their noise, so that the difference is known far better than either AUC."""
+    fake = np.arange(300) % 2 == 0
+    noise = np.random.default_rng(0).standard_normal(300)
+    tables = {"before": faces_table(noise + fake, fake), "after": faces_table(noise + 1.3 * fake, fake)[::-1]}
+    before, after = (model(tmp_path / name, test=table) for name, table in tables.items())
+    gain = auc_gain(before.folder, after.folder)
+    aucs = [theirs.roc_auc_score(table.label == "fake", table.score) for table in tables.values()]
+    assert gain.value == pytest.approx(aucs[1] - aucs[0])
+    assert 0 < gain.low < gain.value < gain.high
+    alone = before.test.metrics["auc"]
+    assert gain.high - gain.low < (alone.high - alone.low) / 2
+    real = model(tmp_path / "real", test=tables["before"][~fake])
+    assert auc_gain(real.folder, after.folder) is None
+
+
+def album(count: int = 80, **columns) -> tuple[Predictions, Manifest]:
+    """Images of both classes in turn, the first ten called wrongly at 0, alike but for what `columns` says."""
+    fake = np.arange(count) % 2 == 0
+    right = np.where(fake, 1.0, -1.0) + np.linspace(-0.5, 0.5, count)
+    label = np.where(fake, "fake", "real")
+    digests = [f"{number:064x}" for number in range(count)]
+    rows = pd.DataFrame({
+        "digest": digests, "path": [f"{each}/{n}.jpg" for n, each in enumerate(label)], "label": label, "split": "test",
+        "group": digests, "status": "ok", "note": "", "width": 64, "height": 64, "bytes": 1000, "format": "JPEG",
+        "quantisation": 11.5, "brightness": 1.0, "colour": 1.0, "sharpness": 1.0,
+    })  # fmt: skip
+    rows = rows.assign(**columns)
+    scores = np.where(np.arange(count) < 10, -right, right)
+    predictions = Predictions(rows.path.to_numpy(object), scores, fake, rows.group.to_numpy(object))
+    return predictions, Manifest("faces", Path(), False, rows)
+
+
+def parts(count: int = 80, **columns) -> dict[tuple[str, str], Slice]:
+    return {(each.column, each.value): each for each in slices(*album(count, **columns), fixed(0)).found}
+
+
+def test_slices_by_hand():
+    """The ten that are called wrongly are grey, ten others are no JPEG, six have a note of their own."""
+    notes = ["greyscale"] * 10 + [""] * 64 + ["palette"] * 6
+    predictions, manifest = album(note=notes, quantisation=[11.5] * 60 + [0.0] * 20)
+    shuffled = np.random.default_rng(0).permutation(80)  # the manifest's order, which holds more than was scored
+    more = pd.concat([manifest.rows.iloc[shuffled], manifest.rows.assign(path="train/" + manifest.rows.path)])
+    found = slices(predictions, replace(manifest, rows=more), fixed(0))
+    assert found.too_small == 1
+    assert [(each.column, each.value, each.images) for each in found.found] == [
+        ("note", "greyscale", 10), ("JPEG quality", "90", 60), ("JPEG quality", "not JPEG", 20),
+        ("note", "nothing", 64),
+    ]  # fmt: skip
+    grey, jpeg = found.found[:2]
+    assert (grey.real, grey.fake) == (5, 5)
+    assert [each.value for each in (grey.accuracy, grey.accuracy_real, grey.accuracy_fake, grey.auc)] == [0, 0, 0, 0]
+    assert jpeg.accuracy.value == jpeg.accuracy_fake.value == pytest.approx(5 / 6)
+    assert jpeg.accuracy.low < 5 / 6 < jpeg.accuracy.high < 1
+    inside = slice(60)
+    assert jpeg.auc.value == pytest.approx(theirs.roc_auc_score(predictions.fake[inside], predictions.scores[inside]))
+    alone = evaluate(
+        *(getattr(predictions, name)[inside] for name in ("scores", "fake", "groups")), calibration=fixed(0)
+    )
+    assert (jpeg.accuracy, jpeg.auc) == (alone.metrics["accuracy"], alone.metrics["auc"])
+
+
+def test_a_slice_of_one_class_has_what_it_defines():
+    kind = ["", "gan"] * 20 + ["", "diffusion"] * 20
+    assert parts(generator=kind).keys() == {("generator", "gan"), ("generator", "diffusion")}
+    one = parts(generator=kind)["generator", "gan"]
+    assert (one.images, one.real, one.fake, one.auc, one.accuracy_fake) == (20, 20, 0, None, None)
+    assert one.accuracy == one.accuracy_real
+
+
+def test_folders_are_slices_if_they_say_more_than_the_class():
+    assert parts() == {}
+    paths = [f"all/{'test/' * (n % 4 == 0)}{('fake', 'real')[n % 2]}/{n}.jpg" for n in range(80)]
+    found = parts(path=paths)
+    assert found.keys() == {("source folder", name) for name in ("real", "fake", "test/fake")}
+    assert found["source folder", "test/fake"].images == 20
+
+
+def test_groups_are_slices_where_they_hold_several_images():
+    names = ["long"] * 12 + ["short"] * 3 + [f"{number:064x}" for number in range(15, 80)]
+    predictions, manifest = album(group=names)
+    found = slices(predictions, manifest, fixed(0))
+    (one,) = found.found
+    assert (one.column, one.value, one.images, found.too_small) == ("group", "long", 12, 1)
+    assert one.accuracy.value == pytest.approx(2 / 12)
+    assert one.accuracy.low < one.accuracy.value < one.accuracy.high  # over its images
+
+
+def test_sizes_and_qualities_are_shown_as_they_are_or_in_ranges():
+    sides = np.repeat([64, 100], 40)
+    assert parts(width=sides).keys() == {("size", "64 x 64"), ("size", "100 x 64")}
+    sides = np.repeat([100, 200], 40) + np.arange(80) % 20
+    assert parts(width=sides, height=300).keys() == {
+        ("size", "shorter side 64 to 127"),
+        ("size", "shorter side 128 to 255"),
+    }
+    means = [tables_of(quality) for quality in range(88, 98)]
+    found = parts(quantisation=np.repeat([*means, 0, tables_of(30)], 7)[:80])
+    assert {value: each.images for (_, value), each in found.items()} == {
+        "80 to 89": 14,
+        "90 to 94": 35,
+        "95 to 100": 21,
+    }
+
+
+def tables_of(quality: int) -> float:
+    """The manifest's `quantisation` of a JPEG that Pillow writes with this quality."""
+    buffer = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(buffer, "JPEG", quality=quality)
+    with Image.open(buffer) as image:
+        return round(float(np.mean(image.quantization[0])), 3)
+
+
+def test_jpeg_quality_is_that_of_the_encoder():
+    qualities = range(1, 101)
+    assert jpeg_quality(np.array([tables_of(each) for each in qualities])).tolist() == [*qualities]
+
+
+def test_numbers_are_cut_into_quarters_and_equal_ones_stay_together():
+    found = parts(brightness=np.arange(80.0), sharpness=np.where(np.arange(80) < 70, 0.0, np.arange(80)))
+    assert {name: each.images for name, each in found.items()} == {
+        ("brightness", "0 to 19"): 20, ("brightness", "20 to 39"): 20, ("brightness", "40 to 59"): 20,
+        ("brightness", "60 to 79"): 20, ("sharpness", "0"): 70, ("sharpness", "70 to 79"): 10,
+    }  # fmt: skip
+    unknown = np.where(np.arange(80) < 40, np.nan, np.arange(80))
+    assert sum(each.images for each in parts(colour=unknown).values()) == 40
+
+
+def test_further_columns_are_slices_if_they_are_kinds_of_images():
+    numbers = np.arange(80)
+    found = parts(
+        age=numbers.astype(str), stars=(numbers % 2 + 1).astype(str), name=[f"p{n}" for n in numbers], empty="",
+        sex=np.where(numbers < 30, "", np.where(numbers < 50, "f", "m")), is_indoor=numbers < 40,
+    )  # fmt: skip
+    assert {name: each.images for name, each in found.items()} == {
+        **{("age", f"{low} to {low + 19}"): 20 for low in (0, 20, 40, 60)}, ("stars", "1"): 40, ("stars", "2"): 40,
+        ("sex", "f"): 20, ("sex", "m"): 30, ("is_indoor", "True"): 40, ("is_indoor", "False"): 40,
+    }  # fmt: skip
+
+
+def test_predictions_of_images_that_the_manifest_lacks_are_refused():
+    predictions, manifest = album()
+    with pytest.raises(UserError, match="2 images with predictions are not in the manifest of faces"):
+        slices(predictions, replace(manifest, rows=manifest.rows[2:]), fixed(0))

@@ -1,0 +1,165 @@
+"""Exports: the graph says what the detector says, in the folder is all that a stranger needs, and nothing half done."""
+
+import json
+import re
+import subprocess
+import sys
+
+import numpy as np
+import onnx
+import pytest
+import torch
+
+from analysis import card, export, onnx_graph
+from analysis.export import ExportConfig
+from analysis.onnx_graph import compare, to_onnx
+from analysis.predict import Predictor
+from cache.errors import UserError
+from cache.features import FeatureSpec
+from extract.backbones import build, layout, preprocess
+from finetune.detector import Detector, FeatureDetector
+from finetune.networks import preprocess_for
+from finetune.saved import NetworkRecord, network_detector
+from heads.families import Mlp, Tail
+from heads.run import HeadsConfig
+from heads.run import run as run_heads
+from heads.saved import HeadRecord, empty_head
+from tests.conftest import picture
+from tests.test_predict import SMALL, made  # noqa: F401  (a fixture)
+
+LITE0_TAPS = ("bn1", "blocks.0", "blocks.2")
+
+
+def with_head(name: str, features: list[tuple[str, str]], config, shape: tuple[int, ...], members: int) -> Detector:
+    """A head as it was initialised on a backbone without weights, at 64 pixels."""
+    torch.manual_seed(0)
+    backbone = build(name, weights="random")
+    how = preprocess(name, size=64)
+    specs = [
+        FeatureSpec(name, backbone.weights.identity, tap, pooling, how, "bf16", "float16", **layout(name))
+        for tap, pooling in features
+    ]
+    head = empty_head(HeadRecord(config, specs, shape, members)).eval()
+    return FeatureDetector([backbone], head, specs).eval().requires_grad_(False)
+
+
+def detectors() -> dict[str, Detector]:
+    """What must be exportable, made when asked for."""
+    scratch = NetworkRecord("cnn-fc6", True, preprocess_for(64), 2, 0.5, "bf16")
+    return {
+        "pooled": lambda: with_head("tf_efficientnet_lite0", [(tap, "avgstd") for tap in LITE0_TAPS],
+                                    Mlp(lr=1.0, hidden=(8, 4), layer_norm=True), (2 * (32 + 16 + 40),), 2),
+        "tail": lambda: with_head("resnet18", [("layer3", "map")], Tail(lr=1.0, loss="ce"), (256, 4, 4), 2),
+        "tokens": lambda: with_head("cvt_13", [("stages.1", "avg"), ("stages.2", "avgstd")], Mlp(lr=1.0),
+                                    (192 + 2 * 384,), 1),
+        "scratch": lambda: network_detector(scratch).eval().requires_grad_(False),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["pooled", "tail", "tokens", "scratch"])
+def test_the_graph_says_what_the_detector_says(name):
+    detector = detectors()[name]()
+    before = {tensor: value.clone() for tensor, value in detector.state_dict().items()}
+    pixels = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
+    model = to_onnx(detector)
+    # An untrained network hardly tells images apart, so that the spread is that of a trained one.
+    found = compare(model, detector, pixels, against="images of noise", spread=1.0, threshold=0.0)
+    assert found.float32 < 1e-4
+    assert 0 < found.run < 0.5
+    assert detector.compute == "bf16"
+    assert all(torch.equal(value, before[tensor]) for tensor, value in detector.state_dict().items())
+    graph = onnx.load_from_string(model).graph
+    assert [each.name for each in (*graph.input, *graph.output)] == ["pixels", "score"]
+    assert not {node.op_type for node in graph.node} & {"If", "Loop"}
+
+
+def test_an_export_is_all_that_a_stranger_needs(made, tmp_path, capsys):  # noqa: F811
+    folder = export.run(ExportConfig(run=made.trained.name, opset=18))
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "README.md",
+        "example.py",
+        "model.onnx",
+        "preprocess.json",
+    ]
+    assert onnx.load(folder / "model.onnx").opset_import[0].version == 18
+    said = capsys.readouterr().out
+    assert "on 15 validation images scores differ by up to" in said
+    assert re.search(r"\d MB, \d+ ms an image", said)
+    face = tmp_path / "a face.png"
+    picture(5, fake=True, side=90).resize((90, 120)).save(face)
+    call = subprocess.run([sys.executable, folder / "example.py", face], capture_output=True, text=True, check=False)
+    assert call.returncode == 0, call.stderr
+    expected = Predictor.of(made.trained).score(face)[0]
+    score, probability, called = re.fullmatch(r"score (\S+), probability of fake (\S+): (\w+)\n", call.stdout).groups()
+    assert float(score) == pytest.approx(expected.score, abs=1e-4)
+    assert float(probability) == pytest.approx(expected.probability, abs=1e-3)
+    assert called == expected.decision
+
+
+def test_the_card_and_the_steps_are_those_of_the_run(made, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(export, "to_onnx", lambda *_, **__: b"graph")
+    parity = onnx_graph.Parity(15, "validation images", 1.0, 1e-6, "fp32", 1e-6, 0, 3.0)
+    monkeypatch.setattr(export, "compare", lambda *_, **__: parity)
+    folder = export.run(ExportConfig(run=made.sweep.name, out=str(tmp_path / "out")))
+    text = (folder / "README.md").read_text()
+    model = card._figures_of(made.sweep).model
+    auc = " | ".join(card._written(each.metrics["auc"]) for each in (model.val, model.test))
+    for words in (
+        "**Random weights:", "**Shortcut: the classes can be told apart by", "| train | 17 | 15 |",
+        f"| AUC | {auc} |", "- 13 test images are few",
+        "It was never tried on another data set", "no proof that an image",
+        "Faces are personal data", "python -m", parity.words, "resnet18, head ridge penalty=10.0",
+    ):  # fmt: skip
+        assert words in text, words
+    assert "{" not in text
+    assert "\n\n\n" not in text
+    steps = json.loads((folder / "preprocess.json").read_text())
+    how = Predictor.of(made.sweep).detector.preprocess
+    assert (steps["resize"], steps["crop"], steps["interpolation"]) == (how.resize, how.crop, how.interpolation)
+    assert steps["thresholds"]["youden"] == steps["threshold"] == Predictor.of(made.sweep).threshold
+
+
+def test_a_run_whose_data_changed_has_a_card_without_figures(made, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(card, "find_models", lambda manifest: [])
+    found = card._figures_of(made.sweep)
+    assert (found.model, found.audit) == (None, None)
+    assert "has changed since the run" in found.missing
+
+
+def test_images_that_are_gone_are_replaced_by_noise(made, monkeypatch, capsys):  # noqa: F811
+    how = preprocess_for(64)
+    pixels, against = export._pixels(made.sweep, how)
+    assert (len(pixels), against) == (15, "validation images")
+
+    def gone(*_, **__):
+        raise UserError("gone")
+
+    monkeypatch.setattr(export, "batches", gone)
+    pixels, against = export._pixels(made.sweep, how)
+    assert (pixels.shape, against) == ((8, 64, 64, 3), "images of noise")
+    assert "compared on noise, because validation images cannot be had: gone" in capsys.readouterr().out
+
+
+def test_a_graph_that_says_something_else_is_not_written(made, tmp_path, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(onnx_graph, "LIMIT", -1.0)
+    with pytest.raises(UserError, match="does not say what the detector says"):
+        export.run(ExportConfig(run=made.trained.name, out=str(tmp_path / "out")))
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cannot_be_a_graph_is_refused(made, tmp_path):  # noqa: F811
+    trees = run_heads(HeadsConfig(data=str(made.faces), **SMALL | {"grid": '[{"family": "knn", "n_neighbors": 3}]'}))
+    for run, words in {
+        trees: "this head is scikit-learn's", made.views: "is judged by the mean over 3 views",
+        made.joined: "take the image in several forms",
+    }.items():  # fmt: skip
+        with pytest.raises(UserError, match=words):
+            export.run(ExportConfig(run=str(run), out=str(tmp_path / "out")))
+    for opset in (7, 999):
+        with pytest.raises(UserError, match=f"OPSET={opset}: expected 18 to"):
+            export.run(ExportConfig(run=made.trained.name, opset=opset, out=str(tmp_path / "out")))
+    with pytest.raises(UserError, match="unknown run 'nix'"):
+        export.run(ExportConfig(run="nix"))
+    assert not (tmp_path / "out").exists()
+    found = Predictor.of(trees, batch=8).score(made.faces / "real" / "0000.jpg")[0]
+    assert found.status == "ok"  # what cannot be exported can be used here
