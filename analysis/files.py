@@ -8,7 +8,6 @@ import glob
 import hashlib
 import os
 import stat
-import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +17,11 @@ import numpy as np
 from PIL import Image
 
 from cache.errors import UserError
-from data.images import SUFFIXES, BadImageError, decode, upright_rgb
+from data.images import PILLOW_ERRORS, SUFFIXES, BadImageError, decode, upright_rgb
 
 LONGEST = 16  # words of one path that holds spaces
 SKIPPED = "skipped"  # the status of what nobody asked for
 ENOUGH_BYTES = 2**30  # of a file; in no format do 100 Mpx need more
-# What Pillow raises for damaged files, beyond what data.images expects in a data set.
-PILLOW_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError,
-                 SyntaxError, TypeError, ValueError, zlib.error)  # fmt: skip
-
 
 Read = TypeVar("Read")
 

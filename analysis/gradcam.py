@@ -24,6 +24,7 @@ import torch
 from analysis import faithfulness, overlays
 from analysis.calibrate import Calibration, calibration_of
 from analysis.chosen import detector_of, find_run
+from analysis.faithfulness import mean_interval
 from analysis.heatmaps import AUTO, METHODS, Explained
 from analysis.predictions import Predictions, predictions_file, read_predictions
 from analysis.seams import on_seams, seam_bands, seam_shares
@@ -37,10 +38,11 @@ from data.build import DataConfig
 from data.manifest import LABELS, SPLITS, Manifest
 from extract.compute import device_of
 from extract.loading import batches
+from finetune.detector import NETWORK_PREFIX
 from heads.outcome import write_table
 
 STAGE = "gradcam"
-VERSION = 1  # of result.json
+VERSION = 2  # of result.json
 PREDICTED = "predicted"
 TARGETS = (PREDICTED, *LABELS)
 MOST = 400  # images on a sheet
@@ -218,11 +220,22 @@ def _checked(scored: _Scored) -> dict:
     road = faithfulness.road(scored.explained, pixels, maps, targets, groups=scored.found.groups[chosen])
     sanity = faithfulness.randomisation(scored.explained, pixels, maps, targets, method=scored.config.method)
     return {
-        "layers": list(scored.explained.layers),
+        "layers": [NETWORK_PREFIX.sub("", f"{name}.").removesuffix(".") for name in scored.explained.layers],
+        "centre": _centre(maps),
         "road": asdict(road),
         "sanity": [asdict(each) for each in sanity],
         "seams": _seams(scored),
     }
+
+
+def _centre(maps: np.ndarray) -> dict | None:
+    """How much of the evidence lies in the middle of the images, both sides halved."""
+    side = maps.shape[1]
+    middle = np.zeros_like(maps, bool)
+    middle[:, side // 4 : side - side // 4, side // 4 : side - side // 4] = True
+    shares = seam_shares(maps, middle)
+    shares = shares[np.isfinite(shares)]
+    return asdict(mean_interval(shares)) if len(shares) else None
 
 
 def _seams(scored: _Scored) -> dict | None:

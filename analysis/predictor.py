@@ -28,7 +28,7 @@ from cache import runs
 from cache.checkpoint import load_weights
 from cache.errors import UserError, one_of
 from cache.features import Preprocess
-from data.images import ENOUGH_PIXELS, BadImageError
+from data.images import BadImageError
 from data.manifest import SPLITS, Manifest
 from data.preprocess import AUGMENTATION, of_view, to_input
 from extract.loading import cores
@@ -205,9 +205,6 @@ def views_of(folder: Path) -> int:
 
 
 def _input(image: Image.Image, how: Preprocess, digest: str, view: int) -> np.ndarray:
-    """Raises: BadImageError for a strip whose shorter side would be enlarged to the network's beyond all memory."""
-    if how.resize**2 * max(image.size) > ENOUGH_PIXELS * min(image.size):
-        raise BadImageError("enormous", f"{image.width}x{image.height} with its shorter side at {how.resize} pixels")
     return to_input(image, how, digest=digest, draw=of_view(view))
 
 

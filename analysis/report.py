@@ -9,11 +9,9 @@ runs/report/<dataset>/index.html      opens offline, everything inside
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-
-import pandas as pd
 
 from analysis import results
 from analysis.bootstrap import Interval
@@ -23,11 +21,12 @@ from analysis.figures import Picture
 from analysis.gallery import gallery
 from analysis.gradcam import find_heat_maps
 from analysis.models import Model, find_models, of_stage
-from analysis.other import Other, other_data
+from analysis.other import other_data
 from analysis.page import write_page
 from analysis.perturbed import Perturbed, perturbed_pictures
 from analysis.shown import KINDS, HeatMaps
 from analysis.slices import slices
+from analysis.summary import summary, wide_table
 from analysis.sweep_pictures import sweep_pictures
 from analysis.sweeps import Sweep, leaders
 from analysis.tables import Table
@@ -108,9 +107,9 @@ def run(config: ReportConfig) -> Path:
     heat = find_heat_maps(models[0].run, models[0].split) if config.faces else None
     report = Report(manifest, examine(manifest), models, heat, config)
     folder = paths.report_dir(config.dataset)
-    write_table(folder / "models.csv", _wide(report.models))
+    write_table(folder / "models.csv", wide_table(report.models))
     _copy_leaderboard(report.sweeps, folder / "sweep.csv")
-    write_json(folder / "summary.json", _summary(report))
+    write_json(folder / "summary.json", summary(report.manifest, report.models))
     pictures = _pictures(report)
     write_page(
         folder, TEMPLATE, tables=_tables(report), pictures=[each for part in pictures.values() for each in part],
@@ -269,53 +268,6 @@ def _copy_leaderboard(sweeps: list[Model], path: Path) -> None:
         write_bytes(path, (sweeps[0].folder / "leaderboard.csv").read_bytes())
     else:
         path.unlink(missing_ok=True)
-
-
-def _other_figures(other: Other) -> dict:
-    """The same as of a split, and what of the other data set was scored."""
-    return {"synthetic": other.result.synthetic, "known": other.result.known, **results.wide_figures(other.evaluation)}
-
-
-def _perturbed_figures(perturbed: Perturbed | None) -> dict | None:
-    if perturbed is None:
-        return None
-    return {
-        name: {"auc": each.auc.value if each.auc else None, "auc_ci": results.bounds(each.auc),
-               "accuracy": each.accuracy.value, "accuracy_ci": results.bounds(each.accuracy)}
-        for name, each in perturbed.strengths.items()
-    }  # fmt: skip
-
-
-def _summary(report: Report) -> dict:
-    return {
-        "dataset": report.manifest.dataset,
-        "synthetic": report.manifest.synthetic,
-        "manifest": report.manifest.key,
-        "test_scorings": runs.test_scorings(report.manifest.dataset),
-        "models": [
-            {
-                "run": model.run, "stage": model.made.stage, **model.made.facts,
-                "calibration": asdict(model.calibration),
-                "val": results.wide_figures(model.val), "test": results.wide_figures(model.test),
-                "other": {dataset: _other_figures(each) for dataset, each in model.other.items()},
-                "perturbed": _perturbed_figures(model.perturbed),
-            }
-            for model in report.models
-        ],
-    }  # fmt: skip
-
-
-def _wide(models: list[Model]) -> pd.DataFrame:
-    """models.csv: a row for each model and split; what only the other stage has is empty."""
-    names = dict.fromkeys(name for model in models for name in model.made.facts)
-    rows = []
-    for model in models:
-        about = {"run": model.run, "stage": model.made.stage} | {name: model.made.facts.get(name) for name in names}
-        other = {f"other:{dataset}": each.evaluation for dataset, each in model.other.items()}
-        for split, evaluation in {"val": model.val, "test": model.test, **other}.items():
-            if evaluation:
-                rows.append(about | {"split": split} | results.wide_figures(evaluation))
-    return pd.DataFrame(rows).drop(columns="confusion")
 
 
 def _say(report: Report, folder: Path) -> None:

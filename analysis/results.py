@@ -9,7 +9,7 @@ from analysis import figures
 from analysis.bootstrap import Interval
 from analysis.calibrate import RULES
 from analysis.compared import Comparison, Lead
-from analysis.evaluate import Evaluation, Reliability, roc
+from analysis.evaluate import Reliability, roc
 from analysis.figures import Bins, Curve, Picture
 from analysis.models import Model
 from analysis.other import Other
@@ -148,22 +148,6 @@ def result_pictures(models: list[Model]) -> list[Picture]:
     if "auc" in best.shown.metrics:
         made += [_roc(models), _precision_recall(models), _det(models)]
     return [*made, _scores(best), _reliability(best)]
-
-
-def wide_figures(evaluation: Evaluation | None) -> dict | None:
-    """Metrics as summary.json has them: `auc`, `auc_ci` and so on, null where one class alone defines none."""
-    if evaluation is None:
-        return None
-    flat: dict = {"images": evaluation.images, "threshold": evaluation.threshold, "confusion": evaluation.confusion}
-    for name in METRICS:
-        interval = evaluation.metrics.get(name)
-        flat[name] = interval.value if interval else None
-        flat[f"{name}_ci"] = bounds(interval)
-    return flat
-
-
-def bounds(interval: Interval | None) -> list[float] | None:
-    return [interval.low, interval.high] if interval else None
 
 
 def _auc(other: Other | None) -> Interval | str:

@@ -12,6 +12,10 @@ from analysis.seams import Seams
 from cache import runs
 
 KINDS = {"right": "Right and most sure", "wrong": "Wrong and most sure", "unsure": "Least sure"}
+METHODS_IN_WORDS = {
+    "auto": "HiResCAM, the kin of Grad-CAM that also sees deviations over space",
+    "hirescam": "HiResCAM", "layercam": "LayerCAM", "gradcam": "Grad-CAM",
+}  # fmt: skip
 SHEET, TABLE = "sheet.png", "maps.csv"
 
 
@@ -45,7 +49,10 @@ class Shown:
 
 @dataclass(frozen=True)
 class HeatMaps:
-    """A finished folder of runs/gradcam. zero: how many of the shown maps hold nothing. layers: what is explained."""
+    """A finished folder of runs/gradcam. zero: how many of the shown maps hold nothing. layers: what is explained.
+
+    centre: share of the evidence in the middle quarter of the images; None where there is no evidence.
+    """
 
     folder: Path
     run: str
@@ -57,6 +64,7 @@ class HeatMaps:
     method: str
     layers: list[str]
     zero: int
+    centre: Interval | None
     road: Road
     sanity: list[Sanity]
     seams: Seams | None
@@ -66,6 +74,32 @@ class HeatMaps:
     def sheet(self) -> Path:
         """The picture of all."""
         return self.folder / SHEET
+
+    @property
+    def method_in_words(self) -> str:
+        """For people."""
+        return METHODS_IN_WORDS[self.method]
+
+    @property
+    def where(self) -> str:
+        """In a sentence."""
+        if self.centre is None:
+            return "Nowhere: no map holds anything."
+        share, low, high = (100 * each for each in (self.centre.value, self.centre.low, self.centre.high))
+        return (
+            f"{share:.0f} % [{low:.0f}, {high:.0f}] of the evidence lies in the middle quarter of the images; evenly "
+            "spread it would be 25 %."
+        )
+
+    @property
+    def believed(self) -> str:
+        """What the removal of places says, in short."""
+        if self.road.gain.low <= 0:
+            return "The maps passed no test: do not read them."
+        return (
+            f"What the maps mark moves the score: taking it away costs {self.road.gain.value:.1f} logits more than "
+            "taking away as much elsewhere."
+        )
 
     @property
     def findings(self) -> list[str]:
@@ -82,7 +116,9 @@ def read_heat_maps(folder: Path) -> HeatMaps:
     known = {each.name: result[each.name] for each in fields(HeatMaps) if each.name in result}
     table = pd.read_csv(folder / TABLE, dtype={"path": str, "digest": str, "file": str}, keep_default_na=False,
                         na_values={"seam_share": [""], "seam_chance": [""]})  # fmt: skip
+    centre = result["centre"] and Interval(**result["centre"])
     return HeatMaps(folder=folder, shown=[Shown(**row) for row in table.to_dict("records")], **known | {
+        "centre": centre,
         "road": _with_intervals(Road, result["road"]), "sanity": [Sanity(**each) for each in result["sanity"]],
         "seams": result["seams"] and _with_intervals(Seams, result["seams"]),
     })  # fmt: skip

@@ -2,13 +2,15 @@
 
 usable, with a note     animated (first frame), CMYK, 16-bit (scaled to 8), alpha (over white),
                         palette, greyscale, EXIF-rotated (turned upright)
-not usable (status)     missing, empty (no bytes), unreadable (no image), truncated, enormous (over 100 Mpx)
+not usable (status)     missing, empty (no bytes), unreadable (no image), truncated, enormous (over 100 Mpx, or a
+                        strip of which one side is over 100 times the other)
 """
 
 import hashlib
 import io
 import struct
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +18,10 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 ENOUGH_PIXELS = 100_000_000
+STRIP = 100  # times one side is longer than the other; resized by its shorter side, a longer one would fill the memory
+# What Pillow raises for damaged files.
+PILLOW_ERRORS = (ArithmeticError, AssertionError, AttributeError, LookupError, MemoryError, OSError, RuntimeError,
+                 SyntaxError, TypeError, ValueError, EOFError, struct.error, zlib.error)  # fmt: skip
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 BLACK_SIZE = (256, 256)  # pixels, of the image that stands in for a bad one under --bad_images=black
 EXIF_ORIENTATION = 0x0112
@@ -62,15 +68,17 @@ def decode(content: bytes) -> tuple[Image.Image, str]:
             image = Image.open(io.BytesIO(content))
             if image.width * image.height > ENOUGH_PIXELS:
                 raise BadImageError("enormous", f"{image.width}x{image.height} pixels, over {ENOUGH_PIXELS:,}")
+            if max(image.size) > STRIP * min(image.size):
+                raise BadImageError("enormous", f"{image.width}x{image.height} pixels, a strip")
             image.load()
             return upright_rgb(image)
     except Image.DecompressionBombError as error:
         raise BadImageError("enormous", str(error)) from error
     except UnidentifiedImageError as error:
         raise BadImageError("unreadable", "not an image that Pillow knows") from error
-    except (OSError, SyntaxError, ValueError, EOFError, struct.error) as error:
+    except PILLOW_ERRORS as error:
         status = "truncated" if "truncated" in str(error) or "end of" in str(error) else "unreadable"
-        raise BadImageError(status, str(error)) from error
+        raise BadImageError(status, str(error) or type(error).__name__) from error
 
 
 def probe(root: Path, path: str) -> Probe:

@@ -214,7 +214,7 @@ def test_the_whole_page_in_a_browser(faces, elsewhere, tmp_path):
 def assert_pages_can_be_bad(tmp_path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text(
-        '<!doctype html><body><img src="http://127.0.0.1:9/x.png" alt="gone"><p style="width: 3000px"><script>oops()</script>'
+        "<!doctype html><body><img src='http://127.0.0.1:9/x.png' alt=gone><p style='width: 3000px'><script>oops()</script>"
     )
     seen = opened(bad, tmp_path)
     assert seen.console == ["Uncaught ReferenceError: oops is not defined"]
