@@ -13,7 +13,7 @@ from analysis.bootstrap import Interval, bootstrap
 from analysis.calibrate import DEFAULT_RULE, Calibration
 from analysis.ranking import Counts, Pairs, Ranking, ratio
 
-BINS = 15  # of the calibration error and the reliability curve
+BINS = 15  # of the calibration error
 METRICS = "metrics"  # the part of the figures that belongs to no rule
 FPR_LIMITS = {"tpr_at_fpr_1": 0.01, "tpr_at_fpr_5": 0.05}
 
@@ -30,23 +30,11 @@ class Operating:
 
 
 @dataclass(frozen=True)
-class Reliability:
-    """Probabilities against what came true, for each bin that holds images, from low to high.
-
-    probability: mean p(fake) (K,) float64. fake: share of fake images (K,) float64. images: how many (K,) int64.
-    """
-
-    probability: np.ndarray
-    fake: np.ndarray
-    images: np.ndarray
-
-
-@dataclass(frozen=True)
 class Evaluation:
     """metrics: name -> Interval, as far as the classes present define them; `evaluate` says what each is.
 
     confusion: counts at the default threshold; rows true real, true fake, columns called real, fake.
-    operating: by rule of calibrate.RULES. reliability: of calibrated probabilities, and of the plain sigmoid before.
+    operating: by rule of calibrate.RULES.
     """
 
     images: int
@@ -54,8 +42,6 @@ class Evaluation:
     metrics: dict[str, Interval]
     confusion: list[list[int]]
     operating: dict[str, Operating]
-    reliability: Reliability
-    reliability_before: Reliability
 
 
 def evaluate(
@@ -90,8 +76,6 @@ def evaluate(
         metrics=intervals[METRICS],
         confusion=_confusion(scores >= calibration.threshold, fake),
         operating={rule: Operating(at, **intervals[rule]) for rule, at in calibration.thresholds.items()},
-        reliability=judge.calibrated.reliability(),
-        reliability_before=judge.plain.reliability(),
     )
 
 
@@ -158,13 +142,6 @@ class _Forecast:
         log_loss, brier = (ordered @ self.losses).T / images
         excess = np.add.reduceat(ordered * self.excess, self.starts, axis=1)
         return {"log_loss": log_loss, "brier": brier, "ece": np.abs(excess).sum(axis=1) / images}
-
-    def reliability(self) -> Reliability:
-        images = np.diff(np.append(self.starts, len(self.fake)))[::-1]
-        probability, fake = (
-            np.add.reduceat(each, self.starts)[::-1] / images for each in (self.probability, self.fake)
-        )
-        return Reliability(probability, fake, images)
 
 
 def _ranked(counts: Counts) -> dict[str, np.ndarray]:

@@ -57,9 +57,10 @@ class Road:
         """For people."""
         shares = " and ".join(f"{100 * each:.0f} %" for each in self.removed)
         found = (
-            f"Removal (ROAD, {self.images} images): without the {shares} of places that the maps call most relevant "
-            f"the score is {_said(self.maps)} logits lower than without the least relevant ones; with the same maps "
-            f"moved elsewhere {_said(self.control)}. The maps are ahead in {100 * self.better:.0f} % of the images."
+            f"Removal (ROAD, {self.images} images, the mean over {shares} of the places): without the places that the "
+            f"maps call most relevant the evidence for what the image was called is {_said(self.maps)} logits weaker "
+            f"than without the least relevant ones; with the same maps moved elsewhere it is {_said(self.control)}. "
+            f"The maps do better than moved ones in {100 * self.better:.0f} % of the images."
         )
         return found if self.gain.low > 0 else f"{found} On the whole they are no better than that: do not read them."
 
@@ -90,13 +91,16 @@ class Sanity:
         what = f"With {PARTS[self.shuffled]} shuffled"
         if self.mean is None:
             return f"{what} no map is left to compare."
-        unlike = "" if self.between is None else f"; maps of different images: {self.between:.2f}"
-        found = (
-            f"{what} the maps' rank correlation with the true ones is {self.mean:.2f} ({self.low:.2f} to "
-            f"{self.high:.2f}, {self.images} images{unlike})."
+        unlike = "" if self.between is None else f"; maps of different images have {self.between:.2f}"
+        verdict = (
+            "Failed: the maps hardly depend on these weights, they show the image more than the detector."
+            if self.depends_little
+            else "Passed: the maps come from what was learned."
         )
-        warning = " The maps hardly depend on them: they show the image more than the detector."
-        return found + warning if self.depends_little else found
+        return (
+            f"{what} the maps' rank correlation with the true ones is {self.mean:.2f} ({self.low:.2f} to "
+            f"{self.high:.2f}, {self.images} images{unlike}). {verdict}"
+        )
 
 
 def road(explained: Explained, pixels: torch.Tensor, maps: np.ndarray, targets: Sequence[str], *,

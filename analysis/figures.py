@@ -49,12 +49,11 @@ class Curve:
 
 @dataclass(frozen=True)
 class Bins:
-    """Points of a reliability curve: mean probability (K,), share that came true (K,), images (K,)."""
+    """Points of a reliability curve: mean probability (K,), and the share of each that came true."""
 
     name: str
     probability: np.ndarray
-    share: np.ndarray
-    images: np.ndarray
+    shares: list[Interval]
 
 
 @dataclass(frozen=True)
@@ -131,13 +130,13 @@ def det(curves: list[Curve], *, title: str) -> Figure:
 
 
 def reliability(curves: list[Bins], *, title: str) -> Figure:
-    """How often images of a probability were fake; the larger a point, the more images."""
+    """How often images of a probability were fake."""
     figure, axes = _square()
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="as often as said")
     for curve, colour, marker in zip(curves, (BLUE, ORANGE), "os", strict=False):
-        size = 12 + 160 * curve.images / curve.images.sum()
-        axes.plot(curve.probability, curve.share, color=colour, linewidth=1.2)
-        axes.scatter(curve.probability, curve.share, s=size, color=colour, marker=marker, label=curve.name, alpha=0.8)
+        value, low, high = np.array([[each.value, each.low, each.high] for each in curve.shares]).T
+        axes.errorbar(curve.probability, value, yerr=np.maximum(0, [value - low, high - value]), color=colour,
+                      marker=marker, linewidth=1.2, capsize=2, label=curve.name)  # fmt: skip
     axes.set(xlabel="probability of fake", ylabel="share that was fake", xlim=(-0.03, 1.03), ylim=(-0.03, 1.03),
              title=title)  # fmt: skip
     axes.legend(loc="upper left", fontsize=8)

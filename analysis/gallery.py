@@ -35,7 +35,8 @@ def _sample(model: Model, found: Predictions, chosen: np.ndarray, manifest: Mani
         "sample",
         figures.tiles(tiles, columns=COLUMNS, title=f"{len(tiles)} images of the {model.split} split"),
         f"{len(tiles)} images of the {model.split} split, their labels and what they were called; {wrong} are wrong",
-        "Drawn by chance. Each caption is the true label, what the image was called, and the probability of fake.",
+        f"Drawn by chance. Each caption is the true label, what the image was called, and the probability of fake; "
+        f"fake is called from p = {_threshold(model):.3f} on.",
     )
 
 
@@ -43,10 +44,18 @@ def _errors(model: Model, found: Predictions, worst: np.ndarray, manifest: Manif
     tiles = _tiles(model, found, worst[:ERRORS], manifest)
     return Picture(
         "errors",
-        figures.tiles(tiles, columns=COLUMNS, title=f"Wrong on the {model.split} split, most confident first"),
-        f"The {len(tiles)} most confident of {len(worst)} mistakes on the {model.split} split",
-        f"The {len(tiles)} of {len(worst)} mistakes that are farthest from the threshold. Captions as above.",
+        figures.tiles(
+            tiles, columns=COLUMNS, title=f"Wrong on the {model.split} split, farthest from the threshold first"
+        ),
+        f"The {len(tiles)} of {len(worst)} mistakes on the {model.split} split that are farthest from the threshold",
+        f"The {len(tiles)} of {len(worst)} mistakes whose scores are farthest from the threshold, which is at "
+        f"p = {_threshold(model):.3f}. Captions as above.",
     )
+
+
+def _threshold(model: Model) -> float:
+    """As a probability."""
+    return float(model.calibration.probability(np.array(model.calibration.threshold)))
 
 
 def _tiles(model: Model, found: Predictions, chosen: np.ndarray, manifest: Manifest) -> list[Tile]:

@@ -10,13 +10,16 @@ runs/report/<dataset>/index.html      opens offline, everything inside
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from analysis import results
 from analysis.bootstrap import Interval
 from analysis.compared import auc_gain, compare, compared_inputs
-from analysis.cost import cost_table, extractions_on, saving
+from analysis.cost import Saving, cost_table, extractions_on, saving
 from analysis.figures import Picture
 from analysis.gallery import gallery
 from analysis.gradcam import find_heat_maps
@@ -28,7 +31,7 @@ from analysis.shown import KINDS, HeatMaps
 from analysis.slices import slices
 from analysis.summary import summary, wide_table
 from analysis.sweep_pictures import sweep_pictures
-from analysis.sweeps import Sweep, leaders
+from analysis.sweeps import TRAINED, Sweep, leaders
 from analysis.tables import Table
 from analysis.trainings import Training, training_picture
 from cache import paths, runs
@@ -179,13 +182,13 @@ def _leaders(sweep: Sweep) -> Table:
         {
             "head": row["head"], "inputs": row["inputs"], "val AUC": row["val_auc"], "±": row["val_auc_std"],
             "val loss": row["val_loss"], "members": row["members"],
-            "epochs": row["epoch"] if row.get("lr") == row.get("lr") and "lr" in row else None, "chosen": row["chosen"],
+            "epoch kept": row["epoch"] + 1 if row["family"] in TRAINED else None, "chosen": row["chosen"],
         }
         for row in leaders(sweep).to_dict("records")
     ]  # fmt: skip
     chosen = next((number for number, row in enumerate(rows) if row["chosen"]), None)
     return Table(
-        "sweep_leaders", rows, chosen, hidden=("chosen",), digits={"val AUC": 4, "±": 4, "val loss": 4, "epochs": 1}
+        "sweep_leaders", rows, chosen, hidden=("chosen",), digits={"val AUC": 4, "±": 4, "val loss": 4, "epoch kept": 1}
     )
 
 
@@ -196,11 +199,12 @@ def _trainings(report: Report) -> Table:
         rows.append({
             "run": model.run, "network and recipe": model.title, "started from": model.made.origin,
             "epoch kept": f"{result.best_epoch} of {result.epochs}", "train accuracy": result.train_accuracy,
-            "val accuracy": result.val_accuracy, "val AUC": model.val.metrics["auc"],
-            "test AUC": model.test.metrics.get("auc") if model.test else None, "images/s": result.images_per_second,
+            "val accuracy at logit 0": result.val_accuracy, "val AUC": model.val.metrics["auc"],
+            "test AUC": model.test.metrics.get("auc") if model.test else None,
+            "images/s in an epoch": result.images_per_second,
         })  # fmt: skip
     chosen = next((number for number, row in enumerate(rows) if row["run"] == report.best.run), None)
-    return Table("trainings", rows, chosen, hidden=("run",), digits={"images/s": 1})
+    return Table("trainings", rows, chosen, hidden=("run",), digits={"images/s in an epoch": 1})
 
 
 def _provenance(report: Report) -> Table:
@@ -208,6 +212,8 @@ def _provenance(report: Report) -> Table:
     best = report.best
     rows = [{"what": f"data {report.manifest.dataset}: images, labels, splits, groups", "key": report.manifest.key},
             {"what": "run", "key": best.run}]  # fmt: skip
+    if isinstance(best.made, Training) and best.made.result.head_run:
+        rows.append({"what": "run of the head that it started from", "key": best.made.result.head_run})
     for name in (HEAD_FILE, BEST):
         if (best.folder / name).exists():
             rows.append({"what": f"sha256 of {name}", "key": file_digest(best.folder / name)})
@@ -235,6 +241,10 @@ def _context(report: Report) -> Mapping[str, Any]:
         "perturbed": first.result if first else None, "few_reals": reals if reals < FEW_REALS else 0,
         "fake_share": val.fake.mean(), "shortcut_limit": SHORTCUT_AUC, "strongest": strongest, "saved": saved,
         "costs_of_best": _costs(best, saved), "scorings": runs.test_scorings(dataset),
+        "drifts": results.drifts(best), "decided": results.decided(best), "band": _band(best),
+        "probability_at_threshold": _probability(best, best.calibration.threshold),
+        "kinds": _kinds(report.manifest), "written": datetime.now().strftime("%Y-%m-%d"),
+        "perturbing": sum(each.seconds for each in extractions_on(dataset) if each.perturbed),
         "too_small": slices(best.predictions(best.split), report.manifest, best.calibration).too_small,
         "environment": runs.environment(), "again": _command(runs.environment()),
         "made_by": _command(runs.read_json(best.folder / "environment.json")),
@@ -242,7 +252,27 @@ def _context(report: Report) -> Mapping[str, Any]:
     }  # fmt: skip
 
 
-def _costs(best: Model, saved) -> list[str]:
+def _probability(model: Model, score: float) -> float:
+    return float(model.calibration.probability(np.array(score)))
+
+
+def _band(model: Model) -> tuple[float, float]:
+    """Of uncertain scores, as probabilities."""
+    low, high = model.calibration.band
+    return _probability(model, low), _probability(model, high)
+
+
+def _kinds(manifest: Manifest) -> str:
+    """What the files are: the commonest sizes and formats."""
+    rows = manifest.usable.rows
+    sizes = (rows.width.astype(str) + "x" + rows.height.astype(str) + " " + rows.format).value_counts()
+    shown = [f"{100 * count / len(rows):.0f} % {what}" for what, count in sizes.head(3).items()]
+    if len(sizes) == 1:
+        return f"all {sizes.index[0]}"
+    return ", ".join(shown) + (f", and {len(sizes) - 3} other kinds" if len(sizes) > 3 else "")
+
+
+def _costs(best: Model, saved: Saving | None) -> list[str]:
     what = "the sweep" if best.made.stage == Sweep.stage else "fine-tuning"
     costs = [f"{what} took {best.made.result.seconds:.0f} s"]
     return ([f"extraction and sweep together {saved.seconds:.0f} s"] if saved else []) + costs

@@ -3,21 +3,23 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from scipy.special import expit
+from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_curve
 
 from analysis import figures
 from analysis.bootstrap import Interval
 from analysis.calibrate import RULES
 from analysis.compared import Comparison, Lead
-from analysis.evaluate import Reliability, roc
+from analysis.evaluate import roc
 from analysis.figures import Bins, Curve, Picture
 from analysis.models import Model
 from analysis.other import Other
 from analysis.perturbed import Perturbed
 from analysis.slices import Slices
 from analysis.tables import Table
-from heads.perturbed import UNCHANGED
 
+QUANTILES = 8  # groups of a reliability curve
 METRICS = {
     "auc": "AUC", "ap": "AP, fake positive", "ap_real": "AP, real positive", "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy", "accuracy_real": "accuracy on real", "accuracy_fake": "accuracy on fake",
@@ -41,7 +43,7 @@ def ranking_table(models: list[Model]) -> Table:
         row |= {f"test {METRICS[name]}": model.test.metrics.get(name) if model.test else None
                 for name in ("auc", "accuracy", "eer")}  # fmt: skip
         rows.append(row | {"best convex, val AUC": getattr(model.made.result, "floor_auc", None)})
-    return Table("ranking", rows, chosen=0, hidden=("run",))
+    return Table("ranking", rows, chosen=0, hidden=("run", "best convex, val AUC"))
 
 
 def comparison_table(models: list[Model], found: list[Comparison]) -> Table:
@@ -69,17 +71,44 @@ def metrics_table(model: Model) -> Table:
 
 
 def thresholds_table(model: Model) -> Table:
-    """What each threshold that validation fixed gives on the split shown."""
+    """What each threshold that validation fixed gave there and gives on the split shown."""
     rows = []
     for rule, meaning in RULES.items():
-        at = model.shown.operating[rule]
+        before, at = model.val.operating[rule], model.shown.operating[rule]
         rows.append({
             "rule": rule, "on validation": meaning, "score": at.threshold,
             "probability": float(model.calibration.probability(np.array(at.threshold))),
-            "fake found": at.tpr, "real called fake": at.fpr, "accuracy": at.accuracy,
-            "balanced accuracy": at.balanced_accuracy,
+            "fake found, validation": before.tpr.value, f"fake found, {model.split}": at.tpr,
+            "real called fake, validation": before.fpr.value, f"real called fake, {model.split}": at.fpr,
+            "accuracy": at.accuracy,
         })  # fmt: skip
     return Table("thresholds", rows, chosen=0)
+
+
+def drifts(model: Model) -> list[str]:
+    """Where the threshold does not do on test what it did on validation, in sentences.
+
+    By class, where the intervals of both splits are apart: other images, or few, can do that, and so can a choice of
+    model, epoch and threshold on the same validation images.
+    """
+    found = []
+    for label in ("real", "fake"):
+        name = f"accuracy_{label}"
+        before, now = model.val.metrics.get(name), model.test.metrics.get(name) if model.test else None
+        if before and now and (now.high < before.low or before.high < now.low):
+            found.append(
+                f"Of the {label} images {_percent(now)} are called rightly on test, {_percent(before)} were on "
+                "validation: at this threshold the two splits differ by more than chance."
+            )
+    return found
+
+
+def decided(model: Model) -> dict[str, float]:
+    """Label -> share of its images in the split shown that lie outside the uncertain band and are called wrongly."""
+    found, calibration = model.predictions(model.split), model.calibration
+    wrong = ((found.scores >= calibration.threshold) != found.fake) & ~calibration.uncertain(found.scores)
+    classes = {"real": ~found.fake, "fake": found.fake}
+    return {label: float(wrong[these].mean()) for label, these in classes.items() if these.any()}
 
 
 def calibration_table(model: Model) -> Table:
@@ -123,22 +152,23 @@ def other_table(models: list[Model]) -> Table:
                 "run": model.run, "model": model.title, "data": dataset, "images": other.evaluation.images,
                 "AUC": metrics.get("auc"), "accuracy": metrics["accuracy"],
                 "accuracy on real": metrics.get("accuracy_real"), "accuracy on fake": metrics.get("accuracy_fake"),
+                "balanced accuracy": metrics.get("balanced_accuracy"),
+                "with a threshold placed there": other.within_reach if other.auc else None,
                 "ECE": metrics["ece"], "decided": metrics["coverage"],
-                "threshold": "does not carry over" if other.is_off else "carries over" if other.auc else "unknown",
             })  # fmt: skip
     return Table("other_data", rows, hidden=("run", "ECE", "decided"))
 
 
 def perturbed_table(models: dict[str, Perturbed]) -> Table:
-    """AUC and accuracy after each perturbation; models: by title, the chosen one first."""
-    first = next(iter(models.values()))
+    """AUC and errors after each perturbation; models: by title, the chosen one first."""
     rows = []
-    for name in first.strengths:
-        row: dict = {"perturbation": "none, as it is" if name == UNCHANGED else name}
-        for title, model in models.items():
-            row |= {f"AUC, {title}": model.strengths[name].auc, f"accuracy, {title}": model.strengths[name].accuracy}
-        rows.append(row)
-    return Table("perturbations", rows)
+    for title, model in models.items():
+        for each in model.strengths.values():
+            rows.append({
+                "name": each.name, "model": title, "images": each.words, "AUC": each.auc, "accuracy": each.accuracy,
+                "accuracy on real": each.accuracy_real, "accuracy on fake": each.accuracy_fake,
+            })  # fmt: skip
+    return Table("perturbations", rows, hidden=("name",))
 
 
 def result_pictures(models: list[Model]) -> list[Picture]:
@@ -156,6 +186,10 @@ def _auc(other: Other | None) -> Interval | str:
     return other.auc or "one class only"
 
 
+def _percent(interval: Interval) -> str:
+    return f"{100 * interval.value:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]"
+
+
 def _share(lead: Lead | None) -> str | None:
     return f"{100 * lead.ahead:.1f} %" if lead else None
 
@@ -169,7 +203,7 @@ def _verdict(lead: Lead) -> str:
 def _confusion(model: Model) -> Picture:
     (real, lost), (missed, fake) = model.shown.confusion
     return Picture(
-        "confusion", figures.confusion(model.shown.confusion, title=f"{model.made.title}, {model.split}"),
+        "confusion", figures.confusion(model.shown.confusion, title=f"{model.made.label}, {model.split}"),
         f"Confusion matrix: {real} real called real, {lost} real called fake, {missed} fake called real, {fake} "
         "fake called fake", "Counts, and the share of each true class.",
     )  # fmt: skip
@@ -238,17 +272,22 @@ def _scores(model: Model) -> Picture:
 
 def _reliability(model: Model) -> Picture:
     metrics = model.shown.metrics
-    curves = [
-        Bins("calibrated", *_bins(model.shown.reliability)),
-        Bins("before", *_bins(model.shown.reliability_before)),
-    ]
+    found = model.predictions(model.split)
+    curves = [_bins("calibrated", model.calibration.probability(found.scores), found.fake),
+              _bins("before", expit(found.scores), found.fake)]  # fmt: skip
     return Picture(
         "reliability", figures.reliability(curves, title=f"Reliability, {model.split}"),
         f"Share of fake images over the probability of fake; expected calibration error {metrics['ece'].value:.3f}, "
         f"before calibration {metrics['ece_before'].value:.3f}",
-        "The larger a point, the more images. On the diagonal, a probability comes true as often as it says.",
+        f"Images in {QUANTILES} groups of equal size by their probability, with 95 % intervals (Wilson). On the "
+        "diagonal a probability comes true as often as it says.",
     )  # fmt: skip
 
 
-def _bins(found: Reliability) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    return found.probability, found.fake, found.images
+def _bins(name: str, probability: np.ndarray, fake: np.ndarray) -> Bins:
+    """QUANTILES groups of as many images each, or fewer where there are few."""
+    groups = [each for each in np.array_split(np.argsort(probability, kind="stable"), QUANTILES) if len(each)]
+    shares = [binomtest(int(fake[each].sum()), len(each)).proportion_ci(method="wilson") for each in groups]
+    intervals = [Interval(float(fake[each].mean()), share.low, share.high)
+                 for each, share in zip(groups, shares, strict=True)]  # fmt: skip
+    return Bins(name, np.array([probability[each].mean() for each in groups]), intervals)

@@ -87,8 +87,8 @@ class HeatMaps:
             return "Nowhere: no map holds anything."
         share, low, high = (100 * each for each in (self.centre.value, self.centre.low, self.centre.high))
         return (
-            f"{share:.0f} % [{low:.0f}, {high:.0f}] of the evidence lies in the middle quarter of the images; evenly "
-            "spread it would be 25 %."
+            f"{share:.0f} % [{low:.0f}, {high:.0f}] of the evidence lies in the middle of the images (half of the "
+            f"width and of the height, so 25 % if it were evenly spread; {self.road.images} images drawn by chance)."
         )
 
     @property
@@ -97,8 +97,9 @@ class HeatMaps:
         if self.road.gain.low <= 0:
             return "The maps passed no test: do not read them."
         return (
-            f"What the maps mark moves the score: taking it away costs {self.road.gain.value:.1f} logits more than "
-            "taking away as much elsewhere."
+            f"The maps can be believed: taking the places away that they mark lowers the score of what the image was "
+            f"called by {self.road.maps.value:.1f} logits more than taking away those that they do not mark; with the "
+            f"maps moved elsewhere it is {self.road.control.value:.1f}."
         )
 
     @property

@@ -50,7 +50,7 @@ class Training:
     def origin(self) -> str:
         """What it started from."""
         if self.result.started_from == "head":
-            return f"the chosen cached head of {self.result.head_run}"
+            return "the chosen head on cached features"
         if self.result.random_weights:
             return "a network with random weights"
         return {"pretrained": "a pretrained network with a new last layer", "scratch": "scratch"}[
@@ -99,7 +99,7 @@ def how_trained(training: Training) -> str:
     first = ceil(recipe.best_after * recipe.total_epochs) + 1  # that could have been kept
     if first >= result.epochs:
         return f"{started} There was no choice of an epoch: {training.kept} was kept."
-    among = f" among epochs {first} to {result.epochs}" if first > 1 else ""
+    among = f" among epochs {first} to {result.epochs}, where the recipe looks for it" if first > 1 else ""
     return (
         f"{started} What was kept is {training.kept}, the one of {RULES[recipe.best_by]}{among}; its validation "
         "figures flatter it, because the epoch was chosen by them."

@@ -17,10 +17,11 @@ HOP_SCALE, HOP_QUALITY = 0.8, 75  # what a messenger makes of an image each time
 
 @dataclass(frozen=True)
 class Kind:
-    """meaning: of a strength, for axes. mild: the strength that would change nothing, for the left end of a curve."""
+    """meaning: of a strength, for axes. words: of one strength, as {}. mild: the strength that would change nothing."""
 
     change: Callable[[Image.Image, float, str], Image.Image]
     meaning: str
+    words: str
     mild: float
     strengths: tuple[float, ...]
 
@@ -36,6 +37,11 @@ class Perturbation:
     def name(self) -> str:
         """`jpeg-50`: in tables and file names."""
         return f"{self.kind}-{self.strength:g}"
+
+    @property
+    def words(self) -> str:
+        """For people: `JPEG of quality 50`."""
+        return KINDS[self.kind].words.format(f"{self.strength:g}")
 
     @property
     def policy(self) -> str:
@@ -102,12 +108,26 @@ def _messenger(image: Image.Image, hops: float, _: str) -> Image.Image:
 
 
 KINDS = {
-    "jpeg": Kind(_jpeg, "JPEG quality", 100, (95, 85, 70, 50, 30)),
-    "blur": Kind(_blur, "Gaussian blur, standard deviation in pixels", 0, (0.5, 1, 2, 3)),
-    "rescale": Kind(_rescale, "made smaller by this factor and enlarged again", 1, (0.75, 0.5, 0.25)),
-    "noise": Kind(_noise, "Gaussian noise, standard deviation in grey levels", 0, (2, 5, 10, 20)),
-    "brightness": Kind(_brightness, "brightness, factor", 1, (0.5, 0.75, 1.25, 1.5)),
-    "crop": Kind(_crop, "centre crop, share of each side", 1, (0.9, 0.75, 0.6)),
-    "messenger": Kind(_messenger, f"messenger, times sent (each x {HOP_SCALE:g}, JPEG {HOP_QUALITY})", 0, (1, 2, 3)),
+    "jpeg": Kind(_jpeg, "JPEG quality", "JPEG of quality {}", 100, (95, 85, 70, 50, 30)),
+    "blur": Kind(_blur, "Gaussian blur, standard deviation in pixels", "blur of {} pixels", 0, (0.5, 1, 2, 3)),
+    "rescale": Kind(
+        _rescale,
+        "made smaller by this factor and enlarged again",
+        "made smaller by {} and enlarged again",
+        1,
+        (0.75, 0.5, 0.25),
+    ),
+    "noise": Kind(
+        _noise, "Gaussian noise, standard deviation in grey levels", "noise of {} grey levels", 0, (2, 5, 10, 20)
+    ),
+    "brightness": Kind(_brightness, "brightness, factor", "brightness times {}", 1, (0.5, 0.75, 1.25, 1.5)),
+    "crop": Kind(_crop, "centre crop, share of each side", "centre crop to {} of each side", 1, (0.9, 0.75, 0.6)),
+    "messenger": Kind(
+        _messenger,
+        f"messenger, times sent (each x {HOP_SCALE:g}, JPEG {HOP_QUALITY})",
+        "sent {} times by messenger",
+        0,
+        (1, 2, 3),
+    ),
 }
 PERTURBATIONS = [Perturbation(name, strength) for name, kind in KINDS.items() for strength in kind.strengths]

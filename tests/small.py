@@ -13,3 +13,5 @@ SMALL = {
     "features": "layer1:avgstd layer2:avgstd", "epochs": 3, "seeds": 2, "head_batch": 16, "grid": GRID,
 }  # fmt: skip
 RIDGE = {**SMALL, "grid": '[{"family": "ridge", "penalty": 1.0}]'}
+# Pictures of the chosen model on every page.
+RESULTS = {"confusion", "roc", "precision_recall", "det", "scores", "reliability", "sample", "errors"}

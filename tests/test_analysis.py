@@ -33,7 +33,7 @@ from finetune.run import FinetuneConfig
 from finetune.run import run as run_finetune
 from heads.outcome import SweepResult, write_table
 from heads.run import HeadsConfig, run
-from tests.small import RIDGE
+from tests.small import RESULTS, RIDGE
 
 RESULT = SweepResult(
     dataset="faces", manifest_key="0", synthetic=False, backbone="resnet18", random_weights=False,
@@ -306,31 +306,25 @@ def test_heads_and_detectors_stand_on_one_page_in_one_order(faces, manifest, cap
     assert table.best_epoch.dropna().unique() == [4]
     assert table["head"].dropna().unique() == ["ridge penalty=1.0"]
     assert (folder / "sweep.csv").read_bytes() == (head / "leaderboard.csv").read_bytes()
-    assert {path.stem for path in folder.glob("*.png")} == {
-        "confusion",
-        "roc",
-        "scores",
-        "leaders",
-        "inputs",
-        "finetune",
-    }
+    assert {path.stem for path in folder.glob("*.png")} == RESULTS | {"leaders", "inputs", "finetune"}
     _page_tells_of_both(folder, best, head)
 
 
 def _page_tells_of_both(folder: Path, best: Path, head: Path) -> None:
     text, models = text_of(folder / "index.html"), reported_models(folder)
     assert (
-        f"resnet18 fine-tuned by the recipe two-phase . It started from the chosen cached head of {head.name}. What "
-        "was kept is epoch 4 of 5, the one of highest validation AUC; its validation figures flatter it"
+        "It started from the chosen head on cached features. What was kept is epoch 4 of 5, the one of highest "
+        "validation AUC; its validation figures flatter it"
     ) in text
+    assert f"run of the head that it started from {head.name}" in text
     assert "Random weights." not in text  # only the head has them, and it is not the model shown
     assert "epoch 4 of 5" in text
-    assert "resnet18 two-phase with lr 0.0001, seed 3" in text
+    assert "resnet18: two-phase with lr 0.0001, seed 3" in text
     before, after = (models[each.name]["test"]["auc"] for each in (head, best))
     assert f"started from the cached head ridge penalty=1.0, which reaches a test AUC of {before:.3f} [" in text
     assert f"Fine-tuned it reaches {after:.3f} [" in text
     assert f"The difference is {after - before:+.3f} [" in text
-    assert "finetune resnet18 two-phase, 5 epochs, 11.2 million weights 71.5 12.5 images/s" in text
+    assert "finetune resnet18: two-phase, 5 epochs, 11.2 million weights 71.5 12.5 images/s" in text
     assert re.search(r"The sweep resnet18 \(random weights\): \d settings", text)
 
 
@@ -353,10 +347,10 @@ def test_a_page_of_detectors_alone_has_no_sweep(faces, manifest):
     assert report.run(ReportConfig("faces")) == folder
     text = text_of(folder / "index.html")
     assert not (folder / "sweep.csv").exists()
-    assert {path.stem for path in folder.glob("*.png")} == {"confusion", "roc", "scores", "finetune"}
+    assert {path.stem for path in folder.glob("*.png")} == RESULTS | {"finetune"}
     assert "Random weights. The backbone that the model shown was fine-tuned from was never pretrained" in text
     assert "It started from a network with random weights." in text
-    for absent in ("The sweep", "convex", "With folds", "The difference is", "sweep.csv"):
+    for absent in ("The sweep", "With folds", "The difference is", "sweep.csv"):
         assert absent not in text
 
 
@@ -368,7 +362,7 @@ def test_a_detector_without_test_predictions_has_no_test_figures(faces, manifest
     folder = paths.report_dir("faces")
     assert pd.read_csv(folder / "models.csv").split.tolist() == ["val", "val", "test"]
     text = text_of(folder / "index.html")
-    assert "This model was not scored on the test split, so only validation figures can be given" in text
+    assert "The chosen model was not scored on the test split, so only validation figures can be given" in text
     assert f"validation AUC {models['a']['val']['auc']:.3f}" in text
 
 
@@ -411,7 +405,7 @@ def test_how_a_detector_was_trained_in_words():
     by_loss = Recipe(epochs=30, best_by="loss", best_after=0.5)
     text = how_trained(training(by_loss, epochs=30, best_epoch=20, started_from="scratch"))
     assert text.startswith("It started from scratch. What was kept is epoch 20 of 30, the one of lowest validation")
-    assert "loss among epochs 16 to 30; its validation figures flatter it" in text
+    assert "loss among epochs 16 to 30, where the recipe looks for it; its validation figures flatter it" in text
     text = how_trained(training(Recipe(epochs=1), epochs=1, best_epoch=1, started_from="pretrained"))
     assert text.startswith("It started from a pretrained network with a new last layer.")
     assert text.endswith("There was no choice of an epoch: epoch 1 of 1 was kept.")

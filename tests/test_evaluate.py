@@ -194,25 +194,6 @@ def test_every_rule_is_judged_at_its_own_threshold():
     assert found.operating["youden"].accuracy == found.metrics["accuracy"]
 
 
-def test_the_reliability_curve_says_what_the_calibration_error_sums():
-    scores, fake = scores_of(300, 5)
-    found = evaluate(scores, fake, np.arange(300), calibration=FIXED)
-    for curve, name, logits in (
-        (found.reliability, "ece", scores / 0.7),
-        (found.reliability_before, "ece_before", scores),
-    ):
-        assert curve.images.sum() == 300
-        assert (np.diff(curve.probability) > 0).all()
-        assert np.dot(curve.probability, curve.images) == pytest.approx(sigmoid(logits).sum())
-        assert np.dot(curve.fake, curve.images) == pytest.approx(fake.sum())
-        apart = np.abs(curve.probability - curve.fake)
-        assert found.metrics[name].value == pytest.approx(np.dot(apart, curve.images) / 300)
-    alone = evaluate(np.array([-99.0, 99, 99]), np.array([False, True, False]), np.arange(3), calibration=fixed(0))
-    np.testing.assert_allclose(alone.reliability.probability, [0, 1], atol=1e-9)  # exactly 1 is in the last bin
-    np.testing.assert_array_equal(alone.reliability.fake, [0, 0.5])
-    np.testing.assert_array_equal(alone.reliability.images, [1, 2])
-
-
 def test_the_threshold_is_the_best_balanced_accuracy_and_parts_no_equals():
     scores, fake = scores_of(120, 4)
     threshold = calibrate(scores, fake).threshold

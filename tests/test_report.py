@@ -25,9 +25,8 @@ from heads.other import VERSION, OtherResult
 from heads.run import HeadsConfig, run
 from tests.browser import CHROMIUM, opened
 from tests.conftest import jpeg, picture, write_faces
-from tests.small import RIDGE, SMALL
+from tests.small import RESULTS, RIDGE, SMALL
 
-RESULTS = {"confusion", "roc", "precision_recall", "det", "scores", "reliability", "sample", "errors"}
 TABLES = {"splits", "shortcuts", "left_out", "ranking", "metrics", "thresholds", "calibration", "cost", "provenance",
           "sweep_leaders"}  # fmt: skip
 PICTURES = RESULTS | {"leaders", "landscape", "penalties", "settings", "training", "inputs"}
@@ -214,7 +213,8 @@ def test_the_whole_page_in_a_browser(faces, elsewhere, tmp_path):
 def assert_pages_can_be_bad(tmp_path) -> None:
     bad = tmp_path / "bad.html"
     bad.write_text(
-        "<!doctype html><body><img src='http://127.0.0.1:9/x.png' alt=gone><p style='width: 3000px'><script>oops()</script>"
+        "<!doctype html><body><img src='http://127.0.0.1:9/x.png' alt=gone><p style='width: 3000px'>wide"
+        "<script>oops()</script>"
     )
     seen = opened(bad, tmp_path)
     assert seen.console == ["Uncaught ReferenceError: oops is not defined"]
