@@ -10,6 +10,7 @@ from analysis.calibrate import DEFAULT_RULE, RULES, Calibration
 from analysis.evaluate import Evaluation
 from analysis.models import Model, find_models
 from analysis.onnx_graph import Parity
+from analysis.results import METRICS, drifts
 from cache import runs
 from cache.errors import UserError
 from cache.features import Preprocess
@@ -21,7 +22,6 @@ from heads.outcome import HEAD_FILE
 
 TEMPLATE = "card.md.j2"
 FIRST = ("auc", "accuracy", "balanced_accuracy", "accuracy_real", "accuracy_fake")  # rows of the table; others follow
-SHORT = {"auc": "AUC", "ap": "AP", "eer": "EER"}
 FEW = 1000  # test images, below which the card says that they are few
 
 
@@ -48,7 +48,9 @@ def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity
     return environment.get_template(TEMPLATE).render(
         run=folder.name, result=result, network=result.get("network") or result["backbone"],
         model=figures.model, audit=figures.audit, missing=figures.missing,
-        columns=_columns(figures.model), names=_names(figures.model), short=SHORT, written=_written,
+        columns=_columns(figures.model), names=_names(figures.model), labels=METRICS,
+        drifts=drifts(figures.model) if figures.model else [],
+        written=_written,
         calibration=calibration, rule=DEFAULT_RULE, rules=RULES, how=how, parity=parity, few=FEW, made=made,
         exported=runs.environment(), scorings=runs.test_scorings(result["dataset"]),
         digests={"model.onnx": digest, model_file.name: file_digest(model_file)},
