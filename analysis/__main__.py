@@ -3,6 +3,8 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import torch
+
 from analysis import comparison, gradcam, report
 from analysis.chosen import detector_of
 from analysis.gradcam import GradcamConfig
@@ -14,11 +16,12 @@ from cache.errors import UserError
 from data.manifest import Manifest
 from finetune.other import run_other as run_detector_elsewhere
 from finetune.perturbed import run_perturbed as run_detector_perturbed
-from heads.families import Tail
 from heads.outcome import HEAD_FILE
 from heads.perturbed import chosen_images, judged_split, perturbed_folder
 from heads.run import HeadsConfig, run_each, run_other, run_perturbed
 from heads.saved import load_head
+
+OF_ONE = ("name", "root", "train_csv", "valid_csv", "test_csv", "group")  # options that describe one data set
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +38,20 @@ class ReportCommand(HeadsConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if min(self.perturb, self.num_samples) < 0:
-            raise UserError("PERTURB and NUM_SAMPLES must not be negative")
-        if len(self.each_data()) > 1 and self.name:
-            raise UserError(f"NAME={self.name} cannot stand for {len(self.each_data())} data sets: leave NAME out")
+        if self.perturb < 0 or not 0 <= self.num_samples <= gradcam.MOST:
+            raise UserError(f"PERTURB must not be negative, and NUM_SAMPLES between 0 and {gradcam.MOST}")
+        own = [name.upper() for name in OF_ONE if getattr(self, name)]
+        if len(self.each_data()) > 1 and own:
+            raise UserError(f"{', '.join(own)} cannot be meant for {len(self.each_data())} data sets: leave it out, or "
+                            "make the manifest of each with `make data` and name those in DATA")  # fmt: skip
 
     def each_data(self) -> list[str]:
         """The data sets that DATA names; a path with spaces in it that is there is one of them."""
         return [self.data] if Path(self.data).expanduser().exists() else self.data.split() or [self.data]
+
+    def each_other(self) -> list[str]:
+        """The data sets that EVAL names, but for the own one."""
+        return [data for data in dict.fromkeys(self.eval.split()) if data != self.data]
 
 
 def run(config: ReportCommand) -> Path:
@@ -52,11 +61,10 @@ def run(config: ReportCommand) -> Path:
         return _run_one(config)
     names = []
     for data in each_data:
-        others = [other for other in each_data if other != data]
-        one = replace(config, data=data, eval=" ".join(dict.fromkeys([*others, *config.eval.split()])))
+        one = replace(config, data=data, eval=" ".join([*each_data, *config.eval.split()]))
         _run_one(one)
         names.append(one.dataset)
-    return comparison.run(names)
+    return comparison.run(comparison.ComparisonConfig(tuple(names)))
 
 
 def _run_one(config: ReportCommand) -> Path:
@@ -64,39 +72,51 @@ def _run_one(config: ReportCommand) -> Path:
     for each, folder in zip(config.each_backbone(), sweeps, strict=True):
         if not runs.is_complete(folder):
             raise UserError("other parts have not finished their heads: run the same command again when they have")
-        for data in config.eval.split():
+        for data in config.each_other():
             run_other(each, folder, data)
     manifest = Manifest.load(paths.manifest_file(config.dataset)).usable
     for folder, _ in trainings_on(manifest):
-        for data in config.eval.split():
+        for data in config.each_other():
             run_detector_elsewhere(config, folder, data)
     if config.perturb:
         _perturb(config, sweeps, manifest)
-    why_not = _draw_heat_maps(config, manifest) if config.num_samples else "Not tried: NUM_SAMPLES=0."
+    why_not = _draw_heat_maps(config, manifest)
     return report.run(report.ReportConfig(config.dataset, faces=config.faces, no_heat_maps=why_not))
 
 
 def _perturb(config: ReportCommand, sweeps: list[Path], manifest: Manifest) -> None:
     """Score perturbed images with what was not scored yet: the heads, and the best of the fine-tuned detectors."""
     chosen = chosen_images(manifest, config.perturb)
-    best = sorted(trainings_on(manifest), key=lambda each: -each[1].val_auc)[:1]
-    left = [folder for folder in sweeps if not runs.is_complete(perturbed_folder(folder, chosen))]
-    maps = [folder for folder in left if isinstance(load_head(folder / HEAD_FILE)[1].config, Tail)]
-    run_perturbed(config, [folder for folder in left if folder not in maps], manifest, chosen)
-    for folder in maps + [folder for folder, _ in best]:
-        if not runs.is_complete(perturbed_folder(folder, chosen)):
+    best = [folder for folder, _ in sorted(trainings_on(manifest), key=lambda each: -each[1].val_auc)[:1]]
+    if judged_split(manifest) == "val" and config.folds > 1:
+        print("report: perturbed images are left out: without a test split, heads of FOLDS saw all of them in training")
+        sweeps = []
+    if not len(chosen):
+        return
+    left = [each for each in (*sweeps, *best) if not runs.is_complete(perturbed_folder(each, chosen))]
+    pooled = [folder for folder in left if folder not in best and not _reads_maps(folder)]
+    run_perturbed(config, pooled, manifest, chosen)
+    for folder in left:
+        if folder not in pooled:
             run_detector_perturbed(config, folder, detector_of(folder), manifest, chosen)
+
+
+def _reads_maps(sweep: Path) -> bool:
+    """Whether maps of all perturbed images would have to be kept for the head."""
+    return any(spec.pooling == "map" for spec in load_head(sweep / HEAD_FILE)[1].inputs)
 
 
 def _draw_heat_maps(config: ReportCommand, manifest: Manifest) -> str:
     """Of the best model; why there are none, if so: no gradient passes through the heads of scikit-learn."""
+    if not config.num_samples or not config.faces:
+        return f"Not shown: {'NUM_SAMPLES=0' if config.faces else 'FACES=0'}."
     best = ranked_runs(manifest)[0].folder
     asked = GradcamConfig(
         run=str(best), num_samples=config.num_samples, split=judged_split(manifest), device=config.device
     )
     try:
         gradcam.run(asked)
-    except UserError as error:
+    except (UserError, torch.OutOfMemoryError) as error:
         print(f"report: no heat maps: {error}")
         return f"No heat maps: {error}."
     return ""

@@ -12,6 +12,7 @@ import numpy as np
 
 RESAMPLES = 1000
 LEVEL = 0.95
+FEW = 5  # groups of a class, below which resamples hardly differ and intervals mean nothing
 BLOCK = 1_000_000  # weights held at once, so that memory does not grow with the number of resamples
 Name = TypeVar("Name", bound=Hashable)
 
@@ -58,6 +59,11 @@ def bootstrap(
     blocks = [statistics(weights) for weights in resamples(fake, groups, seed)]
     return {name: Draws(float(point[0]), np.concatenate([block[name] for block in blocks]))
             for name, point in points.items()}  # fmt: skip
+
+
+def too_few(fake: np.ndarray, groups: np.ndarray) -> bool:
+    """Whether a class that is there has so few groups that intervals are too narrow to be believed."""
+    return any(len(np.unique(groups[each])) < FEW for each in (fake, ~fake) if each.any())
 
 
 def resamples(fake: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[np.ndarray]:

@@ -7,6 +7,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.bootstrap import Interval
 from analysis.calibrate import DEFAULT_RULE, RULES, Calibration
+from analysis.chosen import model_file
 from analysis.evaluate import Evaluation
 from analysis.models import Model, find_models
 from analysis.onnx_graph import Parity
@@ -17,8 +18,6 @@ from cache.features import Preprocess
 from cache.key import file_digest
 from data.audit import Audit, examine
 from data.manifest import Manifest
-from finetune.job import BEST
-from heads.outcome import HEAD_FILE
 
 TEMPLATE = "card.md.j2"
 FIRST = ("auc", "accuracy", "balanced_accuracy", "accuracy_real", "accuracy_fake")  # rows of the table; others follow
@@ -40,7 +39,7 @@ def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity
     Args:
         folder: of the run. parity: of the graph with the detector. digest: sha256 of model.onnx.
     """
-    figures, model_file = _figures_of(folder), folder / (BEST if (folder / BEST).exists() else HEAD_FILE)
+    figures, made_file = _figures_of(folder), model_file(folder)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -53,7 +52,7 @@ def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity
         written=_written,
         calibration=calibration, rule=DEFAULT_RULE, rules=RULES, how=how, parity=parity, few=FEW, made=made,
         exported=runs.environment(), scorings=runs.test_scorings(result["dataset"]),
-        digests={"model.onnx": digest, model_file.name: file_digest(model_file)},
+        digests={"model.onnx": digest, made_file.name: file_digest(made_file)},
     )  # fmt: skip
 
 

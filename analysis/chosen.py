@@ -1,10 +1,13 @@
 """RUN -> the folder of a finished sweep or training, and the detector that it left: pixels to logit of fake."""
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.models import ranked_runs
 from cache import paths, runs
+from cache.command import Options, option
 from cache.errors import UserError, one_of
+from data.build import DataConfig
 from data.manifest import Manifest
 from extract.backbones import build
 from finetune.detector import Detector, FeatureDetector
@@ -15,6 +18,18 @@ from finetune.saved import load_detector
 from heads.outcome import HEAD_FILE
 from heads.outcome import STAGE as SWEEPS
 from heads.saved import load_head
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(Options):
+    """Options of the commands that take a finished run."""
+
+    run: str = option("", "a run's name or folder (default: the best one)")
+    data: str = option("", "whose best run, where there are runs on several data sets")
+
+    def find(self) -> Path:
+        """The run's folder. Raises: UserError as find_run."""
+        return find_run(self.run, dataset=DataConfig(data=self.data).dataset if self.data else "")
 
 
 def find_run(run: str, *, dataset: str = "") -> Path:
@@ -48,7 +63,7 @@ def detector_of(folder: Path) -> Detector:
     Raises:
         UserError: its file is missing or damaged; the weights of its backbone are not the ones it was trained on.
     """
-    if (folder / BEST).exists():
+    if model_file(folder).name == BEST:
         return load_detector(folder / BEST)[0]
     head, record = load_head(folder / HEAD_FILE)
     weights = runs.read_json(folder / "config.json")["weights"]
@@ -57,8 +72,13 @@ def detector_of(folder: Path) -> Detector:
     return FeatureDetector(backbones, head, record.inputs).eval().requires_grad_(False)
 
 
+def model_file(folder: Path) -> Path:
+    """What a finished run left: its detector, or its head."""
+    return folder / BEST if (folder / BEST).exists() else folder / HEAD_FILE
+
+
 def _has_model(folder: Path) -> bool:
-    return (folder / HEAD_FILE).exists() or (folder / BEST).exists()
+    return model_file(folder).exists()
 
 
 def _best(dataset: str) -> Path:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures
-from analysis.bootstrap import Draws, Interval, bootstrap
+from analysis.bootstrap import Draws, Interval, bootstrap, too_few
 from analysis.evaluate import auc_intervals
 from analysis.figures import Bar, Picture
 from analysis.models import Model
@@ -37,7 +37,7 @@ class Lead:
 class Comparison:
     """Two runs on the images of a split (test or val) that both scored; auc is None where those are of one class.
 
-    accuracy: of each at its own threshold, which its validation data fixed.
+    accuracy: of each at its own threshold, which its validation data fixed. too_few: groups for any verdict.
     """
 
     first: str
@@ -46,6 +46,7 @@ class Comparison:
     images: int
     auc: Lead | None
     accuracy: Lead
+    too_few: bool
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,8 @@ def _comparison(first: Model, second: Model) -> Comparison | None:
         return None
     auc = _lead(_auc_lead(pair)) if pair.two_classes else None
     accuracy = _lead(_accuracy_lead(pair, np.array([model.calibration.threshold for model in both])))
-    return Comparison(first.run, second.run, split, len(pair.fake), auc, accuracy)
+    few = too_few(pair.fake, pair.groups)
+    return Comparison(first.run, second.run, split, len(pair.fake), auc, accuracy, few)
 
 
 def _joined(first: Predictions, second: Predictions) -> _Pair:

@@ -43,12 +43,20 @@ class DataSet:
         return other.auc if other else None
 
 
-def run(datasets: list[str]) -> Path:
-    """Write the page of several data sets, each of which has finished runs; its folder.
+@dataclass(frozen=True)
+class ComparisonConfig:
+    """datasets: names of data sets with finished runs."""
+
+    datasets: tuple[str, ...]
+
+
+def run(config: ComparisonConfig) -> Path:
+    """Write the page of several data sets; its folder.
 
     Raises:
         UserError: a data set without a manifest or a finished run.
     """
+    datasets = config.datasets
     found = [_data_set(name) for name in datasets]
     folder = paths.report_dir("+".join(datasets))
     write_json(folder / "summary.json", {each.name: _summary(each, datasets) for each in found})
@@ -102,7 +110,7 @@ def _pictures(found: list[DataSet]) -> list[Picture]:
     )]  # fmt: skip
 
 
-def _summary(each: DataSet, datasets: list[str]) -> dict:
+def _summary(each: DataSet, datasets: tuple[str, ...]) -> dict:
     found = {name: each.on(name) for name in datasets}
     return {
         "run": each.best.run, "split": each.best.split,

@@ -7,7 +7,10 @@ from analysis.sweeps import Sweep
 from analysis.tables import Table
 from analysis.trainings import Training
 from cache import runs
+from cache.features import FeatureSpec
 from extract.run import ExtractResult
+
+WORTH_SAYING = 2  # times longer
 
 
 @dataclass(frozen=True)
@@ -50,17 +53,19 @@ def cost_table(models: list[Model], extractions: list[ExtractResult]) -> Table:
     return Table("cost", rows, digits={"seconds": 1, "MB on disk": 1})
 
 
-def saving(models: list[Model], extractions: list[ExtractResult]) -> Saving | None:
-    """Of the best sweep; None where its features were not computed here, or not at once."""
+def saving(models: list[Model], extractions: list[ExtractResult], *, images: int) -> Saving | None:
+    """Of the best sweep; None where its features were not all computed in one run, or where little was saved.
+
+    images: that can be used, of the data set as it is now.
+    """
     for model in of_stage(models, Sweep.stage)[:1]:
-        result = model.made.result
-        made = [
-            each for each in extractions if each.backbone == result.backbone and each.computed and not each.perturbed
-        ]
+        read = {FeatureSpec.from_json(each) for each in runs.read_json(model.folder / "config.json")["specs"]}
+        made = [each for each in extractions if set(each.specs) == read and each.at_once and each.images == images]
         if made:
-            first = max(made, key=lambda each: each.computed)
-            seconds = first.seconds + result.seconds
-            return Saving(result.heads, first.images, seconds, result.heads * first.images / first.rate)
+            heads, first = model.made.result.heads, made[0]
+            seconds = first.seconds + model.made.result.seconds
+            found = Saving(heads, first.images, seconds, heads * first.images / first.rate)
+            return found if found.factor >= WORTH_SAYING else None
     return None
 
 

@@ -17,16 +17,15 @@ import numpy as np
 
 from analysis.calibrate import DEFAULT_RULE, RULES, Calibration, calibration_of
 from analysis.card import card
-from analysis.chosen import detector_of, find_run
+from analysis.chosen import RunOptions, detector_of
 from analysis.onnx_graph import INPUT, OUTPUT, compare, to_onnx
 from analysis.predictions import predictions_file, read_predictions
 from analysis.predictor import views_of
 from cache import paths, runs
 from cache.atomic import copy, write_bytes, write_json, write_text
-from cache.command import Options, main, option
+from cache.command import main, option
 from cache.errors import UserError
 from cache.features import Preprocess
-from data.build import DataConfig
 from data.manifest import Manifest
 from extract.loading import batches
 
@@ -37,18 +36,11 @@ IMAGES = 32  # of the validation split, that the graph is compared on
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExportConfig(Options):
+class ExportConfig(RunOptions):
     """Write a finished run as an ONNX graph, with its preprocessing, a model card and an example."""
 
-    run: str = option("", "a run's name or folder (default: the best one)")
-    data: str = option("", "whose best run, where there are runs on several data sets")
     out: str = option("", "folder to write to (default: one in runs/export)")
     opset: int = option(0, "version of the ONNX operators (default: PyTorch's own)")
-
-    @property
-    def dataset(self) -> str:
-        """By name; '' = not said."""
-        return DataConfig(data=self.data).dataset if self.data else ""
 
 
 def run(config: ExportConfig) -> Path:
@@ -58,7 +50,7 @@ def run(config: ExportConfig) -> Path:
         UserError: no such run; a detector that cannot be a graph, or whose graph says something else.
     """
     started = time.perf_counter()
-    judge = find_run(config.run, dataset=config.dataset)
+    judge = config.find()
     calibration = calibration_of(judge)
     _refuse_views(judge)
     detector = detector_of(judge)

@@ -95,7 +95,7 @@ class Sanity:
         verdict = (
             "Failed: the maps hardly depend on these weights, they show the image more than the detector."
             if self.depends_little
-            else "Passed: the maps come from what was learned."
+            else "Passed: the maps depend on these weights."
         )
         return (
             f"{what} the maps' rank correlation with the true ones is {self.mean:.2f} ({self.low:.2f} to "

@@ -9,7 +9,6 @@ from analysis import figures
 from analysis.figures import Picture, Tile
 from analysis.models import Model
 from analysis.predictions import Predictions
-from cache.errors import UserError
 from data.images import BadImageError, decode
 from data.manifest import Manifest
 
@@ -70,14 +69,10 @@ def _tiles(model: Model, found: Predictions, chosen: np.ndarray, manifest: Manif
 
 
 def _thumbnail(path: Path) -> np.ndarray:
-    """(h, w, 3) uint8 of at most THUMBNAIL pixels a side.
-
-    Raises:
-        UserError: the image is gone.
-    """
+    """(h, w, 3) uint8 of at most THUMBNAIL pixels a side; a grey square for a file that is gone or is no image."""
     try:
         image = decode(path.read_bytes())[0]
-    except (OSError, BadImageError) as error:
-        raise UserError(f"{path} cannot be shown ({error}): run `make data` again, or `make report FACES=0`") from error
+    except (OSError, BadImageError):
+        image = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "grey")
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
     return np.asarray(image)

@@ -15,6 +15,7 @@ where scores are means over several. From Python: analysis.heatmaps.heat_maps, a
 import io
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -23,7 +24,7 @@ import torch
 
 from analysis import faithfulness, overlays
 from analysis.calibrate import Calibration, calibration_of
-from analysis.chosen import detector_of, find_run
+from analysis.chosen import RunOptions, detector_of
 from analysis.faithfulness import mean_interval
 from analysis.heatmaps import AUTO, METHODS, Explained
 from analysis.predictions import Predictions, predictions_file, read_predictions
@@ -31,18 +32,18 @@ from analysis.seams import on_seams, seam_bands, seam_shares
 from analysis.shown import KINDS, SHEET, TABLE, HeatMaps, Shown, read_heat_maps, select
 from cache import paths, runs
 from cache.atomic import write_bytes
-from cache.command import Options, main, option
+from cache.command import main, option
 from cache.errors import UserError, one_of
 from cache.key import file_digest, key
-from data.build import DataConfig
 from data.manifest import LABELS, SPLITS, Manifest
 from extract.compute import device_of
 from extract.loading import batches
 from finetune.detector import NETWORK_PREFIX
 from heads.outcome import write_table
+from heads.perturbed import validation_digest
 
 STAGE = "gradcam"
-VERSION = 2  # of result.json
+VERSION = 3  # of result.json
 PREDICTED = "predicted"
 TARGETS = (PREDICTED, *LABELS)
 MOST = 400  # images on a sheet
@@ -52,11 +53,9 @@ LONGEST = 40  # letters of an image's name in a file name
 
 
 @dataclass(frozen=True, kw_only=True)
-class GradcamConfig(Options):
+class GradcamConfig(RunOptions):
     """Draw where in its images a finished run sees the evidence for real or fake, and check the maps."""
 
-    run: str = option("", "a run's name or folder (default: the best one)")
-    data: str = option("", "whose best run, where there are runs on several data sets")
     num_samples: int = option(12, "images to draw")
     target: str = option(PREDICTED, f"{', '.join(TARGETS)}: the class whose evidence is shown")
     split: str = option("test", f"{', '.join(SPLITS)}: whose images")
@@ -71,11 +70,6 @@ class GradcamConfig(Options):
         if not 1 <= self.num_samples <= MOST:
             raise UserError(f"NUM_SAMPLES must be between 1 and {MOST}, which fit on a sheet")
 
-    @property
-    def dataset(self) -> str:
-        """By name; '' = not said."""
-        return DataConfig(data=self.data).dataset if self.data else ""
-
 
 def run(config: GradcamConfig) -> Path:
     """Draw and check; the folder. Does nothing when it is complete.
@@ -83,7 +77,7 @@ def run(config: GradcamConfig) -> Path:
     Raises:
         UserError: no such run; it did not score the split, or its data changed since; a head of scikit-learn.
     """
-    judge = find_run(config.run, dataset=config.dataset)
+    judge = config.find()
     folder = paths.run_dir(STAGE, f"{judge.name}-{_identity(judge, config)}")
     if not runs.is_complete(folder):
         scored = _Scored.of(judge, config)
@@ -97,15 +91,15 @@ def run(config: GradcamConfig) -> Path:
     return folder
 
 
-def find_heat_maps(run: str, split: str) -> HeatMaps | None:
-    """Those of a run, by name, that explain what it called the images of a split; the ones of most images.
+def find_heat_maps(run: Path, split: str) -> HeatMaps | None:
+    """Those of a finished run that explain what it called the images of a split; the ones of most images.
 
     None where there are none.
     """
     records = {folder: runs.result(folder) for folder in runs.complete_runs(STAGE)}
-    asked = (run, split, PREDICTED, VERSION)
+    asked = (run.name, validation_digest(run), split, PREDICTED, VERSION)
     found = [read_heat_maps(folder) for folder, each in records.items()
-             if (each["run"], each["split"], each["target"], each["version"]) == asked]  # fmt: skip
+             if tuple(map(each.get, ("run", "scored", "split", "target", "version"))) == asked]  # fmt: skip
     return max(found, key=lambda each: len(each.shown), default=None)
 
 
@@ -130,7 +124,7 @@ class _Scored:
         calibration = calibration_of(judge)
         return cls(Explained(detector_of(judge).to(device_of(config.device))), manifest, found, calibration, config)
 
-    @property
+    @cached_property
     def called(self) -> np.ndarray:
         """(N,) text: real or fake."""
         return np.array(LABELS)[(self.found.scores >= self.calibration.threshold).astype(int)]
@@ -141,8 +135,12 @@ class _Scored:
 
     def rows(self, chosen: np.ndarray) -> np.ndarray:
         """Of the manifest."""
-        at = pd.Series(np.arange(len(self.manifest)), index=self.manifest.rows.path)
-        return at[self.found.paths[chosen]].to_numpy()
+        return self._places[self.found.paths[chosen]].to_numpy()
+
+    @cached_property
+    def _places(self) -> pd.Series:
+        """Path -> row of the manifest."""
+        return pd.Series(np.arange(len(self.manifest)), index=self.manifest.rows.path)
 
     def pixels(self, chosen: np.ndarray) -> torch.Tensor:
         """(k, side, side, 3) uint8."""
@@ -252,7 +250,8 @@ def _about(judge: Path, config: GradcamConfig) -> dict:
     """What result.json says of the run."""
     result = runs.result(judge)
     return {
-        "run": judge.name, "dataset": result["dataset"], "synthetic": result["synthetic"],
+        "run": judge.name, "scored": validation_digest(judge),
+        "dataset": result["dataset"], "synthetic": result["synthetic"],
         "random_weights": result["random_weights"], "split": config.split, "target": config.target,
         "method": config.method, "version": VERSION,
     }  # fmt: skip

@@ -148,7 +148,7 @@ def _model(run: Run, elsewhere: list[Path]) -> Model:
     calibration = calibration_of(run.folder)
     val, test = (_evaluation(run.folder, split, calibration) for split in ("val", "test"))
     other = {each.result.dataset: each for each in (read_other(path, calibration) for path in elsewhere)}
-    perturbed = read_perturbed(run.folder.name, calibration)
+    perturbed = read_perturbed(run.folder, calibration)
     return Model(run.folder, run.made, calibration, val, test, other, perturbed)
 
 

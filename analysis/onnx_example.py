@@ -10,7 +10,11 @@ from PIL import Image, ImageOps
 
 here = Path(__file__).parent
 how = json.loads((here / "preprocess.json").read_text())
-image = ImageOps.exif_transpose(Image.open(sys.argv[1])).convert("RGBA")
+image = ImageOps.exif_transpose(Image.open(sys.argv[1]))
+if image.mode.startswith(("I", "F")):  # 16-bit
+    values = np.asarray(image, float)
+    image = Image.fromarray((values / (65535 if values.max() > 255 else 255) * 255 + 0.5).clip(0, 255).astype(np.uint8))
+image = image.convert("RGBA")
 image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
 if how["resize"]:
     sides = [max(how["resize"], round(side * (how["resize"] / min(image.size)))) for side in image.size]

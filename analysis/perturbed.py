@@ -15,7 +15,7 @@ from analysis.figures import Panel, Picture
 from analysis.ranking import Verdicts
 from cache import runs
 from data.perturb import KINDS, VERSION, Perturbation
-from heads.perturbed import STAGE, UNCHANGED, PerturbedResult
+from heads.perturbed import STAGE, UNCHANGED, PerturbedResult, validation_digest
 
 NAMED = (Perturbation("jpeg", 50), Perturbation("messenger", 1))  # what the summary asks for
 
@@ -65,10 +65,12 @@ class Perturbed:
 Pick = Callable[[Strength], Interval]
 
 
-def read_perturbed(run: str, calibration: Calibration) -> Perturbed | None:
+def read_perturbed(run: Path, calibration: Calibration) -> Perturbed | None:
     """The scores of a run on the most images, judged by what validation fixed; None where it was never tried."""
-    found = [(folder, PerturbedResult(**record)) for folder in runs.complete_runs(STAGE)
-             if (record := runs.result(folder))["run"] == run and record["version"] == VERSION]  # fmt: skip
+    asked = (run.name, validation_digest(run), VERSION)
+    records = {folder: runs.result(folder) for folder in runs.complete_runs(STAGE)}
+    found = [(folder, PerturbedResult(**record)) for folder, record in records.items()
+             if tuple(map(record.get, ("run", "scored", "version"))) == asked]  # fmt: skip
     if not found:
         return None
     folder, result = max(found, key=lambda each: each[1].images)

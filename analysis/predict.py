@@ -15,38 +15,36 @@ import os
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
+from itertools import takewhile
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from analysis.calibrate import DEFAULT_RULE, RULES, calibration_of
-from analysis.chosen import find_run
+from analysis.chosen import RunOptions, model_file
 from analysis.files import SKIPPED, Named, files_of, printable
 from analysis.predictor import Prediction, Predictor
 from cache import paths, runs
 from cache.atomic import write_bytes
-from cache.command import Options, main, option
+from cache.command import main, option
 from cache.errors import UserError, one_of
 from cache.key import file_digest, key, plain
 from cache.progress import Progress
-from data.build import DataConfig
-from finetune.job import BEST
-from heads.outcome import HEAD_FILE, write_table
+from heads.outcome import write_table
 
 STAGE = "predict"
 VERSION = 1  # of predictions.json; in its key, so that a table of another version is made anew
 LONGEST = 40  # letters of an image's name in that of its heat map
 TABLE, RECORD = "predictions.csv", "predictions.json"
+IMAGES = '  "images": [\n'  # the line of predictions.json that the images follow
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictConfig(Options):
+class PredictConfig(RunOptions):
     """Say of images whether a finished run takes them for real or fake, and how sure it is."""
 
     images: str = option("", "files, folders and patterns, separated by spaces")
-    run: str = option("", "a run's name or folder (default: the best one)")
-    data: str = option("", "whose best run, where there are runs on several data sets")
     out: str = option("", "folder for the tables (default: one in runs/predict)")
     device: str = option("auto", "cpu, cuda, cuda:1; auto = the best there is")
     batch: int = option(0, "images in a forward pass (default 32 on a CPU, 256 on a GPU)")
@@ -59,11 +57,6 @@ class PredictConfig(Options):
         if min(self.batch, self.heat_maps) < 0:
             raise UserError("BATCH and HEAT_MAPS must not be negative")
 
-    @property
-    def dataset(self) -> str:
-        """By name; '' = not said."""
-        return DataConfig(data=self.data).dataset if self.data else ""
-
 
 def run(config: PredictConfig) -> Path:
     """Score the images that config names; the folder with the tables. Does nothing when it has them already.
@@ -72,7 +65,7 @@ def run(config: PredictConfig) -> Path:
         UserError: no such run, or no image there.
     """
     files = files_of(config.images)
-    judge = find_run(config.run, dataset=config.dataset)
+    judge = config.find()
     identity = _identity(judge, config, files)
     folder = Path(config.out).expanduser() if config.out else paths.run_dir(STAGE, f"{judge.name}-{identity}")
     if _identity_of(folder) != identity:
@@ -80,10 +73,11 @@ def run(config: PredictConfig) -> Path:
         draw = _Drawer(predictor, config.heat_maps)
         predictions = [replace(draw(each), path=printable(each.path)) for each in _scored(predictor, files)]
         closing = _closing(predictions, predictor)
+        _clear(folder)
         for name, picture in draw.pictures.items():
             write_bytes(folder / name, picture)
         _write(folder, predictions, {"key": identity, "closing": closing} | _about(predictor, predictions))
-    print(f"predict: {runs.read_json(folder / RECORD)['closing']} -> {folder / TABLE}")
+    print(f"predict: {_head(folder)['closing']} -> {folder / TABLE}")
     return folder
 
 
@@ -123,7 +117,7 @@ class _Drawer:
 def _identity(judge: Path, config: PredictConfig, files: list[Named]) -> str:
     """What the tables depend on. Files are known by size and date, so that none is read before it is scored."""
     known = [[each.path, each.status, *_stamp(each.path)] for each in files]
-    model, calibration = file_digest(_model_file(judge)), plain(calibration_of(judge))
+    model, calibration = file_digest(model_file(judge)), plain(calibration_of(judge))
     return key({"version": VERSION, "run": judge.name, "model": model, "calibration": calibration, "files": known,
                 "rule": config.threshold, "heat_maps": config.heat_maps})  # fmt: skip
 
@@ -138,16 +132,26 @@ def _stamp(path: str) -> tuple[int, int]:
 
 def _identity_of(folder: Path) -> str:
     """Of the tables that are there; '' = none."""
-    return runs.read_json(folder / RECORD).get("key", "") if (folder / RECORD).exists() else ""
+    return _head(folder).get("key", "") if (folder / RECORD).exists() else ""
 
 
-def _model_file(judge: Path) -> Path:
-    return judge / BEST if (judge / BEST).exists() else judge / HEAD_FILE
+def _head(folder: Path) -> dict:
+    """What predictions.json says before its lines of images, of which there may be a million."""
+    with open(folder / RECORD, encoding="utf-8") as file:
+        head = "".join(takewhile(lambda line: line != IMAGES, file))
+    return json.loads(head.rstrip().removesuffix(",") + "}")
+
+
+def _clear(folder: Path) -> None:
+    """Take away what says that the tables of earlier images are there, and the heat maps of those."""
+    (folder / RECORD).unlink(missing_ok=True)
+    for picture in folder.glob("heat-*.png"):
+        picture.unlink(missing_ok=True)
 
 
 def _about(predictor: Predictor, predictions: list[Prediction]) -> dict:
     """What judged the images, as JSON-able values."""
-    judge, calibration, model = predictor.folder, predictor.calibration, _model_file(predictor.folder)
+    judge, calibration, model = predictor.folder, predictor.calibration, model_file(predictor.folder)
     result = runs.result(judge)
     return {
         "run": judge.name, "folder": str(judge), "model": {"file": model.name, "sha256": file_digest(model)},
@@ -169,7 +173,7 @@ def _write(folder: Path, predictions: list[Prediction], about: dict) -> None:
     write_table(folder / TABLE, pd.DataFrame(columns))
     head = json.dumps(about, indent=2, allow_nan=False).removesuffix("\n}")
     lines = (json.dumps(asdict(each), allow_nan=False).encode() for each in predictions)
-    write_bytes(folder / RECORD, head.encode(), b',\n  "images": [\n', b",\n".join(lines), b"\n  ]\n}\n")
+    write_bytes(folder / RECORD, head.encode(), f",\n{IMAGES}".encode(), b",\n".join(lines), b"\n  ]\n}\n")
 
 
 def _counts(predictions: Iterable[Prediction]) -> Counter:

@@ -21,7 +21,7 @@ import torch
 from PIL import Image
 
 from analysis.calibrate import DEFAULT_RULE, RULES, Calibration, calibration_of
-from analysis.chosen import detector_of, find_run
+from analysis.chosen import detector_of, find_run, model_file
 from analysis.files import Named, contents, upright
 from analysis.predictions import predictions_file
 from cache import runs
@@ -196,7 +196,7 @@ def views_of(folder: Path) -> int:
     Raises:
         UserError: views that this version of the program draws otherwise.
     """
-    if (folder / BEST).exists():
+    if model_file(folder).name == BEST:
         return 1
     record = HeadRecord.from_json(load_weights(folder / HEAD_FILE)[1])
     if record.views > 1 and record.augmentation != AUGMENTATION:

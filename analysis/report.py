@@ -10,16 +10,14 @@ runs/report/<dataset>/index.html      opens offline, everything inside
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from analysis import results
+from analysis import results, words
 from analysis.bootstrap import Interval
 from analysis.compared import auc_gain, compare, compared_inputs
-from analysis.cost import Saving, cost_table, extractions_on, saving
+from analysis.cost import cost_table, extractions_on, saving
 from analysis.figures import Picture
 from analysis.gallery import gallery
 from analysis.gradcam import find_heat_maps
@@ -28,7 +26,7 @@ from analysis.other import other_data
 from analysis.page import write_page
 from analysis.perturbed import Perturbed, perturbed_pictures
 from analysis.shown import KINDS, HeatMaps
-from analysis.slices import slices
+from analysis.slices import Slices, slices
 from analysis.summary import summary, wide_table
 from analysis.sweep_pictures import sweep_pictures
 from analysis.sweeps import TRAINED, Sweep, leaders
@@ -37,7 +35,7 @@ from analysis.trainings import Training, training_picture
 from cache import paths, runs
 from cache.atomic import write_bytes, write_json
 from cache.key import file_digest
-from data.audit import SHORTCUT_AUC, Audit, examine
+from data.audit import Audit, examine
 from data.manifest import Manifest
 from finetune.job import BEST
 from heads.outcome import HEAD_FILE, write_table
@@ -45,7 +43,6 @@ from heads.saved import load_head
 
 TEMPLATE = "report.html.j2"
 SLICES = 15  # on the page; the CSV has all
-FEW_REALS = 100  # below, 1 % of them is less than one
 
 
 @dataclass(frozen=True)
@@ -76,6 +73,7 @@ class Report:
     manifest: Manifest
     audit: Audit
     models: list[Model]
+    parts: Slices
     heat: HeatMaps | None
     config: ReportConfig
 
@@ -91,10 +89,14 @@ class Report:
     def trainings(self) -> list[Model]:
         return of_stage(self.models, Training.stage)
 
-    @property
+    @cached_property
     def perturbed(self) -> dict[str, Perturbed]:
-        """By name in a legend, the best model first."""
-        return {model.title: model.perturbed for model in self.models if model.perturbed}
+        """By a name of its own, the best model first; those that were tried on other images than it are left out."""
+        tried = [model for model in self.models if model.perturbed]
+        same = [model for model in tried if model.perturbed.result.images == tried[0].perturbed.result.images]
+        titles = Counter(model.title for model in same)
+        named = {model.run: f" ({model.run.rpartition('-')[2]})" if titles[model.title] > 1 else "" for model in same}
+        return {model.title + named[model.run]: model.perturbed for model in same}
 
 
 def run(config: ReportConfig) -> Path:
@@ -107,8 +109,10 @@ def run(config: ReportConfig) -> Path:
     """
     manifest = Manifest.load(paths.manifest_file(config.dataset))
     models = find_models(manifest)
-    heat = find_heat_maps(models[0].run, models[0].split) if config.faces else None
-    report = Report(manifest, examine(manifest), models, heat, config)
+    best = models[0]
+    parts = slices(best.predictions(best.split), manifest, best.calibration)
+    heat = find_heat_maps(best.folder, best.split) if config.faces else None
+    report = Report(manifest, examine(manifest), models, parts, heat, config)
     folder = paths.report_dir(config.dataset)
     write_table(folder / "models.csv", wide_table(report.models))
     _copy_leaderboard(report.sweeps, folder / "sweep.csv")
@@ -148,11 +152,10 @@ def _heat_maps(heat: HeatMaps) -> Picture:
 
 def _tables(report: Report) -> list[Table]:
     best, models = report.best, report.models
-    parts = slices(best.predictions(best.split), report.manifest, best.calibration)
     made = [
         *_of_data(report), results.ranking_table(models), results.comparison_table(models, compare(models)),
         results.metrics_table(best), results.thresholds_table(best), results.calibration_table(best),
-        results.slices_table(parts, shown=SLICES), cost_table(models, extractions_on(report.manifest.dataset)),
+        results.slices_table(report.parts, shown=SLICES), cost_table(models, extractions_on(report.manifest.dataset)),
         _provenance(report),
     ]  # fmt: skip
     others = sorted({name for model in models for name in model.other})
@@ -227,59 +230,17 @@ def _provenance(report: Report) -> Table:
 
 def _context(report: Report) -> Mapping[str, Any]:
     """What the words of the page need beside tables and pictures."""
-    best, dataset = report.best, report.manifest.dataset
-    val = best.predictions("val")
-    reals = int((~val.fake).sum())
-    saved = saving(report.models, extractions_on(dataset))
-    strongest = next(iter(report.audit.shortcuts.items()), None)
+    saved = saving(report.models, extractions_on(report.manifest.dataset), images=len(report.manifest.usable))
     first = next(iter(report.perturbed.values()), None)
+    others = other_data(each for model in report.models for each in model.other.values())
     return {
-        "manifest": report.manifest, "audit": report.audit, "models": report.models, "best": best,
-        "shown": best.shown, "split": "test" if best.test else "validation", "sweeps": report.sweeps,
-        "gain": _gain(report),
-        "other_data": other_data(each for model in report.models for each in model.other.values()),
-        "perturbed": first.result if first else None, "few_reals": reals if reals < FEW_REALS else 0,
-        "fake_share": val.fake.mean(), "shortcut_limit": SHORTCUT_AUC, "strongest": strongest, "saved": saved,
-        "costs_of_best": _costs(best, saved), "scorings": runs.test_scorings(dataset),
-        "drifts": results.drifts(best), "decided": results.decided(best), "band": _band(best),
-        "probability_at_threshold": _probability(best, best.calibration.threshold),
-        "kinds": _kinds(report.manifest), "written": datetime.now().strftime("%Y-%m-%d"),
-        "perturbing": sum(each.seconds for each in extractions_on(dataset) if each.perturbed),
-        "too_small": slices(best.predictions(best.split), report.manifest, best.calibration).too_small,
-        "environment": runs.environment(), "again": _command(runs.environment()),
-        "made_by": _command(runs.read_json(best.folder / "environment.json")),
-        "heat": report.heat, "no_heat": report.config.no_heat_maps,
+        "manifest": report.manifest, "audit": report.audit, "models": report.models, "best": report.best,
+        "shown": report.best.shown, "split": "test" if report.best.test else "validation", "sweeps": report.sweeps,
+        "gain": _gain(report), "other_data": others, "perturbed": first.result if first else None, "saved": saved,
+        "scorings": runs.test_scorings(report.manifest.dataset), "too_small": report.parts.too_small,
+        "heat": report.heat, "no_heat": report.config.no_heat_maps, "environment": runs.environment(),
+        **words.of_data(report.manifest, report.audit), **words.of_model(report.best, saved),
     }  # fmt: skip
-
-
-def _probability(model: Model, score: float) -> float:
-    return float(model.calibration.probability(np.array(score)))
-
-
-def _band(model: Model) -> tuple[float, float]:
-    """Of uncertain scores, as probabilities."""
-    low, high = model.calibration.band
-    return _probability(model, low), _probability(model, high)
-
-
-def _kinds(manifest: Manifest) -> str:
-    """What the files are: the commonest sizes and formats."""
-    rows = manifest.usable.rows
-    sizes = (rows.width.astype(str) + "x" + rows.height.astype(str) + " " + rows.format).value_counts()
-    shown = [f"{100 * count / len(rows):.0f} % {what}" for what, count in sizes.head(3).items()]
-    if len(sizes) == 1:
-        return f"all {sizes.index[0]}"
-    return ", ".join(shown) + (f", and {len(sizes) - 3} other kinds" if len(sizes) > 3 else "")
-
-
-def _costs(best: Model, saved: Saving | None) -> list[str]:
-    what = "the sweep" if best.made.stage == Sweep.stage else "fine-tuning"
-    costs = [f"{what} took {best.made.result.seconds:.0f} s"]
-    return ([f"extraction and sweep together {saved.seconds:.0f} s"] if saved else []) + costs
-
-
-def _command(environment: dict) -> str:
-    return f".venv/bin/python -m {environment['command']}"
 
 
 def _gain(report: Report) -> Gain | None:

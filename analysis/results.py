@@ -8,7 +8,7 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_curve
 
 from analysis import figures
-from analysis.bootstrap import Interval
+from analysis.bootstrap import Interval, too_few
 from analysis.calibrate import RULES
 from analysis.compared import Comparison, Lead
 from analysis.evaluate import roc
@@ -55,7 +55,7 @@ def comparison_table(models: list[Model], found: list[Comparison]) -> Table:
             "on": f"{each.images} {each.split} images",
             "AUC difference": each.auc.difference if each.auc else None, "ahead in AUC": _share(each.auc),
             "accuracy difference": each.accuracy.difference, "ahead in accuracy": _share(each.accuracy),
-            "really better?": _verdict(each.auc or each.accuracy),
+            "really better?": "too few groups to say" if each.too_few else _verdict(each.auc or each.accuracy),
         }
         for each in found
     ]  # fmt: skip
@@ -92,6 +92,9 @@ def drifts(model: Model) -> list[str]:
     model, epoch and threshold on the same validation images.
     """
     found = []
+    scored = [each for each in map(model.predictions, ("val", "test")) if each]
+    if any(too_few(each.fake, each.groups) for each in scored):
+        return found
     for label in ("real", "fake"):
         name = f"accuracy_{label}"
         before, now = model.val.metrics.get(name), model.test.metrics.get(name) if model.test else None
@@ -285,8 +288,10 @@ def _reliability(model: Model) -> Picture:
 
 
 def _bins(name: str, probability: np.ndarray, fake: np.ndarray) -> Bins:
-    """QUANTILES groups of as many images each, or fewer where there are few."""
-    groups = [each for each in np.array_split(np.argsort(probability, kind="stable"), QUANTILES) if len(each)]
+    """QUANTILES groups of as many images each, or fewer where there are few; equal probabilities stay together."""
+    rank = np.searchsorted(np.sort(probability), probability)
+    number = rank * QUANTILES // len(probability)
+    groups = [np.flatnonzero(number == each) for each in np.unique(number)]
     shares = [binomtest(int(fake[each].sum()), len(each)).proportion_ci(method="wilson") for each in groups]
     intervals = [Interval(float(fake[each].mean()), share.low, share.high)
                  for each, share in zip(groups, shares, strict=True)]  # fmt: skip

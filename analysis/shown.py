@@ -93,13 +93,15 @@ class HeatMaps:
 
     @property
     def believed(self) -> str:
-        """What the removal of places says, in short."""
-        if self.road.gain.low <= 0:
-            return "The maps passed no test: do not read them."
+        """What the checks say, in short."""
+        failed = [] if self.road.gain.low > 0 else ["the removal of places"]
+        failed += ["shuffled weights"] if any(each.depends_little for each in self.sanity) else []
+        if failed:
+            return f"The maps failed the check by {' and that by '.join(failed)}: do not read them."
         return (
-            f"The maps can be believed: taking the places away that they mark lowers the score of what the image was "
-            f"called by {self.road.maps.value:.1f} logits more than taking away those that they do not mark; with the "
-            f"maps moved elsewhere it is {self.road.control.value:.1f}."
+            "The maps passed their checks: taking the places away that they mark lowers the score of what the image "
+            f"was called by {self.road.maps.value:.1f} logits more than taking away those that they do not mark; with "
+            f"the maps moved elsewhere it is {self.road.control.value:.1f}."
         )
 
     @property

@@ -10,6 +10,7 @@ result.json        written last: a folder that has it is complete
 import json
 import os
 import platform
+import shlex
 import subprocess
 import sys
 from datetime import datetime
@@ -33,6 +34,8 @@ PACKAGES = (
     "scikit-learn",
     "pandas",
     "pillow",
+    "grad-cam",
+    "onnxruntime",
 )
 
 
@@ -86,7 +89,7 @@ def environment() -> dict:
     """Commit, command, versions and hardware, as JSON-able values."""
     return {
         "commit": _commit(),
-        "command": " ".join([_module(Path(sys.argv[0])), *sys.argv[1:]]),
+        "command": shlex.join([_module(Path(sys.argv[0])), *sys.argv[1:]]),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),

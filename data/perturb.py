@@ -1,7 +1,7 @@
 """What happens to an image on its way to a detector: JPEG, blur, scaling, noise, light, cropping, messengers.
 
 Each is a function of the image, a strength, and for noise the image's digest, and is done to the whole image at its own
-size, before any preprocessing. A detector that is judged on perturbed images was not trained for them.
+size, before any preprocessing.
 """
 
 import io

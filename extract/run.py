@@ -88,6 +88,11 @@ class ExtractResult:
     specs: list[FeatureSpec]
 
     @property
+    def at_once(self) -> bool:
+        """Whether all of it was computed in this run; seconds and rate are then those of the whole."""
+        return self.computed > 0 and self.computed >= self.images * len({spec.view for spec in self.specs})
+
+    @property
     def perturbed(self) -> bool:
         """Whether it is of perturbed copies."""
         return any(spec.augmentation and not spec.view for spec in self.specs)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from cache import paths, runs
-from cache.key import key
+from cache.key import file_digest, key
 from data.manifest import Manifest
 from data.perturb import PERTURBATIONS, VERSION, Perturbation
 from heads.outcome import HEAD_FILE, write_table
@@ -25,14 +25,21 @@ UNCHANGED = "none"  # the column of the images as they are
 
 @dataclass(frozen=True)
 class PerturbedResult:
-    """result.json of runs/perturbed/*. split: whose images; images: scored, of so many. perturbations: names."""
+    """result.json of runs/perturbed/*.
+
+    split: whose images; images: scored, of so many. perturbations: names. views: the run's own scores are means over so
+    many, while these are of one. scored: sha256 of the run's validation scores, which tells a run from one that was
+    made anew under its name.
+    """
 
     run: str
+    scored: str
     dataset: str
     split: str
     images: int
     of: int
     perturbations: list[str]
+    views: int = 1
     version: str = VERSION
 
 
@@ -43,11 +50,10 @@ def chosen_images(manifest: Manifest, limit: int) -> Manifest:
     """
     rows = manifest.rows[manifest.rows.split == judged_split(manifest)]
     by_class = [part.sort_values("digest") for _, part in rows.groupby("label")]
-    least = min(map(len, by_class))
-    share = max(limit // len(by_class), limit - least if least < limit // 2 else 0)
-    return replace(
-        manifest, rows=pd.concat([part.head(share) for part in by_class]).sort_index().reset_index(drop=True)
-    )
+    least = min(map(len, by_class), default=0)
+    share = max(1, limit // max(1, len(by_class)), limit - least if least < limit // 2 else 0)
+    chosen = pd.concat([rows.head(0), *(part.head(share) for part in by_class)])
+    return replace(manifest, rows=chosen.sort_index().reset_index(drop=True))
 
 
 def judged_split(manifest: Manifest) -> str:
@@ -57,12 +63,24 @@ def judged_split(manifest: Manifest) -> str:
 
 def perturbed_folder(run: Path, chosen: Manifest) -> Path:
     """Where the scores of a run on some images are kept, if they are there."""
-    identity = key({"run": run.name, "images": chosen.key, "how": [each.policy for each in PERTURBATIONS]})
+    identity = key(
+        {
+            "run": run.name,
+            "scored": validation_digest(run),
+            "images": chosen.key,
+            "how": [each.policy for each in PERTURBATIONS],
+        }
+    )
     return paths.run_dir(STAGE, f"{run.name}-{identity}")
 
 
+def validation_digest(run: Path) -> str:
+    """sha256 of the validation scores of a finished run."""
+    return file_digest(run / "predictions-val.csv")
+
+
 def score_perturbed(run: Path, manifest: Manifest, chosen: Manifest,
-                    scored: Callable[[Perturbation | None], np.ndarray]) -> Path:  # fmt: skip
+                    scored: Callable[[Perturbation | None], np.ndarray], *, views: int = 1) -> Path:  # fmt: skip
     """Score `chosen` images as they are and in every perturbation; their folder in runs/perturbed.
 
     The test split is scored once more, and the ledger counts it.
@@ -79,7 +97,8 @@ def score_perturbed(run: Path, manifest: Manifest, chosen: Manifest,
     about = chosen.rows[["path", "digest", "label", "group"]]
     write_table(folder / "predictions.csv", about.assign(**scores))
     names = [each.name for each in PERTURBATIONS]
-    found = PerturbedResult(run.name, manifest.dataset, split, len(chosen), len(manifest.where(split)), names)
+    of = len(manifest.where(split))
+    found = PerturbedResult(run.name, validation_digest(run), manifest.dataset, split, len(chosen), of, names, views)
     runs.finish(folder, asdict(found))
     runs.log(folder, f"perturbed: {len(chosen)} images in {len(names)} ways scored by {run.name}")
     return folder
@@ -95,4 +114,4 @@ def score_head(run: Path, manifest: Manifest, chosen: Manifest, *, device: str) 
         once = replace(record, inputs=inputs, views=1)
         return member_scores(head, once, chosen, device=device).mean(axis=1)
 
-    return score_perturbed(run, manifest, chosen, scored)
+    return score_perturbed(run, manifest, chosen, scored, views=record.views)

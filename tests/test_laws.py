@@ -75,6 +75,10 @@ def test_stages_are_run_functions():
         "heads/run.py",
         "finetune/run.py",
         "analysis/report.py",
+        "analysis/comparison.py",
+        "analysis/gradcam.py",
+        "analysis/predict.py",
+        "analysis/export.py",
     ):
         tree = ast.parse((ROOT / module).read_text())
         run = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run")

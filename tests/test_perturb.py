@@ -85,6 +85,8 @@ def test_images_are_taken_from_both_classes_and_stay_when_others_come():
     assert (few.split == "test").all()
     assert chosen_images(manifest, 60).rows.label.value_counts().to_dict() == {"real": 20, "fake": 40}
     assert len(chosen_images(manifest, 1000).rows) == 90
+    assert sorted(chosen_images(manifest, 1).rows.label) == ["fake", "real"]
+    assert len(chosen_images(Manifest("x", paths.ROOT, False, rows[rows.split == "train"]), 9)) == 0
     fewer = Manifest("x", paths.ROOT, False, rows.iloc[1::2].reset_index(drop=True))
     assert set(chosen_images(fewer, 10).rows.digest) <= set(chosen_images(manifest, 20).rows.digest)
 
@@ -124,9 +126,30 @@ def test_accuracy_is_that_at_the_fixed_threshold(faces):
     run_report(ReportCommand(data=str(faces), perturb=8, num_samples=0, **RIDGE))
     (sweep,), (folder,) = runs.complete_runs("heads"), runs.complete_runs(STAGE)
     calibration, table = calibration_of(sweep), pd.read_csv(folder / "predictions.csv")
-    found = read_perturbed(sweep.name, calibration)
+    found = read_perturbed(sweep, calibration)
     fake = table.label == "fake"
     for name in (UNCHANGED, *found.result.perturbations):
         expected = ((table[name] >= calibration.threshold) == fake).mean()
         assert found.strengths[name].accuracy.value == pytest.approx(expected)
-    assert found.worst.auc.value == min(each.auc.value for each in found.strengths.values())
+    changed = [each for name, each in found.strengths.items() if name != UNCHANGED]
+    assert found.worst.accuracy.value == min(each.accuracy.value for each in changed)
+    assert found.worst_ranked.auc.value == min(each.auc.value for each in changed)
+    (sweep / "predictions-val.csv").write_text((sweep / "predictions-val.csv").read_text() + "\n")
+    assert read_perturbed(sweep, calibration) is None  # the run was made anew under its name
+
+
+def test_without_a_test_split_heads_of_folds_are_not_perturbed(faces, capsys):
+    """Every member but one has trained on each validation image."""
+    rows = [(path.relative_to(faces), path.parent.name) for path in sorted(faces.glob("*/*.jpg"))]
+    table = pd.DataFrame({"path": [str(path) for path, _ in rows], "label": [label for _, label in rows]})
+    table["split"] = np.where(np.arange(60) % 3, "train", "val")
+    table.to_csv(faces / "faces.csv", index=False)
+    options = {"data": str(faces / "faces.csv"), "name": "no-test", "perturb": 8, "num_samples": 0, **RIDGE}
+    run_report(ReportCommand(folds=3, **options))
+    assert "without a test split, heads of FOLDS saw all of them in training" in capsys.readouterr().out
+    assert runs.complete_runs(STAGE) == []
+    folder = run_report(ReportCommand(**options))
+    (found,) = runs.complete_runs(STAGE)
+    assert runs.result(found)["split"] == "val"
+    assert "8 of 20 images of the val split" in (folder / "index.html").read_text()
+    assert runs.test_scorings("no-test") == 0

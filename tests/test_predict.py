@@ -275,7 +275,7 @@ def test_heat_maps_of_the_first_good_images(made, tmp_path):
     ("options", "words"),
     [
         ({"run": "nix"}, "unknown run 'nix'"),
-        ({"run": "faces"}, "RUN=faces could be any of 4 runs"),
+        ({"run": "faces"}, r"RUN=faces could be any of \d runs"),
         ({"run": "", "data": "nowhere"}, "no manifest"),
         ({"threshold": "best"}, "unknown THRESHOLD 'best'"),
         ({"batch": -1}, "BATCH and HEAT_MAPS must not be negative"),

@@ -5,15 +5,18 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from sklearn import metrics as theirs
 
-from analysis import report
+from analysis import report, results
 from analysis.__main__ import ReportCommand
 from analysis.__main__ import run as run_report
 from analysis.calibrate import calibration_of
 from analysis.chosen import find_run
+from analysis.cost import extractions_on, saving
+from analysis.models import Model, find_models
 from analysis.other import Other, scored_elsewhere
 from analysis.report import ReportConfig
 from cache import paths, runs
@@ -225,6 +228,7 @@ def assert_pages_can_be_bad(tmp_path) -> None:
 def assert_faces_can_be_left_out(command: ReportCommand, page: str) -> None:
     folder = run_report(replace(command, faces=False))
     assert {path.stem for path in folder.glob("*.png")}.isdisjoint({"sample", "errors", "heat_maps"})
+    assert "Not shown: FACES=0." in (folder / "index.html").read_text()
     assert len((folder / "index.html").read_text()) < len(page) - 100_000
 
 
@@ -274,8 +278,8 @@ def test_several_data_sets_stand_side_by_side(faces, elsewhere):
     page = (folder / "index.html").read_text()
     assert 'href="../faces/index.html"' in page
     assert (folder / "matrix.svg").exists()
-    with pytest.raises(UserError, match="NAME=x cannot stand for 2 data sets"):
-        ReportCommand(data="a b", name="x")
+    with pytest.raises(UserError, match="NAME, GROUP cannot be meant for 2 data sets"):
+        ReportCommand(data="a b", name="x", group="g")
 
 
 def test_a_run_that_lost_its_predictions_is_left_out_in_words(faces, capsys):
@@ -306,3 +310,61 @@ def test_a_run_is_found_by_what_tells_it_from_others(faces):
     with pytest.raises(UserError, match="there are runs on again, faces: say which data set"):
         find_run("")
     assert find_run("", dataset="faces") in (first, second)
+
+
+def test_a_threshold_that_does_not_hold_on_test_is_said(faces):
+    """Ten times the images of validation, all fakes right there and none here; in three groups nothing can be said."""
+    run(HeadsConfig(data=str(faces), **RIDGE))
+    (folder,) = runs.complete_runs("heads")
+    manifest = Manifest.load(paths.manifest_file("faces"))
+
+    def judged(shift: float, group: str) -> Model:
+        for split in ("val", "test"):
+            about = pd.read_csv(folder / f"predictions-{split}.csv")
+            fake = np.arange(400) % 2 == 1
+            scores = np.where(fake, 1.0, -1.0) - (2.0 * fake if split == "test" else 0) * shift
+            groups = [str(n % 3) if group else str(n) for n in range(400)]
+            table = pd.DataFrame({"path": [f"{n}.jpg" for n in range(400)], "digest": about.digest.iloc[0],
+                                  "label": np.where(fake, "fake", "real"), "group": groups, "score": scores})  # fmt: skip
+            table.to_csv(folder / f"predictions-{split}.csv", index=False)
+        return find_models(manifest)[0]
+
+    (said,) = results.drifts(judged(1.0, ""))
+    assert said.startswith("Of the fake images 0.0 % [0.0, 0.0] are called rightly on test, 100.0 % [100.0, 100.0]")
+    assert results.drifts(judged(0.0, "")) == []
+    assert results.drifts(judged(1.0, "few")) == []
+    assert results.decided(judged(1.0, "")) == {"real": 0.0, "fake": 1.0}
+
+
+def test_equal_probabilities_are_one_point_of_the_reliability_curve():
+    found = results._bins("", np.full(80, 0.5), np.arange(80) >= 40)
+    assert (found.probability.tolist(), [each.value for each in found.shares]) == ([0.5], [0.5])
+    rng = np.random.default_rng(0)
+    probability = rng.random(8000)
+    found = results._bins("", probability, rng.random(8000) < probability)
+    assert len(found.shares) == results.QUANTILES
+    for each, said in zip(found.shares, found.probability, strict=True):
+        assert each.value == pytest.approx(said, abs=0.05)
+        assert each.low < each.value < each.high
+
+
+def test_what_the_cache_saved_is_said_only_where_all_was_computed_at_once(faces):
+    for count in (1, 2):  # the second time a few images are missing only
+        run(HeadsConfig(data=str(faces), **SMALL))
+        manifest = Manifest.load(paths.manifest_file("faces"))
+        found = saving(find_models(manifest), extractions_on("faces"), images=len(manifest.usable))
+        if count == 1:
+            heads = runs.result(runs.complete_runs("heads")[0])["heads"]
+            (extraction,) = extractions_on("faces")
+            assert (found.heads, found.images) == (heads, 60)
+            assert found.without == pytest.approx(heads * 60 / extraction.rate)
+            write_faces(faces, 4, start=60)
+    assert found is None
+
+
+def test_images_that_are_gone_leave_a_grey_place(faces):
+    run(HeadsConfig(data=str(faces), **RIDGE))
+    for path in faces.glob("*/*.jpg"):
+        path.unlink()
+    folder = report.run(ReportConfig("faces"))
+    assert (folder / "sample.png").exists()
