@@ -12,7 +12,7 @@ from PIL import Image
 from torch import nn
 
 from analysis import faithfulness, gradcam
-from analysis.gradcam import GradcamConfig, run
+from analysis.gradcam import GradcamConfig, find_heat_maps, run
 from analysis.heatmaps import METHODS, Explained, heat_maps
 from analysis.overlays import overlay
 from analysis.seams import HALF_WIDTH, on_seams, seam_bands, seam_shares
@@ -216,6 +216,9 @@ def test_grad_cam_cannot_see_a_deviation():
     explained.detector.trunks[0].tapped.look.register_forward_hook(watch)
     explained.maps(corner(1), ["fake"])
     assert abs(float(seen[0].mean())) < 1e-6 * float(seen[0].abs().max())
+    blind, sees = (explained.maps(corner(), ["fake"] * 3, method=method) for method in ("gradcam", "hirescam"))
+    assert (share_in_corner(sees) > 0.95).all()
+    assert (blind == 0).all()
 
 
 def test_nothing_to_see_is_a_map_of_zeros():
@@ -363,7 +366,10 @@ def test_a_run_folder_from_the_command(sweep, monkeypatch):
     assert runs.is_complete(folder)
     found = read_heat_maps(folder)
     assert (found.run, found.dataset, found.split, found.random_weights) == (sweep.name, "faces", "test", True)
-    assert found.layers == ["trunks.0.tapped.layer1", "trunks.0.tapped.layer2"]
+    assert found.layers == ["layer1", "layer2"]
+    assert 0 < found.centre.low <= found.centre.value <= found.centre.high < 1
+    assert find_heat_maps(sweep, "test").folder == folder
+    assert find_heat_maps(sweep, "val") is None
     table = pd.read_csv(sweep / "predictions-test.csv").set_index("path")
     manifest = Manifest.load(paths.manifest_file("faces")).rows.set_index("path")
     assert len(found.shown) == 5

@@ -324,8 +324,9 @@ def test_a_threshold_that_does_not_hold_on_test_is_said(faces):
             fake = np.arange(400) % 2 == 1
             scores = np.where(fake, 1.0, -1.0) - (2.0 * fake if split == "test" else 0) * shift
             groups = [str(n % 3) if group else str(n) for n in range(400)]
-            table = pd.DataFrame({"path": [f"{n}.jpg" for n in range(400)], "digest": about.digest.iloc[0],
-                                  "label": np.where(fake, "fake", "real"), "group": groups, "score": scores})  # fmt: skip
+            labels, names = np.where(fake, "fake", "real"), [f"{n}.jpg" for n in range(400)]
+            table = pd.DataFrame({"path": names, "digest": about.digest.iloc[0], "label": labels, "group": groups})
+            table = table.assign(score=scores)
             table.to_csv(folder / f"predictions-{split}.csv", index=False)
         return find_models(manifest)[0]
 
