@@ -8,7 +8,7 @@ from analysis.tables import Table
 from analysis.trainings import Training
 from cache import runs
 from cache.features import FeatureSpec
-from extract.run import ExtractResult
+from extract.outcome import ExtractResult
 
 WORTH_SAYING = 2  # times longer
 

@@ -32,6 +32,7 @@ from data.preprocess import AUGMENTATION, of_view
 from extract.backbones import DEFAULT, Backbone, Normalise, build, default_features, layout, locate, preprocess
 from extract.compute import COMPUTE, compute_of, computing_in, device_of
 from extract.loading import batches, default_workers
+from extract.outcome import ExtractResult
 from extract.weights import RANDOM
 from extract.writing import ShardWriter
 
@@ -71,35 +72,6 @@ class ExtractConfig(DataConfig):
             if self.weights and not given and self.weights != RANDOM and len(names) > 1:
                 raise UserError(f"WEIGHTS={self.weights} for {len(names)} backbones: write WEIGHTS='{name}=file ...'")
             yield replace(self, backbone=name, weights=given.get(name, "") if given else self.weights)
-
-
-@dataclass(frozen=True)
-class ExtractResult:
-    """result.json of runs/extract/*. rate: images per second, 0 where everything was there already."""
-
-    dataset: str
-    backbone: str
-    weights: str
-    images: int
-    computed: int
-    seconds: float
-    rate: float
-    bytes: int
-    specs: list[FeatureSpec]
-
-    @property
-    def at_once(self) -> bool:
-        """Whether all of it was computed in this run; seconds and rate are then those of the whole."""
-        return self.computed > 0 and self.computed >= self.images * len({spec.view for spec in self.specs})
-
-    @property
-    def perturbed(self) -> bool:
-        """Whether it is of perturbed copies."""
-        return any(spec.augmentation and not spec.view for spec in self.specs)
-
-    @classmethod
-    def from_json(cls, record: dict) -> "ExtractResult":
-        return cls(**{**record, "specs": [FeatureSpec.from_json(each) for each in record["specs"]]})
 
 
 def run(config: ExtractConfig) -> Path:

@@ -18,7 +18,7 @@ from cache.features import Preprocess
 from data.manifest import Manifest
 from data.perturb import KINDS, PERTURBATIONS, Perturbation
 from data.preprocess import of_view, to_input
-from extract.run import ExtractResult
+from extract.outcome import ExtractResult
 from finetune.start import scores
 from heads.perturbed import STAGE, UNCHANGED, chosen_images
 from tests.conftest import picture

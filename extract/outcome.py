@@ -1,0 +1,34 @@
+"""What a finished extraction leaves behind in its run folder."""
+
+from dataclasses import dataclass
+
+from cache.features import FeatureSpec
+
+
+@dataclass(frozen=True)
+class ExtractResult:
+    """result.json of runs/extract/*. rate: images per second, 0 where everything was there already."""
+
+    dataset: str
+    backbone: str
+    weights: str
+    images: int
+    computed: int
+    seconds: float
+    rate: float
+    bytes: int
+    specs: list[FeatureSpec]
+
+    @property
+    def at_once(self) -> bool:
+        """Whether all of it was computed in this run; seconds and rate are then those of the whole."""
+        return self.computed > 0 and self.computed >= self.images * len({spec.view for spec in self.specs})
+
+    @property
+    def perturbed(self) -> bool:
+        """Whether it is of perturbed copies."""
+        return any(spec.augmentation and not spec.view for spec in self.specs)
+
+    @classmethod
+    def from_json(cls, record: dict) -> "ExtractResult":
+        return cls(**{**record, "specs": [FeatureSpec.from_json(each) for each in record["specs"]]})
