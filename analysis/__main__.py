@@ -9,6 +9,8 @@ from analysis import comparison, gradcam, report
 from analysis.chosen import detector_of
 from analysis.gradcam import GradcamConfig
 from analysis.models import ranked_runs
+from analysis.predictions import predictions_file
+from analysis.predictor import views_of
 from analysis.trainings import trainings_on
 from cache import paths, runs
 from cache.command import main, option
@@ -81,7 +83,8 @@ def _run_one(config: ReportCommand) -> Path:
     if config.perturb:
         _perturb(config, sweeps, manifest)
     why_not = _draw_heat_maps(config, manifest)
-    return report.run(report.ReportConfig(config.dataset, faces=config.faces, no_heat_maps=why_not))
+    shown = {"faces": config.faces, "heat_maps": config.num_samples > 0, "no_heat_maps": why_not}
+    return report.run(report.ReportConfig(config.dataset, **shown))
 
 
 def _perturb(config: ReportCommand, sweeps: list[Path], manifest: Manifest) -> None:
@@ -93,26 +96,30 @@ def _perturb(config: ReportCommand, sweeps: list[Path], manifest: Manifest) -> N
         sweeps = []
     if not len(chosen):
         return
-    left = [each for each in (*sweeps, *best) if not runs.is_complete(perturbed_folder(each, chosen))]
+    judged = [each for each in (*sweeps, *best) if predictions_file(each, "val").exists()]
+    left = [each for each in judged if not runs.is_complete(perturbed_folder(each, chosen))]
     pooled = [folder for folder in left if folder not in best and not _reads_maps(folder)]
     run_perturbed(config, pooled, manifest, chosen)
     for folder in left:
         if folder not in pooled:
-            run_detector_perturbed(config, folder, detector_of(folder), manifest, chosen)
+            run_detector_perturbed(config, folder, detector_of(folder), manifest, chosen, views=views_of(folder))
 
 
 def _reads_maps(sweep: Path) -> bool:
-    """Whether maps of all perturbed images would have to be kept for the head."""
-    return any(spec.pooling == "map" for spec in load_head(sweep / HEAD_FILE)[1].inputs)
+    """Whether maps of all perturbed images would have to be kept for the head, and it can do without."""
+    inputs = load_head(sweep / HEAD_FILE)[1].inputs
+    return any(spec.pooling == "map" for spec in inputs) and len({spec.preprocess for spec in inputs}) == 1
 
 
 def _draw_heat_maps(config: ReportCommand, manifest: Manifest) -> str:
     """Of the best model; why there are none, if so: no gradient passes through the heads of scikit-learn."""
     if not config.num_samples or not config.faces:
         return f"Not shown: {'NUM_SAMPLES=0' if config.faces else 'FACES=0'}."
-    best = ranked_runs(manifest)[0].folder
+    ranked = ranked_runs(manifest)
+    if not ranked:
+        return "There is no finished run."
     asked = GradcamConfig(
-        run=str(best), num_samples=config.num_samples, split=judged_split(manifest), device=config.device
+        run=str(ranked[0].folder), num_samples=config.num_samples, split=judged_split(manifest), device=config.device
     )
     try:
         gradcam.run(asked)

@@ -53,14 +53,14 @@ def cost_table(models: list[Model], extractions: list[ExtractResult]) -> Table:
     return Table("cost", rows, digits={"seconds": 1, "MB on disk": 1})
 
 
-def saving(models: list[Model], extractions: list[ExtractResult], *, images: int) -> Saving | None:
+def saving(models: list[Model], extractions: list[ExtractResult], *, distinct: int) -> Saving | None:
     """Of the best sweep; None where its features were not all computed in one run, or where little was saved.
 
-    images: that can be used, of the data set as it is now.
+    distinct: images that can be used, of the data set as it is now, copies counted once.
     """
     for model in of_stage(models, Sweep.stage)[:1]:
         read = {FeatureSpec.from_json(each) for each in runs.read_json(model.folder / "config.json")["specs"]}
-        made = [each for each in extractions if set(each.specs) == read and each.at_once and each.images == images]
+        made = [each for each in extractions if set(each.specs) == read and each.computed == distinct * each.views]
         if made:
             heads, first = model.made.result.heads, made[0]
             seconds = first.seconds + model.made.result.seconds

@@ -131,8 +131,11 @@ def _stamp(path: str) -> tuple[int, int]:
 
 
 def _identity_of(folder: Path) -> str:
-    """Of the tables that are there; '' = none."""
-    return _head(folder).get("key", "") if (folder / RECORD).exists() else ""
+    """Of the tables that are there; '' = none, or none of this program."""
+    try:
+        return _head(folder).get("key", "") if (folder / RECORD).exists() else ""
+    except ValueError:
+        return ""
 
 
 def _head(folder: Path) -> dict:
@@ -143,10 +146,12 @@ def _head(folder: Path) -> dict:
 
 
 def _clear(folder: Path) -> None:
-    """Take away what says that the tables of earlier images are there, and the heat maps of those."""
-    (folder / RECORD).unlink(missing_ok=True)
-    for picture in folder.glob("heat-*.png"):
-        picture.unlink(missing_ok=True)
+    """Take away what says that the tables of earlier images are there, and the heat maps that those name."""
+    if _identity_of(folder):
+        earlier = pd.read_csv(folder / TABLE, dtype=str, keep_default_na=False) if (folder / TABLE).exists() else None
+        (folder / RECORD).unlink()
+        for name in earlier.heat_map[earlier.heat_map != ""] if earlier is not None else []:
+            (folder / name).unlink(missing_ok=True)
 
 
 def _about(predictor: Predictor, predictions: list[Prediction]) -> dict:

@@ -49,11 +49,12 @@ SLICES = 15  # on the page; the CSV has all
 class ReportConfig:
     """dataset: the name of a data set with finished runs. faces: whether images of the data set are shown.
 
-    no_heat_maps: why there are none of the best model, if there are none.
+    heat_maps: whether those of the best model are shown; no_heat_maps: why there are none, if there are none.
     """
 
     dataset: str
     faces: bool = True
+    heat_maps: bool = True
     no_heat_maps: str = "Not tried: make gradcam."
 
 
@@ -111,7 +112,7 @@ def run(config: ReportConfig) -> Path:
     models = find_models(manifest)
     best = models[0]
     parts = slices(best.predictions(best.split), manifest, best.calibration)
-    heat = find_heat_maps(best.folder, best.split) if config.faces else None
+    heat = find_heat_maps(best.folder, best.split) if config.faces and config.heat_maps else None
     report = Report(manifest, examine(manifest), models, parts, heat, config)
     folder = paths.report_dir(config.dataset)
     write_table(folder / "models.csv", wide_table(report.models))
@@ -230,7 +231,9 @@ def _provenance(report: Report) -> Table:
 
 def _context(report: Report) -> Mapping[str, Any]:
     """What the words of the page need beside tables and pictures."""
-    saved = saving(report.models, extractions_on(report.manifest.dataset), images=len(report.manifest.usable))
+    saved = saving(
+        report.models, extractions_on(report.manifest.dataset), distinct=report.manifest.usable.rows.digest.nunique()
+    )
     first = next(iter(report.perturbed.values()), None)
     others = other_data(each for model in report.models for each in model.other.values())
     return {

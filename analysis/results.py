@@ -282,8 +282,8 @@ def _reliability(model: Model) -> Picture:
         "reliability", figures.reliability(curves, title=f"Reliability, {model.split}"),
         f"Share of fake images over the probability of fake; expected calibration error {metrics['ece'].value:.3f}, "
         f"before calibration {metrics['ece_before'].value:.3f}",
-        f"Images in {QUANTILES} groups of equal size by their probability, with 95 % intervals (Wilson). On the "
-        "diagonal a probability comes true as often as it says.",
+        f"Images in up to {QUANTILES} groups of about equal size by their probability, with 95 % intervals (Wilson). "
+        "On the diagonal a probability comes true as often as it says.",
     )  # fmt: skip
 
 

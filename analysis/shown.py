@@ -96,8 +96,10 @@ class HeatMaps:
         """What the checks say, in short."""
         failed = [] if self.road.gain.low > 0 else ["the removal of places"]
         failed += ["shuffled weights"] if any(each.depends_little for each in self.sanity) else []
+        failed += ["the known seams"] if self.seams and self.seams.gain.low <= 0 else []
+        failed += ["shuffled weights, after which no map was left"] if any(e.mean is None for e in self.sanity) else []
         if failed:
-            return f"The maps failed the check by {' and that by '.join(failed)}: do not read them."
+            return f"Read the maps with care: they did not pass the check by {' and that by '.join(failed)}."
         return (
             "The maps passed their checks: taking the places away that they mark lowers the score of what the image "
             f"was called by {self.road.maps.value:.1f} logits more than taking away those that they do not mark; with "

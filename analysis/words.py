@@ -47,12 +47,12 @@ def _probability(model: Model, score: float) -> float:
 
 def _kinds(manifest: Manifest) -> str:
     """What the files are: the commonest sizes and formats."""
-    rows = manifest.usable.rows
+    rows = manifest.rows[manifest.rows.status == "ok"]
     sizes = (rows.width.astype(str) + "x" + rows.height.astype(str) + " " + rows.format).value_counts()
     if len(sizes) == 1:
         return f"all {sizes.index[0]}"
     shown = [f"{100 * count / len(rows):.0f} % {what}" for what, count in sizes.head(3).items()]
-    return ", ".join(shown) + (f", and {len(sizes) - 3} other kinds" if len(sizes) > 3 else "")
+    return ", ".join(shown) + (f", and {len(sizes) - 3} more" if len(sizes) > 3 else "")
 
 
 def _costs(best: Model, saved: Saving | None) -> list[str]:

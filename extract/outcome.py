@@ -20,9 +20,9 @@ class ExtractResult:
     specs: list[FeatureSpec]
 
     @property
-    def at_once(self) -> bool:
-        """Whether all of it was computed in this run; seconds and rate are then those of the whole."""
-        return self.computed > 0 and self.computed >= self.images * len({spec.view for spec in self.specs})
+    def views(self) -> int:
+        """Passes over the images that all of it takes."""
+        return len({(spec.view, spec.augmentation) for spec in self.specs})
 
     @property
     def perturbed(self) -> bool:

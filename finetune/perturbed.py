@@ -17,12 +17,13 @@ from heads.perturbed import score_perturbed
 from heads.run import HeadsConfig
 
 
-def run_perturbed(config: HeadsConfig, folder: Path, detector: Detector, manifest: Manifest, chosen: Manifest) -> Path:
+def run_perturbed(config: HeadsConfig, folder: Path, detector: Detector, manifest: Manifest, chosen: Manifest, *,
+                  views: int) -> Path:  # fmt: skip
     """Score the detector of a finished run; the folder in runs/perturbed.
 
     Args:
         config: device, batch and workers as for extraction. folder: the run's. manifest: its data set's.
-        chosen: the images of it that are perturbed.
+        chosen: the images of it that are perturbed. views: over how many the run's own scores are means.
     """
     device = device_of(config.device)
     detector = detector.to(device)
@@ -38,4 +39,4 @@ def run_perturbed(config: HeadsConfig, folder: Path, detector: Detector, manifes
             progress.advance(len(found))
             return found
 
-        return score_perturbed(folder, manifest, chosen, scored)
+        return score_perturbed(folder, manifest, chosen, scored, views=views)

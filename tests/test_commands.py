@@ -27,7 +27,13 @@ def python(*arguments: str) -> subprocess.CompletedProcess:
 
 def test_the_whole_pipeline_in_one_command(faces, world):
     call = python(
-        "analysis", f"--data={faces}", "--size=64", "--features=blocks.2:avgstd blocks.3:avgstd", "--epochs=3"
+        "analysis",
+        f"--data={faces}",
+        "--size=64",
+        "--features=blocks.2:avgstd blocks.3:avgstd",
+        "--epochs=3",
+        "--perturb=4",
+        "--num_samples=3",
     )
     assert call.returncode == 0, call.stderr
     assert "report faces: tf_efficientnet_lite0" in call.stdout
@@ -74,7 +80,10 @@ def test_flags_become_the_types_of_their_fields():
 def test_ctrl_c_keeps_what_is_done(tmp_path, world):
     faces = write_faces(tmp_path / "many", 1200)  # seconds of work after the moment it is interrupted
     command = [sys.executable, "-m", "extract", f"--data={faces}", "--features=blocks.2:avg", "--size=128", "--batch=8"]
-    process = subprocess.Popen(command, cwd=paths.ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    process = subprocess.Popen(
+        command, cwd=paths.ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background jobs ignore
+    )  # fmt: skip
     cache = world / "cache_dir" / "features"
     deadline = time.monotonic() + 120
     # `config.json` is written when the work begins; then a few batches are let through.

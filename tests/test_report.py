@@ -53,9 +53,12 @@ def test_the_page_is_whole_and_alone(reported):
     assert "<b>bold" not in page
     for kind in ("png", "svg"):
         assert {path.stem for path in reported.glob(f"*.{kind}")} == PICTURES
+    assert_says_what_the_sweep_found(reported)
+    assert_summary_has_the_figures_of_the_page(reported)
+    assert_no_section_for_other_data(reported)
 
 
-def test_the_page_says_what_the_sweep_found(reported):
+def assert_says_what_the_sweep_found(reported: Path) -> None:
     page = (reported / "index.html").read_text()
     (folder,) = runs.complete_runs("heads")
     assert (reported / "sweep.csv").read_bytes() == (folder / "leaderboard.csv").read_bytes()
@@ -64,6 +67,24 @@ def test_the_page_says_what_the_sweep_found(reported):
     assert f'{trained.val_auc:.4f}</td><td class="n">{trained.val_auc_std:.4f}</td>' in page
     assert "None diverged." in page
     assert f"of {len(board)} settings" in page
+
+
+def assert_summary_has_the_figures_of_the_page(reported: Path) -> None:
+    summary = json.loads((reported / "summary.json").read_text())
+    assert (summary["dataset"], summary["synthetic"]) == ("faces", False)
+    (model,) = summary["models"]
+    assert {"run", "stage", "backbone", "features", "head", "val", "test"} <= model.keys()
+    low, high = model["test"]["auc_ci"]
+    assert low <= model["test"]["auc"] <= high
+    assert f"{model['test']['auc']:.3f}" in (reported / "index.html").read_text()
+
+
+def assert_no_section_for_other_data(reported: Path) -> None:
+    page = (reported / "index.html").read_text()
+    assert '<h2 id="elsewhere">' not in page
+    assert "Not tried: <code>make report DATA=... EVAL=" in page
+    assert not (reported / "other_data.csv").exists()
+    assert json.loads((reported / "summary.json").read_text())["models"][0]["other"] == {}
 
 
 def test_folds_without_convex_heads_and_without_curves(faces):
@@ -77,16 +98,6 @@ def test_folds_without_convex_heads_and_without_curves(faces):
     assert "the mean of 6 such heads (3 folds times 2 seeds)" in page
     (model,) = json.loads((folder / "summary.json").read_text())["models"]
     assert model["val"]["images"] > model["test"]["images"] * 3  # train and val
-
-
-def test_the_summary_has_the_figures_of_the_page(reported):
-    summary = json.loads((reported / "summary.json").read_text())
-    assert (summary["dataset"], summary["synthetic"]) == ("faces", False)
-    (model,) = summary["models"]
-    assert {"run", "stage", "backbone", "features", "head", "val", "test"} <= model.keys()
-    low, high = model["test"]["auc_ci"]
-    assert low <= model["test"]["auc"] <= high
-    assert f"{model['test']['auc']:.3f}" in (reported / "index.html").read_text()
 
 
 def test_models_are_sorted_by_validation_and_stale_runs_stay_out(faces):
@@ -155,14 +166,6 @@ def _stale_other_data_and_old_pictures_go(folder: Path, elsewhere: Path, capsys)
     assert "<strong>elsewhere" not in (folder / "index.html").read_text()
     assert "elsewhere" not in (folder / "other_data.csv").read_text()
     assert set(folder.glob("*.png")) == pictures | {folder / ".roc.part.png"}
-
-
-def test_a_page_without_other_data_has_no_section_for_it(reported):
-    page = (reported / "index.html").read_text()
-    assert '<h2 id="elsewhere">' not in page
-    assert "Not tried: <code>make report DATA=... EVAL=" in page
-    assert not (reported / "other_data.csv").exists()
-    assert json.loads((reported / "summary.json").read_text())["models"][0]["other"] == {}
 
 
 def test_only_other_data_as_it_is_now_is_taken(faces, capsys):
@@ -353,7 +356,7 @@ def test_what_the_cache_saved_is_said_only_where_all_was_computed_at_once(faces)
     for count in (1, 2):  # the second time a few images are missing only
         run(HeadsConfig(data=str(faces), **SMALL))
         manifest = Manifest.load(paths.manifest_file("faces"))
-        found = saving(find_models(manifest), extractions_on("faces"), images=len(manifest.usable))
+        found = saving(find_models(manifest), extractions_on("faces"), distinct=manifest.usable.rows.digest.nunique())
         if count == 1:
             heads = runs.result(runs.complete_runs("heads")[0])["heads"]
             (extraction,) = extractions_on("faces")
