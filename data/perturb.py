@@ -125,7 +125,7 @@ KINDS = {
     "messenger": Kind(
         _messenger,
         f"messenger, times sent (each x {HOP_SCALE:g}, JPEG {HOP_QUALITY})",
-        "sent {} times by messenger",
+        "sent {} x by messenger",
         0,
         (1, 2, 3),
     ),
