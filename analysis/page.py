@@ -50,7 +50,9 @@ def _saved(picture: Picture, folder: Path) -> str:
         copy(picture.figure, folder / f"{picture.name}.png")
         return _data_uri(picture.figure.read_bytes())
     with rc_context({"svg.hashsalt": picture.name}):  # the same figure gives the same file
-        _, png = (_written(picture, folder, kind) for kind in ("svg", "png"))
+        png = _written(picture, folder, "png")
+        picture.figure.set_layout_engine("none")  # it is laid out now
+        _written(picture, folder, "svg")
     return _data_uri(png)
 
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from analysis.__main__ import ReportCommand
+from analysis.__main__ import ReportCommand, _perturb
 from analysis.__main__ import run as run_report
 from analysis.calibrate import calibration_of
 from analysis.chosen import detector_of
@@ -22,6 +22,7 @@ from data.preprocess import of_view, to_input
 from extract.outcome import ExtractResult
 from finetune.start import scores
 from heads.perturbed import STAGE, UNCHANGED, chosen_images
+from heads.run import run_each
 from tests.conftest import picture
 from tests.small import RIDGE
 
@@ -117,7 +118,7 @@ def _another_head_costs_no_pass(command: ReportCommand, sweep) -> None:
     before = {path: path.stat().st_mtime_ns for path in paths.features_dir().glob("*/*.h5")}
     other = '[{"family": "logistic", "penalty": 1.0}]'
     inputs = runs.result(sweep)["inputs"]
-    run_report(ReportCommand(**{**vars(command), "grid": other, "inputs": inputs}))
+    perturb(ReportCommand(**{**vars(command), "grid": other, "inputs": inputs}))
     assert {path: path.stat().st_mtime_ns for path in paths.features_dir().glob("*/*.h5")} == before
     assert len(runs.complete_runs(STAGE)) == 2
     extracted = [ExtractResult.from_json(runs.result(folder)) for folder in runs.complete_runs("extract")]
@@ -144,12 +145,18 @@ def test_without_a_test_split_heads_of_folds_are_not_perturbed(faces, capsys):
     table = pd.DataFrame({"path": [str(path) for path, _ in rows], "label": [label for _, label in rows]})
     table["split"] = np.where(np.arange(60) % 3, "train", "val")
     table.to_csv(faces / "faces.csv", index=False)
-    options = {"data": str(faces / "faces.csv"), "name": "no-test", "perturb": 8, "num_samples": 0, **RIDGE}
-    run_report(ReportCommand(folds=3, **options))
+    options = {"data": str(faces / "faces.csv"), "name": "no-test", "perturb": 8, **RIDGE}
+    perturb(ReportCommand(folds=3, **options))
     assert "without a test split, heads of FOLDS saw all of them in training" in capsys.readouterr().out
     assert runs.complete_runs(STAGE) == []
-    folder = run_report(ReportCommand(**options))
+    perturb(ReportCommand(**options))
     (found,) = runs.complete_runs(STAGE)
-    assert runs.result(found)["split"] == "val"
-    assert "8 of 20 images of the val split" in (folder / "index.html").read_text()
+    result = runs.result(found)
+    assert (result["split"], result["images"], result["of"]) == ("val", 8, 20)
     assert runs.test_scorings("no-test") == 0
+
+
+def perturb(command: ReportCommand) -> None:
+    """What `make report` does of it, without the page."""
+    sweeps = run_each(command)
+    _perturb(command, sweeps, Manifest.load(paths.manifest_file(command.dataset)).usable)
