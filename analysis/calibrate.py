@@ -41,8 +41,8 @@ class Calibration:
         """Of the default rule."""
         return self.thresholds[DEFAULT_RULE]
 
-    def probability(self, scores: np.ndarray) -> np.ndarray:
-        """Calibrated probability of fake: (N,) -> (N,)."""
+    def probability(self, scores: np.ndarray | float) -> np.ndarray | float:
+        """Calibrated probability of fake: of one score, or (N,) -> (N,)."""
         return expit(scores / self.temperature)
 
     def uncertain(self, scores: np.ndarray) -> np.ndarray:

@@ -35,7 +35,7 @@ def _sample(model: Model, found: Predictions, chosen: np.ndarray, manifest: Mani
         figures.tiles(tiles, columns=COLUMNS, title=f"{len(tiles)} images of the {model.split} split"),
         f"{len(tiles)} images of the {model.split} split, their labels and what they were called; {wrong} are wrong",
         f"Drawn by chance. Each caption is the true label, what the image was called, and the probability of fake; "
-        f"fake is called from p = {_threshold(model):.3f} on.",
+        f"fake is called from p = {model.calibration.probability(model.calibration.threshold):.3f} on.",
     )
 
 
@@ -48,13 +48,8 @@ def _errors(model: Model, found: Predictions, worst: np.ndarray, manifest: Manif
         ),
         f"The {len(tiles)} of {len(worst)} mistakes on the {model.split} split that are farthest from the threshold",
         f"The {len(tiles)} of {len(worst)} mistakes whose scores are farthest from the threshold, which is at "
-        f"p = {_threshold(model):.3f}. Captions as above.",
+        f"p = {model.calibration.probability(model.calibration.threshold):.3f}. Captions as above.",
     )
-
-
-def _threshold(model: Model) -> float:
-    """As a probability."""
-    return float(model.calibration.probability(np.array(model.calibration.threshold)))
 
 
 def _tiles(model: Model, found: Predictions, chosen: np.ndarray, manifest: Manifest) -> list[Tile]:

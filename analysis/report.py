@@ -37,6 +37,7 @@ from cache.atomic import write_bytes, write_json
 from cache.key import file_digest
 from data.audit import Audit, examine
 from data.manifest import Manifest
+from extract.outcome import ExtractResult
 from finetune.job import BEST
 from heads.outcome import HEAD_FILE, write_table
 from heads.saved import load_head
@@ -89,6 +90,11 @@ class Report:
     @property
     def trainings(self) -> list[Model]:
         return of_stage(self.models, Training.stage)
+
+    @cached_property
+    def extractions(self) -> list[ExtractResult]:
+        """Of the data set, also of its perturbed copies."""
+        return extractions_on(self.manifest.dataset)
 
     @cached_property
     def perturbed(self) -> dict[str, Perturbed]:
@@ -156,7 +162,7 @@ def _tables(report: Report) -> list[Table]:
     made = [
         *_of_data(report), results.ranking_table(models), results.comparison_table(models, compare(models)),
         results.metrics_table(best), results.thresholds_table(best), results.calibration_table(best),
-        results.slices_table(report.parts, shown=SLICES), cost_table(models, extractions_on(report.manifest.dataset)),
+        results.slices_table(report.parts, shown=SLICES), cost_table(models, report.extractions),
         _provenance(report),
     ]  # fmt: skip
     others = sorted({name for model in models for name in model.other})
@@ -231,17 +237,16 @@ def _provenance(report: Report) -> Table:
 
 def _context(report: Report) -> Mapping[str, Any]:
     """What the words of the page need beside tables and pictures."""
-    saved = saving(
-        report.models, extractions_on(report.manifest.dataset), distinct=report.manifest.usable.rows.digest.nunique()
-    )
-    first = next(iter(report.perturbed.values()), None)
+    saved = saving(report.models, report.extractions, distinct=report.manifest.usable.rows.digest.nunique())
+    first, environment = next(iter(report.perturbed.values()), None), runs.environment()
     others = other_data(each for model in report.models for each in model.other.values())
     return {
         "manifest": report.manifest, "audit": report.audit, "models": report.models, "best": report.best,
         "shown": report.best.shown, "split": "test" if report.best.test else "validation", "sweeps": report.sweeps,
         "gain": _gain(report), "other_data": others, "perturbed": first.result if first else None, "saved": saved,
         "scorings": runs.test_scorings(report.manifest.dataset), "too_small": report.parts.too_small,
-        "heat": report.heat, "no_heat": report.config.no_heat_maps, "environment": runs.environment(),
+        "heat": report.heat, "no_heat": report.config.no_heat_maps, "environment": environment,
+        "again": words.command(environment),
         **words.of_data(report.manifest, report.audit), **words.of_model(report.best, saved),
     }  # fmt: skip
 

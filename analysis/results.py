@@ -77,7 +77,7 @@ def thresholds_table(model: Model) -> Table:
         before, at = model.val.operating[rule], model.shown.operating[rule]
         rows.append({
             "rule": rule, "on validation": meaning, "score": at.threshold,
-            "probability": float(model.calibration.probability(np.array(at.threshold))),
+            "probability": model.calibration.probability(at.threshold),
             "fake found, validation": before.tpr.value, f"fake found, {model.split}": at.tpr,
             "real called fake, validation": before.fpr.value, f"real called fake, {model.split}": at.fpr,
             "accuracy": at.accuracy,

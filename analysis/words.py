@@ -3,8 +3,6 @@
 from datetime import datetime
 from typing import Any
 
-import numpy as np
-
 from analysis import results
 from analysis.bootstrap import FEW, too_few
 from analysis.cost import Saving
@@ -34,15 +32,11 @@ def of_model(best: Model, saved: Saving | None) -> dict[str, Any]:
         "drifts": results.drifts(best), "decided": results.decided(best), "fake_share": val.fake.mean(),
         "few_reals": reals if reals < FEW_REALS else 0,
         "few_groups": FEW if too_few(shown.fake, shown.groups) else 0,
-        "probability_at_threshold": _probability(best, best.calibration.threshold),
-        "band": tuple(_probability(best, each) for each in best.calibration.band),
-        "costs_of_best": _costs(best, saved), "trained_in": made, "made_by": _command(made),
-        "again": _command(runs.environment()), "written": datetime.now().strftime("%Y-%m-%d"),
+        "probability_at_threshold": best.calibration.probability(best.calibration.threshold),
+        "band": tuple(map(best.calibration.probability, best.calibration.band)),
+        "costs_of_best": _costs(best, saved), "trained_in": made, "made_by": command(made),
+        "written": datetime.now().strftime("%Y-%m-%d"),
     }  # fmt: skip
-
-
-def _probability(model: Model, score: float) -> float:
-    return float(model.calibration.probability(np.array(score)))
 
 
 def _kinds(manifest: Manifest) -> str:
@@ -63,5 +57,6 @@ def _costs(best: Model, saved: Saving | None) -> list[str]:
     return features or [f"{what} took {best.made.result.seconds:.0f} s"]
 
 
-def _command(environment: dict) -> str:
+def command(environment: dict) -> str:
+    """What to type to do again what a run's environment.json tells of."""
     return f".venv/bin/python -m {environment['command']}"
