@@ -6,28 +6,46 @@ PYTHON ?= python3
 READY := .venv/ready
 PY := .venv/bin/python
 
-# Every variable that a command takes becomes its flag: DATA=faces -> --data='faces'
-DATA_OPTIONS := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
-EXTRACT_OPTIONS := $(DATA_OPTIONS) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED DEVICE PART BATCH WORKERS SHARD_MB
-HEADS_OPTIONS := $(EXTRACT_OPTIONS) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS
-FINETUNE_OPTIONS := $(HEADS_OPTIONS) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE
-TUNE_OPTIONS := $(FINETUNE_OPTIONS) TRIALS STORAGE
-REPORT_OPTIONS := $(HEADS_OPTIONS) EVAL PERTURB FACES NUM_SAMPLES
-GRADCAM_OPTIONS := RUN DATA NUM_SAMPLES TARGET SPLIT METHOD DEVICE
-PREDICT_OPTIONS := IMAGES RUN DATA OUT DEVICE BATCH THRESHOLD HEAT_MAPS
-EXPORT_OPTIONS := RUN DATA OUT OPSET
-KNOWN := $(sort $(TUNE_OPTIONS) $(REPORT_OPTIONS) $(GRADCAM_OPTIONS) $(PREDICT_OPTIONS) $(EXPORT_OPTIONS)) PYTHON ARGS CACHE_DIR DATA_DIR RUNS_DIR
+# What each command takes.
+data.options := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
+extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED DEVICE PART BATCH WORKERS SHARD_MB
+heads.options := $(extract.options) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS
+finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE
+tune.options := $(finetune.options) TRIALS STORAGE
+report.options := $(heads.options) EVAL PERTURB FACES NUM_SAMPLES
+gradcam.options := RUN DATA NUM_SAMPLES TARGET SPLIT METHOD DEVICE
+predict.options := IMAGES RUN DATA OUT DEVICE BATCH THRESHOLD HEAT_MAPS
+export.options := RUN DATA OUT OPSET
+sweep.options := $(heads.options)
+test.options := ARGS
+PLACES := CACHE_DIR DATA_DIR RUNS_DIR
+OPTIONS := $(sort $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
 
-given := $(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v)))
-unknown := $(filter-out $(KNOWN) MAKEFLAGS MAKEOVERRIDES,$(given))
-$(if $(unknown),$(error unknown: $(unknown). Known: $(KNOWN)))
+given := $(filter-out MAKEFLAGS MAKEOVERRIDES,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
+# Their text is taken as it is: a $ in a path or a pattern is no variable of make's, and $(shell ...) in one never runs.
+$(foreach v,$(filter-out ARGS PYTHON,$(given)),$(eval override $(v) := $$(value $(v))))
+define newline
+
+
+endef
+$(foreach v,$(given),$(if $(findstring $(newline),$(value $(v))),$(error $(v) holds a line break, which make would take for a second command)))
+
+unknown := $(filter-out $(OPTIONS) $(PLACES) ARGS PYTHON,$(given))
+$(if $(unknown),$(error unknown: $(unknown). Known: $(OPTIONS) $(PLACES)))
+taken := $(foreach goal,$(MAKECMDGOALS),$($(goal).options))
+idle := $(filter-out $(taken) $(PLACES) PYTHON,$(given))
+$(if $(and $(MAKECMDGOALS),$(idle)),$(error make $(MAKECMDGOALS) takes no $(idle). It takes: $(or $(sort $(taken)),no options)))
+# Only what stands on make's command line counts: an environment variable called DATA may be somebody else's.
+# It is named, because it may also be the user's. NAME is not: some systems set it for everybody.
+elsewhere := $(foreach v,$(filter-out NAME,$(sort $(taken))),$(if $(filter environment,$(origin $(v))),$(v)))
+$(foreach v,$(elsewhere),$(warning $(v) in the environment is not used; to use it: make $(MAKECMDGOALS) $(v)=...))
 
 quoted = '$(subst ','\'',$(1))'
 lower = $(shell echo $(1) | tr A-Z a-z)
-# Only what stands on make's command line counts: an environment variable called NAME or DATA is somebody else's.
-flags = $(foreach v,$(filter $(given),$(1)),--$(call lower,$(v))=$(call quoted,$($(v))))
-ifneq ($(filter CACHE_DIR DATA_DIR RUNS_DIR,$(given)),)
-export CACHE_DIR DATA_DIR RUNS_DIR
+# Every variable that a command takes becomes its flag: DATA=faces -> --data='faces'
+flags = $(foreach v,$(filter $(given),$($(1).options)),--$(call lower,$(v))=$(call quoted,$(value $(v))))
+ifneq ($(filter $(PLACES),$(given)),)
+export $(PLACES)
 endif
 
 help: ## this help
@@ -37,31 +55,31 @@ help: ## this help
 	@echo "  $(PY) -m extract --help        (data, extract, heads, finetune, analysis)"
 
 data: $(READY) ## DATA=path: manifest and audit
-	@$(PY) -m data $(call flags,$(DATA_OPTIONS))
+	@$(PY) -m data $(call flags,$@)
 
 extract: $(READY) ## DATA= BACKBONE= FEATURES= WEIGHTS= VIEWS= PART=0/2: fill the feature cache
-	@$(PY) -m extract $(call flags,$(EXTRACT_OPTIONS))
+	@$(PY) -m extract $(call flags,$@)
 
 heads sweep: $(READY) ## the same and GRID=grid.json FOLDS=5 SEEDS=3: train heads on the cache
-	@$(PY) -m heads $(call flags,$(HEADS_OPTIONS))
+	@$(PY) -m heads $(call flags,$@)
 
 finetune: $(READY) ## the same and RECIPE=name SEED=1 SMOKE=1: train a detector end to end from the chosen head
-	@$(PY) -m finetune $(call flags,$(FINETUNE_OPTIONS))
+	@$(PY) -m finetune $(call flags,$@)
 
 tune: $(READY) ## the same and TRIALS=30: search a recipe's settings, finish the best
-	@$(PY) -m finetune.tune $(call flags,$(TUNE_OPTIONS))
+	@$(PY) -m finetune.tune $(call flags,$@)
 
 report: $(READY) ## all of it and EVAL="other another": the page runs/report/<dataset>/index.html
-	@$(PY) -m analysis $(call flags,$(REPORT_OPTIONS))
+	@$(PY) -m analysis $(call flags,$@)
 
 gradcam: $(READY) ## RUN= NUM_SAMPLES=20 TARGET=fake: heat maps of a run (default: the best), and their checks
-	@$(PY) -m analysis.gradcam $(call flags,$(GRADCAM_OPTIONS))
+	@$(PY) -m analysis.gradcam $(call flags,$@)
 
 predict: $(READY) ## IMAGES=folder-or-files RUN=: scores, probabilities and decisions for new images
-	@$(PY) -m analysis.predict $(call flags,$(PREDICT_OPTIONS))
+	@$(PY) -m analysis.predict $(call flags,$@)
 
 export: $(READY) ## RUN=: ONNX with its preprocess and a model card
-	@$(PY) -m analysis.export $(call flags,$(EXPORT_OPTIONS))
+	@$(PY) -m analysis.export $(call flags,$@)
 
 verify: $(READY) ## every shard, every checksum
 	@$(PY) -m cache
@@ -83,7 +101,7 @@ lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirem
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
 
 clean: ## the environment and the feature cache; manifests and runs stay
-	rm -rf .venv cache/features
+	rm -rf .venv "$${CACHE_DIR:-cache}/features"
 
 # The stamp comes last, so that an interrupted installation is begun anew and never used.
 $(READY): requirements.txt

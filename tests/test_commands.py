@@ -129,7 +129,69 @@ def test_the_readmes_python_example_works(capsys):
     assert float(capsys.readouterr().out.splitlines()[-1]) > 0.9
 
 
-def test_make_refuses_a_misspelt_variable():
-    call = subprocess.run(["make", "data", "BAKBONE=x"], cwd=paths.ROOT, capture_output=True, text=True, check=False)
+def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
+    """What make would run."""
+    return subprocess.run(
+        ["make", "--dry-run", *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False,
+        env={**os.environ, **environment},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "$(shell touch {})",
+        "`touch {}`",
+        "x; touch {}",
+        "it's ' && touch {}",
+        "price$5.jpg",
+        "(a)$|(b)",
+        "$$HOME #1",
+        '"',
+    ],
+)
+def test_a_value_reaches_its_flag_as_it_was_typed(value, tmp_path):
+    value = value.format(tmp_path / "ran")
+    (line,) = [line for line in make("data", f"GROUP={value}").stdout.splitlines() if "-m data" in line]
+    found = subprocess.run(
+        ["sh", "-c", "printf %s " + line.partition("--group=")[2]], capture_output=True, text=True, check=True
+    )
+    assert found.stdout == value
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_places_value_is_exported_as_it_was_typed(tmp_path):
+    line = f"CACHE_DIR=$(shell touch {tmp_path / 'ran'})"
+    assert make("clean", line).stdout.splitlines()[-1].endswith('"${CACHE_DIR:-cache}/features"')
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["data", "BAKBONE=x"], "unknown: BAKBONE"),
+        (["heads", "STORAGE=x"], "make heads takes no STORAGE. It takes: BACKBONE"),
+        (["data", "RECIPE=x", "FOLDS=5"], "make data takes no FOLDS RECIPE"),
+        (["verify", "DATA=x"], "make verify takes no DATA. It takes: no options"),
+        (["data", "DATA=x\ntouch y"], "DATA holds a line break"),
+    ],
+)
+def test_make_refuses_what_it_would_not_use(arguments, words):
+    call = make(*arguments)
     assert call.returncode == 2
-    assert "unknown: BAKBONE" in call.stderr
+    assert words in call.stderr
+    assert call.stdout == ""
+
+
+def test_several_goals_share_their_options():
+    lines = make("extract", "heads", "DATA=faces", "FOLDS=5").stdout.splitlines()[-2:]
+    assert [line.partition("-m ")[2] for line in lines] == [
+        "extract --data='faces'", "heads --data='faces' --folds='5'"
+    ]  # fmt: skip
+
+
+def test_a_variable_of_the_environment_is_told():
+    call = make("report", DATA="faces", NAME="everybody's")
+    assert "DATA in the environment is not used; to use it: make report DATA=..." in call.stderr
+    assert "NAME in the" not in call.stderr
+    assert "--data" not in call.stdout
