@@ -5,10 +5,10 @@ from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from analysis.bootstrap import Interval
 from analysis.calibrate import DEFAULT_RULE, RULES, Calibration
 from analysis.chosen import model_file
 from analysis.evaluate import Evaluation
+from analysis.intervals import Interval
 from analysis.models import Model, find_models
 from analysis.onnx_graph import Parity
 from analysis.results import METRICS, drifts

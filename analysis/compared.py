@@ -4,16 +4,19 @@ Whether one model is really better than another; what fine-tuning brought; which
 signal.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from analysis import figures
-from analysis.bootstrap import Draws, Interval, bootstrap, too_few
+from analysis.bootstrap import bootstrap, too_few
 from analysis.evaluate import auc_intervals
 from analysis.figures import Bar, Picture
+from analysis.intervals import Interval, interval_of
 from analysis.models import Model
 from analysis.predictions import Predictions, predictions_file, read_predictions
 from analysis.ranking import Pairs
@@ -65,8 +68,8 @@ class _Pair:
 def compare(models: list[Model]) -> list[Comparison]:
     """The first with each other one, on the test images that both scored, or validation images where one has no test.
 
-    A paired bootstrap: both are judged on the same resamples, so that what is hard for both does not blur the
-    difference. Each interval stands for its own pair. Validation images flatter the first, which was chosen by them.
+    Both are judged on the same resamples, so that what is hard for both does not blur the difference. Each interval
+    stands for its own pair. Validation images flatter the first, which was chosen by them.
     Pairs that have no image in common are left out.
     """
     found = [_comparison(models[0], other) for other in models[1:]]
@@ -76,7 +79,7 @@ def compare(models: list[Model]) -> list[Comparison]:
 def auc_gain(before: Path, after: Path) -> Interval | None:
     """How far the test AUC of one run is above another's, on the images that both scored; None of one class alone."""
     pair = _joined(*(read_predictions(predictions_file(folder, "test")) for folder in (after, before)))
-    return _auc_lead(pair).interval if pair.two_classes else None
+    return _auc_lead(pair).difference if pair.two_classes else None
 
 
 def compared_inputs(sweeps: list[Sweep]) -> Picture | None:
@@ -103,7 +106,7 @@ def compared_inputs(sweeps: list[Sweep]) -> Picture | None:
         figures.bars(bars, xlabel="validation AUC", title="Which features carry the signal"),
         f"Validation AUC of the best convex head on each of {len(bars)} choices of inputs; highest: {found}",
         f"Best convex head on each feature alone (filled) and on several together (hatched), on {len(together)} "
-        "held-out images with 95 % bootstrap intervals over groups. The penalty was chosen on the same images.",
+        "held-out images with 95 % intervals over groups. The penalty was chosen on the same images.",
     )
 
 
@@ -113,8 +116,8 @@ def _comparison(first: Model, second: Model) -> Comparison | None:
     pair = _joined(*(model.predictions(split) for model in both))
     if not len(pair.fake):
         return None
-    auc = _lead(_auc_lead(pair)) if pair.two_classes else None
-    accuracy = _lead(_accuracy_lead(pair, np.array([model.calibration.threshold for model in both])))
+    auc = _auc_lead(pair) if pair.two_classes else None
+    accuracy = _accuracy_lead(pair, np.array([model.calibration.threshold for model in both]))
     few = too_few(pair.fake, pair.groups)
     return Comparison(first.run, second.run, split, len(pair.fake), auc, accuracy, few)
 
@@ -125,29 +128,26 @@ def _joined(first: Predictions, second: Predictions) -> _Pair:
     return _Pair(np.stack([first.scores[one], second.scores[two]], axis=1), first.fake[one], first.groups[one])
 
 
-def _auc_lead(pair: _Pair) -> Draws:
-    columns = [Pairs(column, pair.fake) for column in pair.scores.T]
-
-    def lead(weights: np.ndarray) -> dict[str, np.ndarray]:
-        first, second = (pairs.auc(weights) for pairs in columns)
-        return {"auc": first - second}
-
-    return bootstrap(lead, pair.fake, pair.groups)["auc"]
+def _auc_lead(pair: _Pair) -> Lead:
+    first, second = (Pairs(column, pair.fake).auc for column in pair.scores.T)
+    return _lead("auc", pair, lambda weights: {"first": first(weights), "second": second(weights)})
 
 
-def _accuracy_lead(pair: _Pair, thresholds: np.ndarray) -> Draws:
+def _accuracy_lead(pair: _Pair, thresholds: np.ndarray) -> Lead:
     """thresholds: (2,), of each its own."""
     right = ((pair.scores >= thresholds) == pair.fake[:, None]).astype(np.float64)
 
-    def lead(weights: np.ndarray) -> dict[str, np.ndarray]:
-        first, second = (weights @ right).T
-        return {"accuracy": (first - second) / weights.sum(axis=1)}
+    def both(weights: np.ndarray) -> dict[str, np.ndarray]:
+        first, second = (weights @ right).T / weights.sum(axis=1)
+        return {"first": first, "second": second}
 
-    return bootstrap(lead, pair.fake, pair.groups)["accuracy"]
+    return _lead("accuracy", pair, both)
 
 
-def _lead(draws: Draws) -> Lead:
-    return Lead(draws.interval, draws.ahead)
+def _lead(name: str, pair: _Pair, both: Callable[[np.ndarray], dict[str, np.ndarray]]) -> Lead:
+    """name: of the figure. both: weights (B, N) -> what it is of the first and of the second (B,)."""
+    first, second = bootstrap(both, pair.fake, pair.groups).values()
+    return Lead(Interval.of_difference(first, second, partial(interval_of, name)), first.minus(second).ahead)
 
 
 def _columns(sweeps: list[Sweep]) -> dict[str, tuple[str, pd.Series]]:

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from analysis.bootstrap import Interval
 from analysis.figures import Picture
+from analysis.intervals import Interval
 from analysis.models import Model, find_models
 from analysis.page import PAGE, write_page
 from analysis.perturbed import NAMED

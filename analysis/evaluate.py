@@ -1,4 +1,4 @@
-"""Everything that a detector is judged by, from saved scores: metrics with bootstrap intervals, in one sorted pass.
+"""Everything that a detector is judged by, from saved scores: metrics with intervals, in one sorted pass.
 
 A score is the logit of fake; fake is the positive class. Thresholds, temperature and band are those that validation
 fixed: nothing but the error rates read off the ROC curve (`eer`, `tpr_at_fpr_*`) is fitted to the images judged.
@@ -9,13 +9,15 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import expit
 
-from analysis.bootstrap import Interval, bootstrap
+from analysis.bootstrap import Draws, bootstrap
 from analysis.calibrate import DEFAULT_RULE, Calibration
+from analysis.intervals import Interval, auc_inflation, interval_of
 from analysis.ranking import Counts, Pairs, Ranking, ratio
 
 BINS = 15  # of the calibration error
 METRICS = "metrics"  # the part of the figures that belongs to no rule
 FPR_LIMITS = {"tpr_at_fpr_1": 0.01, "tpr_at_fpr_5": 0.05}
+BETWEEN = "between"  # the part of the draws of FPR_LIMITS
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Evaluation:
 def evaluate(
     scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, calibration: Calibration, seed: int = 0
 ) -> Evaluation:
-    """Judge scores (N,) by fake (N,) bool, each metric with the interval of `bootstrap` over groups (N,).
+    """Judge scores (N,) by fake (N,) bool, each metric with its interval over groups (N,).
 
     auc, ap, ap_real    area under the ROC curve; average precision with fake and with real as the positive class
     eer, tpr_at_fpr_1, tpr_at_fpr_5     of the ROC curve of these very images: what the scores allow, while what the
@@ -59,17 +61,16 @@ def evaluate(
     coverage, accuracy_decided      share of images outside the uncertain band, and accuracy among them
 
     ece is the expected calibration error (Guo et al. 2017, arXiv:1706.04599) in its binary form: over 15 equally wide
-    bins of p(fake), the mean of |mean p(fake) - share of fake|, weighted by images. Few images inflate it, and
-    resamples inflate it further, so that its interval lies high.
+    bins of p(fake), the mean of |mean p(fake) - share of fake|, weighted by images. Few images inflate it.
 
     One class alone defines its own accuracy (and recall), accuracy, and what is said of probabilities and the band.
     """
-    judge = _Judge(scores, fake, calibration)
+    judge = _Judge(scores, fake, groups, calibration)
     draws = bootstrap(judge.figures, fake, groups, seed=seed)
     intervals: dict[str, dict[str, Interval]] = {}
-    for (part, name), each in draws.items():
-        if not np.isnan(each.value):
-            intervals.setdefault(part, {})[name] = each.interval
+    for part, name in draws:
+        if part != BETWEEN and not np.isnan(draws[part, name].value):
+            intervals.setdefault(part, {})[name] = judge.interval(part, name, draws)
     return Evaluation(
         images=len(scores),
         threshold=calibration.threshold,
@@ -86,7 +87,7 @@ def auc_intervals(scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, s
     def aucs(weights: np.ndarray) -> dict[int, np.ndarray]:
         return {number: pairs.auc(weights) for number, pairs in enumerate(columns)}
 
-    return [each.interval for each in bootstrap(aucs, fake, groups, seed=seed).values()]
+    return [Interval.of_auc(each) for each in bootstrap(aucs, fake, groups, seed=seed).values()]
 
 
 def roc(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -98,14 +99,21 @@ def roc(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 class _Judge:
     """Scores and what validation fixed, ready to be judged in any weighting of the images."""
 
-    def __init__(self, scores: np.ndarray, fake: np.ndarray, calibration: Calibration) -> None:
+    def __init__(self, scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, calibration: Calibration) -> None:
         self.ranking = Ranking(scores, fake)
+        self.real_groups = len(np.unique(groups[~fake]))
         ordered, fake = self.ranking.scores, self.ranking.fake
         self.plain, self.calibrated = _Forecast(ordered, fake), _Forecast(ordered / calibration.temperature, fake)
         self.columns = {rule: self.ranking.column(threshold) for rule, threshold in calibration.thresholds.items()}
         decided = ~calibration.uncertain(ordered)
         right = (ordered >= calibration.threshold) == fake
         self.band = np.stack([decided, decided & right], axis=1).astype(np.float64)
+        called = int((scores >= calibration.threshold).sum())
+        self.trials = {
+            "accuracy_decided": int(decided.sum()),
+            "precision": called,
+            "precision_real": len(fake) - called,
+        }
 
     def figures(self, weights: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
         """Of weights (B, N): (METRICS or a rule, name) -> (B,)."""
@@ -119,7 +127,18 @@ class _Judge:
             | {f"{name}_before": value for name, value in self.plain.figures(ordered).items()}
             | self._decided(ordered)
         )
+        if "auc" in parts[METRICS]:
+            parts[BETWEEN] = {name: counts.tpr_between(at, self.real_groups) for name, at in FPR_LIMITS.items()}
         return {(part, name): value for part, figures in parts.items() for name, value in figures.items()}
+
+    def interval(self, part: str, name: str, draws: dict[tuple[str, str], Draws]) -> Interval:
+        """Of one of the figures."""
+        each = draws[part, name]
+        if name in FPR_LIMITS:
+            return Interval.of_draws(each.value, draws[BETWEEN, name], each.fake)
+        if name.startswith("ap"):  # what the resamples do not show of an AUC they do not show of these
+            return Interval.of_rate(each, inflation=auc_inflation(draws[METRICS, "auc"]))
+        return interval_of(name, each, trials=self.trials.get(name))
 
     def _decided(self, ordered: np.ndarray) -> dict[str, np.ndarray]:
         decided, right = (ordered @ self.band).T

@@ -21,8 +21,9 @@ from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
-from analysis.bootstrap import Interval, bootstrap
+from analysis.bootstrap import bootstrap
 from analysis.heatmaps import AUTO, Explained, class_targets
+from analysis.intervals import Interval
 from finetune.detector import HEAD
 from heads.tail import seeded
 
@@ -157,12 +158,12 @@ def shuffled(explained: Explained, part: str, *, seed: int) -> Explained:
 
 
 def mean_interval(values: np.ndarray, groups: np.ndarray | None = None) -> Interval:
-    """Mean of (N,) with its bootstrap interval over the images, or over groups (N,) of them."""
+    """Mean of (N,) with its interval over the images, or over groups (N,) of them."""
     groups = np.arange(len(values)) if groups is None else groups
     mean = bootstrap(
         lambda counts: {"mean": counts @ values / counts.sum(axis=1)}, np.zeros(len(values), bool), groups
     )["mean"]
-    return mean.interval
+    return Interval.of_mean(mean)
 
 
 def _road_each(explained: Explained, pixels: torch.Tensor, ranks: np.ndarray, targets: Sequence[str],

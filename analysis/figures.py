@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
 
-from analysis.bootstrap import Interval
+from analysis.intervals import Interval
 
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 CYCLE = [BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]

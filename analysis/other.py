@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from analysis.bootstrap import Interval
 from analysis.calibrate import Calibration
 from analysis.evaluate import Evaluation, evaluate
+from analysis.intervals import Interval
 from analysis.predictions import read_predictions
 from cache import paths, runs
 from data.audit import examine

@@ -9,9 +9,10 @@ import numpy as np
 import pandas as pd
 
 from analysis import figures
-from analysis.bootstrap import Interval, bootstrap
+from analysis.bootstrap import bootstrap
 from analysis.calibrate import Calibration
 from analysis.figures import Panel, Picture
+from analysis.intervals import Interval, interval_of
 from analysis.ranking import Verdicts
 from cache import runs
 from data.perturb import KINDS, VERSION, Perturbation
@@ -99,7 +100,7 @@ def _strengths(folder: Path, result: PerturbedResult, threshold: float) -> dict[
     def figures_of(weights: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
         return {(name, what): values for name, each in judged.items() for what, values in each.figures(weights).items()}
 
-    drawn = {name: each.interval for name, each in bootstrap(figures_of, fake, groups).items()}
+    drawn = {name: interval_of(name[1], each) for name, each in bootstrap(figures_of, fake, groups).items()}
     what = ("auc", "accuracy", "accuracy_real", "accuracy_fake")
     return {name: Strength(name, *(drawn.get((name, each)) for each in what)) for name in judged}
 
@@ -114,7 +115,7 @@ def _picture(name: str, what: str, models: dict[str, Perturbed], pick: Pick) -> 
         figures.panels(panels, ylabel=what, title=f"{what[0].upper()}{what[1:]} after perturbations"),
         f"{what} of {label} after perturbations: {plain.value:.3f} without any, {jpeg.value:.3f} after JPEG of quality "
         f"50, {worst.value:.3f} at the lowest, {lowest.words}",
-        f"{'Accuracy at the threshold fixed on validation. ' if what == 'accuracy' else ''}Bands are 95 % bootstrap "
+        f"{'Accuracy at the threshold fixed on validation. ' if what == 'accuracy' else ''}Bands are 95 % "
         f"intervals over {chosen.result.images} images of the {chosen.result.split} split, the same in each panel.",
     )
 

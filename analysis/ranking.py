@@ -76,6 +76,21 @@ class Counts:
         last = (fpr <= limit).sum(axis=1)[:, None] - 1
         return np.take_along_axis(tpr, last, 1)[:, 0]
 
+    def tpr_between(self, limit: float, groups: int) -> np.ndarray:
+        """(B,): the true positive rate at a false positive rate of `limit`, where both are taken for what they are in
+        all images and not in these.
+
+        Of n groups of real images so many parts of all lie between their scores, above the highest and below the
+        lowest: n + 1 gaps, which random weights make as unlike as they are. Within a gap the rate is read off the
+        chord, and a curve that is no worse than chance anywhere lies above it.
+        """
+        found = (np.diff(self.false) > 0).any(axis=0)  # the places of real images
+        both = self.false / (self.negatives * (1 + 1 / groups))[:, None], self.true / self.positives[:, None]
+        fpr, tpr = (np.pad(each[:, 1:][:, found], ((0, 0), (1, 1)), constant_values=((0, 0), (0, 1))) for each in both)
+        before = (fpr <= limit).sum(axis=1)[:, None] - 1
+        (f0, f1), (t0, t1) = ([np.take_along_axis(each, before + step, 1) for step in (0, 1)] for each in (fpr, tpr))
+        return (t0 + (t1 - t0) * (limit - f0) / (f1 - f0))[:, 0]
+
 
 class Ranking:
     """order (N,): images from the highest score to the lowest; scores and fake are in this order."""

@@ -15,12 +15,12 @@ from pathlib import Path
 from typing import Any
 
 from analysis import results, words
-from analysis.bootstrap import Interval
 from analysis.compared import auc_gain, compare, compared_inputs
 from analysis.cost import cost_table, extractions_on, saving
 from analysis.figures import Picture
 from analysis.gallery import gallery
 from analysis.gradcam import find_heat_maps
+from analysis.intervals import Interval
 from analysis.models import Model, find_models, of_stage
 from analysis.other import other_data
 from analysis.page import write_page

@@ -8,11 +8,12 @@ from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_curve
 
 from analysis import figures
-from analysis.bootstrap import Interval, too_few
+from analysis.bootstrap import too_few
 from analysis.calibrate import RULES
 from analysis.compared import Comparison, Lead
 from analysis.evaluate import roc
 from analysis.figures import Bins, Curve, Picture
+from analysis.intervals import Interval
 from analysis.models import Model
 from analysis.other import Other
 from analysis.perturbed import Perturbed

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from analysis.bootstrap import Interval
 from analysis.faithfulness import mean_interval
+from analysis.intervals import Interval
 from cache.features import Preprocess
 from cache.runs import read_json
 from data.preprocess import to_input

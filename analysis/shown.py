@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from analysis.bootstrap import Interval
 from analysis.faithfulness import Road, Sanity
+from analysis.intervals import Interval
 from analysis.seams import Seams
 from cache import runs
 

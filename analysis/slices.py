@@ -7,8 +7,9 @@ from pathlib import PurePosixPath
 import numpy as np
 import pandas as pd
 
-from analysis.bootstrap import Interval, bootstrap
+from analysis.bootstrap import bootstrap
 from analysis.calibrate import Calibration
+from analysis.intervals import Interval, interval_of
 from analysis.predictions import Predictions
 from analysis.ranking import Verdicts
 from cache.errors import UserError
@@ -56,7 +57,7 @@ def slices(predictions: Predictions, manifest: Manifest, calibration: Calibratio
 
     Source folder (unless it is the class again), group (where groups hold several images), size, JPEG quality, format,
     note, quarters of brightness, colour, sharpness and bytes, and the manifest's further columns: texts with at most
-    20 values, numbers by quarters. Intervals are those of `bootstrap` over groups; within one group, over images.
+    20 values, numbers by quarters. Intervals are over groups; within one group, over images.
 
     Raises:
         UserError: an image that the manifest does not have.
@@ -94,7 +95,7 @@ def _slice(
 ) -> Slice:
     units = groups if len(np.unique(groups)) > 1 else np.arange(len(groups))
     draws = bootstrap(Verdicts(scores, fake, threshold).figures, fake, units)
-    found = {name: each.interval for name, each in draws.items()}
+    found = {name: interval_of(name, each) for name, each in draws.items()}
     return Slice(
         column, value, len(fake), int((~fake).sum()), int(fake.sum()), found["accuracy"],
         found.get("accuracy_real"), found.get("accuracy_fake"), found.get("auc"),

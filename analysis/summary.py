@@ -4,8 +4,8 @@ from dataclasses import asdict
 
 import pandas as pd
 
-from analysis.bootstrap import Interval
 from analysis.evaluate import Evaluation
+from analysis.intervals import Interval
 from analysis.models import Model
 from analysis.other import Other
 from analysis.perturbed import Perturbed

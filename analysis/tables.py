@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
 
-from analysis.bootstrap import Interval
+from analysis.intervals import Interval
 from heads.outcome import write_table
 
 
