@@ -1,9 +1,9 @@
 """95 % intervals of figures, from what they are in the resamples of `bootstrap`.
 
-The spread of the resamples says how much a figure is worth, its bounds say what shape an interval may have:
+The spread of the resamples says how far a figure is known, its bounds say what shape its interval has:
 
     of_proportion    images called rightly, of so many         Clopper-Pearson with mid-P
-    of_rate          any figure from 0 to 1, such as an AUC    the same, with as many trials as the spread is worth
+    of_rate          any figure from 0 to 1, such as an AUC    Student's t of the logit
     of_draws         read off a curve at an uncertain place    percentiles of resamples, in which the place moves too
     of_amount        at least 0, such as a log loss            Student's t of the logarithm
     of_mean          any number                                Student's t
@@ -20,7 +20,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import brentq
-from scipy.special import betainc, ndtri, owens_t, stdtrit
+from scipy.special import betainc, expit, logit, ndtri, owens_t, stdtrit
 
 from analysis.bootstrap import Draws, Units
 
@@ -59,13 +59,19 @@ class Interval:
 
     @classmethod
     def of_rate(cls, draws: Draws, *, inflation: float = 1.0) -> "Interval":
-        """Any figure from 0 to 1 in which both classes count: as a proportion with what its spread is worth.
+        """Any figure from 0 to 1 in which both classes count: Student's t on the scale of logits.
+
+        At 0 and 1, and where the resamples do not move, it is a proportion of the groups instead.
 
         inflation: factor of the variance that the resamples show.
         """
-        over, classes = _both(draws), bool(draws.real.images) + bool(draws.fake.images)
-        worth = _worth(draws.value, inflation * _variance(draws, over), over, seen=classes * over.groups)
-        return cls._binomial(draws.value, worth)
+        over, variance = _both(draws), inflation * _variance(draws, _both(draws))
+        if not variance or not 0 < draws.value < 1:
+            classes = bool(draws.real.images) + bool(draws.fake.images)
+            return cls._binomial(draws.value, classes * over.groups)
+        reach = _student(over.groups - 1) * variance**0.5 / (draws.value * (1 - draws.value))
+        low, high = (float(expit(logit(draws.value) + sign * reach)) for sign in (-1, 1))
+        return cls(draws.value, low, high)
 
     @classmethod
     def of_auc(cls, draws: Draws) -> "Interval":
@@ -159,9 +165,8 @@ def _binormal_variance(auc: float, real: int, fake: int) -> float:
 def _worth(value: float, variance: float, over: Units, *, seen: float) -> float:
     """How many independent trials have this variance; `seen`, where there is none or nothing but successes."""
     if not variance or not 0 < value < 1:
-        return max(1.0, seen)
-    certain = 1.0 if over.alone else (NORMAL / _student(over.groups - 1)) ** 2
-    return max(1.0, certain * value * (1 - value) / variance)
+        return seen
+    return (NORMAL / _student(over.groups - 1)) ** 2 * value * (1 - value) / variance
 
 
 def _variance(draws: Draws, over: Units) -> float:
