@@ -435,19 +435,6 @@ def test_frozen_norms_are_in_eval_mode(few):
     assert any(of.values())
 
 
-def test_the_average_remembers_and_ends_near_the_weights():
-    layer = torch.nn.Linear(1, 1, bias=False)
-    average = optimise.averaged(layer, 0.5)
-    values = [1.0, 3.0, 5.0]
-    expected = None
-    for count, value in enumerate(values):
-        torch.nn.init.constant_(layer.weight, value)
-        average.update_parameters(layer)
-        decay = min(0.5, (1 + count) / (10 + count))
-        expected = value if expected is None else decay * expected + (1 - decay) * value
-    assert average.module.weight.item() == pytest.approx(expected)
-
-
 def test_every_image_once_an_epoch_in_steps_of_one_size():
     rows = np.arange(100)
     first, second, again = (steps_of(rows, batch=32, seed=1, epoch=epoch) for epoch in (0, 1, 0))
