@@ -1,5 +1,7 @@
 """Stacked training: a head in a stack equals the same head alone, whatever rides with it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,9 +9,9 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from heads import metrics
 from heads.families import Linear, Mlp
-from heads.fit import fit
-from heads.models import Head, Shape, initial
-from heads.task import Fitted, Member, Task
+from heads.fit import _Training, class_weights, fit
+from heads.models import Dropout, Head, Shape, _dropped, _linear, initial
+from heads.task import Fitted, Member, Point, Task
 from tests.tables import features, folds, task
 
 VARIED = [
@@ -66,6 +68,129 @@ def test_one_head_is_torchs_adamw():
     optimiser.step()
     torch.testing.assert_close(ours.parameters["weight"], layer.weight[0].detach())
     assert ours.curve[0].train_loss == pytest.approx(loss.item(), rel=1e-6)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"schedule": "cosine", "weight_decay": 2.0}, {"schedule": "linear", "l1": 0.02},
+        {"schedule": "constant", "label_smoothing": 0.3, "class_balance": 1.0}, {"class_balance": 0.5},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_every_epoch_of_a_head_is_torchs_adamw(settings):
+    """One step an epoch, on all rows at once, with the rate of its schedule; the losses are those before each step."""
+    on, config = task(columns=5), Linear(lr=0.05, epochs=5, batch=200, **settings)
+    ours = fit([Member(config, 0, 3)], on)[0]
+    layer = torch.nn.Linear(5, 1)
+    layer.load_state_dict({name: tensor for name, tensor in initial(Shape(5), [3]).items()})
+    optimiser = torch.optim.AdamW(layer.parameters(), lr=1.0, weight_decay=config.weight_decay)
+    rows = torch.from_numpy(on.folds.trained[0])
+    fake = on.fake[rows]
+    balance = torch.where(fake, 0.5 / fake.float().mean(), 0.5 / (~fake).float().mean()) ** config.class_balance
+    targets = fake.float() * (1 - config.label_smoothing) + config.label_smoothing / 2
+    for epoch, point in enumerate(ours.curve):
+        factors = {"cosine": 0.5 * (1 + np.cos(np.pi * epoch / 5)), "linear": 1 - epoch / 5, "constant": 1.0}
+        optimiser.param_groups[0]["lr"] = 0.05 * factors[config.schedule]
+        losses = torch.nn.functional.binary_cross_entropy_with_logits(
+            layer(on.X[0, rows])[:, 0], targets, reduction="none"
+        )
+        loss = (losses * balance).sum() / balance.sum()
+        assert point.train_loss == pytest.approx(loss.item(), rel=1e-5)
+        optimiser.zero_grad()
+        (loss + config.l1 * layer.weight.abs().sum()).backward()
+        optimiser.step()
+        if epoch == ours.epoch:
+            torch.testing.assert_close(ours.parameters["weight"], layer.weight[0].detach())
+    assert len(ours.curve) == 5
+
+
+def test_batches_come_in_another_order_in_each_epoch(monkeypatch):
+    seen, original = [], _Training.step
+    monkeypatch.setattr(
+        _Training, "step", lambda self, rows, at, **how: seen.append(at) or original(self, rows, at, **how)
+    )
+    on = task(views=2)
+    fit([Member(Linear(lr=1e-2, epochs=2, batch=200), 0, 0)], on)
+    rows = len(on.fake)
+    orders, views = [(at % rows).tolist() for at in seen], [(at // rows).tolist() for at in seen]
+    assert sorted(orders[0]) == sorted(orders[1]) == on.folds.rows.tolist()
+    assert orders[0] != orders[1]
+    assert {*views[0]} == {*views[1]} == {0, 1}
+
+
+def test_patience_and_ties_by_hand():
+    """Three epochs judged: the second is the best, the third as good; it waits two epochs and no longer."""
+    member = Member(Linear(lr=0.1, epochs=10, patience=2), 0, 0)
+    fitted = Fitted(member, {}, np.nan, np.inf)
+    for epoch, (auc, loss) in enumerate([(0.7, 0.5), (0.8, 0.5), (0.8, 0.5)]):
+        fitted = fitted.after_epoch(epoch, Point(epoch + 1, 0.5, loss, auc), lambda epoch=epoch: {"weight": epoch})
+    assert (fitted.epoch, fitted.parameters) == (1, {"weight": 1})
+    assert [fitted.goes_on(done) for done in (2, 3, 4, 5)] == [True, True, False, False]
+    patient = replace(fitted, member=Member(Linear(lr=0.1, epochs=10), 0, 0))
+    assert [patient.goes_on(done) for done in (4, 9, 10)] == [True, True, False]
+    better = fitted.after_epoch(3, Point(4, 0.5, 0.4, 0.8), lambda: {"weight": 3})
+    assert (better.epoch, better.val_loss) == (3, 0.4)
+
+
+def test_a_column_that_never_changes_stays_out():
+    X, fake = features(30, 4)
+    X[:, :, 2] = 7.0
+    on = Task.of(X, fake, folds(30, 3))
+    assert torch.isfinite(on.X).all()
+    assert (on.X[0, :, 2] == 0).all()
+    assert on.standardisation(1)["std"][2] == 1
+
+
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+@pytest.mark.parametrize("normed", [False, True])
+def test_a_head_is_the_network_that_its_setting_names(activation, normed):
+    config = Mlp(lr=1.0, hidden=(7, 5), activation=activation, layer_norm=normed)
+    generator = torch.Generator().manual_seed(0)
+    tensors = {name: torch.randn(size, generator=generator) for name, size in Shape.of(config, 6).tensors().items()}
+    mean, std = torch.randn(6, generator=generator), torch.rand(6, generator=generator) + 0.5
+    x = torch.randn(20, 6, generator=generator)
+    a = (x - mean) / std
+    for layer, width in ((1, 7), (2, 5)):
+        a = a @ tensors[f"weight{layer}"].T + tensors[f"bias{layer}"]
+        if normed:
+            a = torch.nn.functional.layer_norm(a, (width,), tensors[f"scale{layer}"], tensors[f"shift{layer}"])
+        a = torch.nn.functional.relu(a) if activation == "relu" else torch.nn.functional.gelu(a)
+    head = Head(Shape.of(config, 6), 1)
+    head.fill([tensors | {"mean": mean, "std": std}])
+    torch.testing.assert_close(head(x).detach(), a @ tensors["weight"] + tensors["bias"], rtol=1e-4, atol=1e-5)
+
+
+def test_weights_begin_within_the_bounds_of_pytorchs_layers():
+    """Uniform up to 1 / sqrt(columns read), biases of the same layer too; another head for another seed."""
+    found = initial(Shape(400, (100,), layer_norm=True), [0, 1])
+    for names, bound in ((("weight1", "bias1"), 0.05), (("weight", "bias"), 0.1)):
+        assert all(found[name].abs().max() <= bound for name in names)
+    assert found["weight1"].std().item() == pytest.approx(0.05 / 3**0.5, rel=0.02)
+    assert (found["scale1"] == 1).all()
+    assert (found["shift1"] == 0).all()
+    assert not torch.equal(*found["weight1"])
+
+
+def test_dropout_keeps_the_mean_and_what_a_head_sees_does_not_hang_on_the_others():
+    many = Dropout(torch.tensor([0.5, 0.2, 0.5]), seeds=(0, 0, 1), step=4)
+    dropped = _dropped(torch.ones(3, 100, 50), many, 1)
+    assert [set(each.unique().tolist()) for each in dropped] == [{0.0, 2.0}, {0.0, 1.25}, {0.0, 2.0}]
+    torch.testing.assert_close(dropped.mean(dim=(1, 2)), torch.ones(3), rtol=0.05, atol=0)
+    logits = _linear(torch.ones(300, 50), torch.full((3, 50), 1 / 50), torch.zeros(3), many)
+    torch.testing.assert_close(logits.mean(dim=0), torch.ones(3), rtol=0.05, atol=0)
+    alone = _dropped(torch.ones(1, 100, 50), Dropout(torch.tensor([0.5]), seeds=(1,), step=4), 1)
+    assert torch.equal(alone[0], dropped[2])
+    assert not torch.equal(dropped[0], dropped[2])
+    assert not torch.equal(alone, _dropped(torch.ones(1, 100, 50), Dropout(torch.tensor([0.5]), (1,), step=5), 1))
+
+
+def test_rows_are_weighted_by_the_rarity_of_their_class_among_those_trained_on():
+    fake = torch.tensor([True, False, False, False, True, True])
+    trained = torch.tensor([True, True, True, True, False, False])  # one fake in four
+    torch.testing.assert_close(class_weights(trained, fake, 1.0), torch.tensor([2.0, 2 / 3, 2 / 3, 2 / 3, 0, 0]))
+    torch.testing.assert_close(class_weights(trained, fake, 0.5)[:2], torch.tensor([2.0, 2 / 3]).sqrt())
+    assert class_weights(trained, fake, 0.0).tolist() == [1, 1, 1, 1, 0, 0]
 
 
 def test_what_a_fold_holds_out_does_not_reach_its_heads():

@@ -18,9 +18,9 @@ from cache.errors import UserError
 from data import build as data_build
 from data.build import DataConfig
 from data.manifest import Manifest
-from heads import folds, sweep
+from heads import folds, plan, sweep
 from heads.families import Linear, Mlp, Ridge
-from heads.inputs import load_inputs
+from heads.inputs import _allocated, load_inputs
 from heads.leaderboard import Trial, choose, settings
 from heads.outcome import HEAD_FILE
 from heads.run import HeadsConfig, run, run_other
@@ -136,6 +136,38 @@ def test_one_standard_error_takes_the_simplest_head_that_is_as_good():
     far = [trial(Linear(lr=0.1), fold, 0, 0.90, 0.3, size=2) for fold in range(3)]
     assert choose(settings(best + near + far)).config == Mlp(lr=0.1)
     assert choose(settings(best + near + far), one_se=True).config == Ridge(penalty=10)
+
+
+def test_seeds_of_a_fold_are_no_further_evidence():
+    """Their mean is the fold's; of equally small heads within one error the one penalised most is taken."""
+    aucs = {0: (0.80, 0.90), 1: (0.90, 0.94), 2: (0.95, 0.97)}
+    trials = [
+        trial(Linear(lr=0.1), fold, seed, auc, 0.3) for fold, pair in aucs.items() for seed, auc in enumerate(pair)
+    ]
+    (found,) = settings(trials)
+    assert found.standard_error == pytest.approx(np.std([0.85, 0.92, 0.96], ddof=1) / np.sqrt(3))
+    mild, strong = Linear(lr=0.2, weight_decay=0.1), Linear(lr=0.2, weight_decay=3.0)
+    near = [trial(each, fold, 0, auc, 0.3) for fold in range(3) for each, auc in ((mild, 0.905), (strong, 0.9))]
+    assert choose(settings(trials + near), one_se=True).config == strong
+    assert choose(settings(trials + near)).config == Linear(lr=0.1)
+
+
+def test_heads_that_are_too_many_for_one_stack_are_parted(monkeypatch):
+    monkeypatch.setattr(plan, "BUCKET_NUMBERS", 4 * 11)  # four heads of ten weights and a bias
+    configs = [Linear(lr=rate) for rate in (0.1, 0.2, 0.3)]
+    made = plan.buckets([*configs, Ridge(penalty=1.0)], "all", columns=10, folds=2, seeds=2)
+    assert [len(bucket.members) for bucket in made] == [4, 4, 4, 2]  # no seeds of a ridge head
+    together = [member for bucket in made for member in bucket.members]
+    assert len(set(together)) == 14
+    assert len({bucket.file for bucket in made}) == 4
+
+
+def test_features_that_training_could_not_hold_are_refused_before_they_are_read(monkeypatch):
+    monkeypatch.setattr("heads.inputs.free_memory", lambda: 15_999)  # one copy is 4 000 bytes
+    with pytest.raises(UserError, match="training needs 4 times that"):
+        _allocated(1, 100, 10)
+    monkeypatch.setattr("heads.inputs.free_memory", lambda: 16_000)
+    assert _allocated(1, 100, 10).shape == (1, 100, 10)
 
 
 def test_the_choice_does_not_see_the_test_split(faces):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from sklearn.metrics import log_loss, roc_auc_score
 
 from cache import paths, runs
 from cache.errors import UserError
@@ -24,8 +25,9 @@ from heads.families import Tail
 from heads.grid import GRIDS
 from heads.outcome import HEAD_FILE
 from heads.run import HeadsConfig, run
+from heads.saved import HeadRecord, assemble
 from heads.stream import MapStream
-from heads.tail import MapTask, fit_tails
+from heads.tail import MapTask, _Training, fit_tails
 from heads.task import Member
 from tests.conftest import write_faces
 from tests.test_fit import same
@@ -123,6 +125,44 @@ def test_a_tail_beside_others_equals_the_same_tail_alone(few):
     members = [Member(config, number % 2, number) for number, config in enumerate(configs)]
     for member, together in zip(members, fit_tails(members, task), strict=True):
         same(fit_tails([member], task)[0], together)
+
+
+def test_a_tails_loss_and_rates_by_hand(few):
+    """Its own weights of the classes, smoothing and L1; the backbone's part at a share of the rate, both falling."""
+    task = map_task(few, count=1)
+    config = Tail(lr=0.2, epochs=4, batch=8, body_lr=0.25, label_smoothing=0.2, class_balance=1.0, l1=1e-3,
+                  schedule="linear", weight_decay=0.3)  # fmt: skip
+    training = _Training(Member(config, 0, 0), build("tf_efficientnet_lite0"), task)
+    rows = torch.from_numpy(np.flatnonzero(task.folds.trained[0]))[1:]
+    fake, all_fake = task.fake[rows], task.fake[task.folds.trained[0]]
+    logits = torch.linspace(-2, 3, len(rows))
+    targets = fake * 0.8 + 0.1
+    losses = np.log1p(np.exp(logits.numpy())) - targets * logits.numpy()
+    balance = np.where(fake, 0.5 / all_fake.mean(), 0.5 / (~all_fake).mean())
+    size = sum(p.abs().sum().item() for p in training.network.parameters())
+    expected = (losses * balance).sum() / balance.sum() + 1e-3 * size
+    assert training._loss(logits, rows).item() == pytest.approx(expected, rel=1e-5)
+    training._set_rates(1.0)
+    groups = training.optimiser.param_groups
+    assert [(group["lr"], group["weight_decay"]) for group in groups] == [
+        pytest.approx((0.2 * 0.25 * 0.75, 0.3)), pytest.approx((0.2 * 0.75, 0.3)),
+    ]  # fmt: skip
+    before = training._state()
+    one = rows[:1].numpy()
+    training.step(one, torch.zeros(1, *task.row_shape), epoch=0, step=0)  # of one image BatchNorm knows no spread
+    assert all(torch.equal(tensor, before[name]) for name, tensor in training._state().items())
+
+
+def test_a_tails_figures_are_those_of_the_head_that_is_kept(few):
+    """Judged with the statistics that BatchNorm has kept, not with those of the images judged."""
+    task = map_task(few, count=1)
+    config = Tail(lr=1e-3, epochs=2, batch=8, dropout=0.5)
+    (fitted,) = fit_tails([Member(config, 0, 0)], task)
+    head = assemble([fitted], HeadRecord(config, [task.spec], task.row_shape))
+    held = np.flatnonzero(task.folds.held_out[0])
+    scores = head(torch.from_numpy(task.stream.tables[0].read(held))).double().numpy()
+    assert log_loss(task.fake[held], 1 / (1 + np.exp(-scores))) == pytest.approx(fitted.val_loss, rel=1e-4)
+    assert roc_auc_score(task.fake[held], scores) == pytest.approx(fitted.val_auc, abs=1e-6)
 
 
 def test_streamed_maps_train_the_same_tail_as_maps_in_memory(few, monkeypatch):
