@@ -132,6 +132,24 @@ def test_a_weight_of_two_is_the_image_twice():
             assert value == pytest.approx(twice[name], abs=1e-12), name
 
 
+def test_a_score_at_the_threshold_is_called_fake():
+    """In whole splits, in parts of them, and where two models are compared."""
+    scores, fake, once = np.array([1.0, 1.0, 0.0]), np.array([True, False, False]), np.ones((1, 3))
+    parts = Verdicts(scores, fake, 1.0).figures(once)
+    assert [parts[name] for name in ("accuracy", "accuracy_real", "accuracy_fake")] == [2 / 3, 0.5, 1]
+    whole = _Judge(scores, fake, fixed(1.0)).figures(once)
+    assert [whole[METRICS, name] for name in ("accuracy", "accuracy_decided", "coverage")] == [2 / 3, 2 / 3, 1]
+    pair = _Pair(np.stack([scores, [2.0, 2.0, 2.0]], axis=1), fake, np.arange(3))
+    assert _accuracy_lead(pair, np.array([1.0, 2.0])).value == pytest.approx(1 / 3)  # two right against one
+
+
+def test_certainty_is_in_the_last_bin():
+    """A probability of one beside .95: one bin, in which half the images are fake."""
+    scores, fake = np.array([800.0, np.log(19), -800.0]), np.array([False, True, False])
+    found = _Judge(scores, fake, fixed(0.0)).figures(np.ones((1, 3)))
+    assert found[METRICS, "ece"] == pytest.approx(2 / 3 * abs(0.975 - 0.5))
+
+
 def test_the_roc_curve_by_hand():
     """Equal error between two thresholds; TPR at a limit without interpolation, at the limit itself too."""
     fake = np.array([False] * 20 + [True] * 4)
@@ -645,6 +663,34 @@ def test_groups_are_slices_where_they_hold_several_images():
     assert (one.column, one.value, one.images, found.too_small) == ("group", "long", 12, 1)
     assert one.accuracy.value == pytest.approx(2 / 12)
     assert one.accuracy.low < one.accuracy.value < one.accuracy.high  # over its images
+
+
+def test_slices_have_the_intervals_of_their_groups():
+    """Pairs of copies: as much as half the images."""
+    names = [f"{number // 4}" for number in range(80)]
+    found = parts(group=names, note=["a note"] * 40 + [""] * 40)["note", "a note"]
+    predictions, _ = album(group=names)
+    inside = slice(40)
+    chosen = [getattr(predictions, name)[inside] for name in ("scores", "fake", "groups")]
+    by_group, by_image = (
+        evaluate(*chosen[:2], groups, calibration=fixed(0)).metrics for groups in (chosen[2], np.arange(40))
+    )
+    assert (found.accuracy, found.auc) == (by_group["accuracy"], by_group["auc"])
+    assert found.accuracy != by_image["accuracy"]
+
+
+def test_what_is_not_known_of_an_image_makes_no_slice():
+    """Black images in the place of unreadable ones have no size and no format; copies are no group of their own."""
+    black = np.arange(80) < 20
+    found = parts(width=np.where(black, 0, np.where(np.arange(80) < 50, 64, 100)), format=np.where(black, "", "JPEG"),
+                  bytes=np.arange(80) * 1000)  # fmt: skip
+    assert {name: each.images for name, each in found.items()} == {
+        ("size", "64 x 64"): 30, ("size", "100 x 64"): 30, ("bytes", "0 to 19000"): 20, ("bytes", "20000 to 39000"): 20,
+        ("bytes", "40000 to 59000"): 20, ("bytes", "60000 to 79000"): 20,
+    }  # fmt: skip
+    copies = [f"{number // 20:064x}" for number in range(80)]
+    assert parts(digest=copies, group=copies) == {}
+    assert parts(group=copies).keys() == {("group", each) for each in copies}
 
 
 def test_sizes_and_qualities_are_shown_as_they_are_or_in_ranges():

@@ -140,6 +140,53 @@ def test_images_that_are_gone_are_replaced_by_noise(made, monkeypatch, capsys): 
     assert "compared on noise, because validation images cannot be had: gone" in capsys.readouterr().out
 
 
+class Bright(torch.nn.Module):
+    """The mean grey level of an image as its score."""
+
+    compute = "fp32"
+
+    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
+        return pixels.float().mean(dim=(1, 2, 3))
+
+
+def test_parity_by_hand(monkeypatch):
+    """Images of grey levels 0 to 4; what the graph says of them all at once, and of the first alone, is given."""
+    pixels = np.broadcast_to(np.arange(5, dtype=np.uint8)[:, None, None, None], (5, 2, 2, 3)).copy()
+
+    def compared(off: list[float], alone: float = 0.0, spread: float = 1.0) -> onnx_graph.Parity:
+        said = np.arange(5) + np.array(off), np.array([alone]), 3.0
+        monkeypatch.setattr(onnx_graph, "_run", lambda *_: said)
+        return compare(b"", Bright(), pixels, against="greys", spread=spread, threshold=2.0)
+
+    assert compared([0.0] * 5).flipped == 0
+    found = compared([0, 0, -5e-4, 0, 2e-4])  # the third is at the threshold, and so called fake
+    assert (found.flipped, found.float32, found.run) == (1, pytest.approx(5e-4), pytest.approx(5e-4))
+    assert "differ by up to 5.0e-04 from PyTorch in float32" in found.words
+    assert "1 decisions differ from the run's" in found.words
+    assert compared([0, 0, 0, 0, 5e-3], spread=10.0).float32 == pytest.approx(5e-3)
+    for wrong in ({"off": [0, 0, -5e-4, 0, 0], "spread": 0.1}, {"off": [0.0] * 5, "alone": 0.1}):
+        with pytest.raises(UserError, match="does not say what the detector says"):
+            compared(**wrong)
+
+
+def test_an_export_that_fails_leaves_no_graph_of_an_earlier_one(made, tmp_path, monkeypatch):  # noqa: F811
+    """The graph is written last, and says that the card and the steps beside it are its own."""
+    parity = onnx_graph.Parity(15, "validation images", 1.0, 1e-6, "fp32", 1e-6, 0, 3.0)
+    monkeypatch.setattr(export, "to_onnx", lambda *_, **__: b"graph")
+    monkeypatch.setattr(export, "compare", lambda *_, **__: parity)
+    monkeypatch.setattr(export, "card", lambda *_: "a card")
+    config = ExportConfig(run=made.sweep.name, out=str(tmp_path / "out"))
+    assert (export.run(config) / "model.onnx").read_bytes() == b"graph"
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(export, "write_text", full)
+    with pytest.raises(OSError, match="No space"):
+        export.run(config)
+    assert not (tmp_path / "out" / "model.onnx").exists()
+
+
 def test_a_graph_that_says_something_else_is_not_written(made, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(onnx_graph, "LIMIT", -1.0)
     with pytest.raises(UserError, match="does not say what the detector says"):

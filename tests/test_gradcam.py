@@ -12,8 +12,8 @@ from PIL import Image
 from torch import nn
 
 from analysis import faithfulness, gradcam
-from analysis.gradcam import GradcamConfig, find_heat_maps, run
-from analysis.heatmaps import METHODS, Explained, heat_maps
+from analysis.gradcam import MOST, GradcamConfig, find_heat_maps, run
+from analysis.heatmaps import BATCH, METHODS, Explained, heat_maps
 from analysis.overlays import overlay
 from analysis.seams import HALF_WIDTH, on_seams, seam_bands, seam_shares
 from analysis.shown import SHEET, read_heat_maps, select
@@ -204,6 +204,21 @@ def test_the_map_lies_where_the_evidence_was_put(feature, weight):
     assert (against[:, 50:, 50:] == 0).all()  # what speaks for fake does not speak for real
 
 
+def test_every_image_has_the_map_of_its_own_target():
+    """Also behind the first few, which are held at once."""
+    backbone = tiny()
+    explained = Explained(pooled_detector(backbone, [spec_of(backbone, "look:avg")], torch.tensor([1.0])))
+    count = BATCH + 3
+    targets = ["fake"] * BATCH + ["real", "fake", "real"]
+    images = corner(count)
+    images[BATCH + 1, 48:, 48:] //= 2
+    found = explained.maps(images, targets)
+    assert [bool(each[50:, 50:].any()) for each in found] == [target == "fake" for target in targets]
+    for number in (0, BATCH, BATCH + 1):
+        alone = explained.maps(images[number : number + 1], targets[number : number + 1])
+        np.testing.assert_allclose(found[number], alone[0], atol=1e-6)
+
+
 def test_grad_cam_cannot_see_a_deviation():
     """The gradient of a deviation has the mean 0 and leaves nothing of its channel: why `auto` is not Grad-CAM."""
     backbone = tiny()
@@ -317,6 +332,45 @@ def test_seam_shares_by_hand():
     assert on_seams(maps[3:], bands[3:]) is None
 
 
+def test_a_seam_elsewhere_and_what_is_said_of_seams():
+    """Each map lies on its own band alone, or on the next one's alone."""
+    bands, maps = np.zeros((3, 8, 8), bool), np.zeros((3, 8, 8), np.float32)
+    for number in range(3):
+        bands[number, :, 2 * number : 2 * number + 2] = True
+        maps[number, :, 2 * number : 2 * number + 2] = 0.5
+    own, others = on_seams(maps, bands), on_seams(np.roll(maps, 1, axis=0), bands)
+    assert (own.share.value, own.elsewhere, own.chance) == (1, 0, 0.25)
+    assert (others.share.value, others.elsewhere) == (0, 1)
+    assert "which cover 25.0 % of the image: more than by chance. 0.0 % lies where another" in own.sentence
+    assert "which cover 25.0 % of the image: less than by chance. 100.0 % lies" in others.sentence
+    even = on_seams(np.ones_like(maps), bands)
+    assert "no more than by chance" in even.sentence
+
+
+def test_the_middle_of_an_image_is_a_quarter_of_it():
+    assert gradcam._centre(np.ones((2, 8, 8), np.float32))["value"] == 0.25
+    assert gradcam._centre(np.zeros((2, 8, 8), np.float32)) is None
+
+
+def test_images_that_belong_together_are_one_piece_of_evidence():
+    values = np.random.default_rng(0).standard_normal(20)
+    copies = np.repeat(values, 5)
+    together, apart = (
+        faithfulness.mean_interval(copies, np.repeat(np.arange(20), 5)),
+        faithfulness.mean_interval(copies),
+    )
+    assert together.value == apart.value == pytest.approx(values.mean())
+    assert together.high - together.low > 1.5 * (apart.high - apart.low)
+
+
+@pytest.mark.parametrize(("mean", "little"), [(0.49, False), (0.51, True), (None, False)])
+def test_maps_that_shuffled_weights_hardly_change_are_not_trusted(mean, little):
+    found = faithfulness.Sanity("all", 5, mean, mean, mean, 0.3)
+    assert found.depends_little == little
+    words = {True: "Failed: the maps hardly depend", False: "Passed"}[little] if mean else "no map is left to compare"
+    assert words in found.sentence
+
+
 def test_a_seam_goes_through_the_preprocess_of_its_image(tmp_path):
     file = tmp_path / "seams.json"
     file.write_text(json.dumps({"seams": {"fake/a.jpg": [68, 48, 188, 208]}}))
@@ -341,6 +395,8 @@ def test_selection_by_hand():
     few_wrong = select(scores[:6], fake[:6], 1.0, 4)
     assert few_wrong == {"right": [0, 4], "wrong": [], "unsure": [2, 3]}
     assert sum(map(len, select(scores, ~(scores >= 1), 1.0, 6).values())) == 6  # nothing is right
+    at = select(np.array([1.0, 1.0, 9.0, -9.0]), np.array([True, False, True, False]), 1.0, 3)
+    assert at["wrong"] == [1]  # a score at the threshold is called fake
 
 
 def test_an_overlay_shows_the_image_where_there_is_no_map():
@@ -391,11 +447,15 @@ def test_a_run_folder_from_the_command(sweep, monkeypatch):
 
 
 def test_the_threshold_of_the_run_decides_what_is_explained(sweep, monkeypatch):
-    """Not logit 0: with a threshold above all scores every image is called real."""
+    """Not logit 0: with a threshold at the highest score every image but that one is called real."""
     calibration = gradcam.calibration_of(sweep)
-    high = replace(calibration, thresholds={name: 1e6 for name in calibration.thresholds})
+    scores = pd.read_csv(sweep / "predictions-test.csv").score
+    high = replace(calibration, thresholds={name: scores.max() for name in calibration.thresholds})
     monkeypatch.setattr(gradcam, "calibration_of", lambda folder: high)
-    assert {each.target for each in read_heat_maps(run(GradcamConfig(num_samples=4, device="cpu"))).shown} == {"real"}
+    shown = read_heat_maps(run(GradcamConfig(num_samples=MOST, device="cpu"))).shown
+    assert len(shown) == len(scores)
+    assert {each.target for each in shown if each.score < scores.max()} == {"real"}
+    assert {each.target for each in shown if each.score == scores.max()} == {"fake"}
 
 
 def test_what_cannot_be_drawn_is_told(faces, sweep):

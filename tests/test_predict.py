@@ -10,7 +10,7 @@ import struct
 import subprocess
 import sys
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -199,6 +199,38 @@ def test_a_score_does_not_depend_on_what_came_with_it(made):
     mixed = judge.score([made.faces / "none.jpg", images[3], __file__, images[30]])
     assert [each.status for each in mixed] == ["missing", "ok", "unreadable", "ok"]
     assert [mixed[1], mixed[3]] == [together[3], together[30]]
+
+
+def test_a_score_at_the_threshold_is_called_fake_and_the_band_holds_its_lower_end(made):
+    judge, image = Predictor.of(made.sweep, batch=8), made.faces / "real" / "0000.jpg"
+    score = judge.score(image)[0].score
+
+    def called(threshold: float, band: tuple[float, float]) -> tuple[str, bool]:
+        known = replace(judge.calibration, thresholds={judge.rule: threshold}, band=band)
+        (found,) = replace(judge, calibration=known).score(image)
+        return found.decision, found.uncertain
+
+    assert called(score, (score, score + 1)) == ("fake", True)
+    assert called(np.nextafter(score, np.inf), (score - 1, score)) == ("real", False)
+
+
+def test_a_score_that_is_no_number_is_a_failure_of_that_image(made, monkeypatch):
+    judge = Predictor.of(made.sweep, batch=8)
+    monkeypatch.setattr(Predictor, "_scores", lambda self, images: np.array([np.nan, 1.0, np.inf]))
+    found = judge.score(sorted((made.faces / "real").iterdir())[:3])
+    assert [each.status for each in found] == ["failed", "ok", "failed"]
+    assert (found[0].score, found[0].decision, found[0].reason) == (
+        None,
+        "",
+        "the network's output for it is not finite",
+    )
+
+
+def test_views_that_are_drawn_otherwise_now_are_refused(made, monkeypatch):
+    monkeypatch.setattr(predictor, "AUGMENTATION", "another")
+    with pytest.raises(UserError, match=r"is judged by views of .*; this program draws another"):
+        Predictor.of(made.views)
+    assert predictor.views_of(made.sweep) == predictor.views_of(made.trained) == 1
 
 
 def test_paths_images_and_arrays_from_python(made, tmp_path):
