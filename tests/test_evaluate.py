@@ -134,13 +134,13 @@ def test_a_weight_of_two_is_the_image_twice():
 
 def test_a_score_at_the_threshold_is_called_fake():
     """In whole splits, in parts of them, and where two models are compared."""
-    scores, fake, once = np.array([1.0, 1.0, 0.0]), np.array([True, False, False]), np.ones((1, 3))
+    scores, fake, once = np.array([1.0, 1.0, 1.0, 0.0]), np.array([True, True, False, False]), np.ones((1, 4))
     parts = Verdicts(scores, fake, 1.0).figures(once)
-    assert [parts[name] for name in ("accuracy", "accuracy_real", "accuracy_fake")] == [2 / 3, 0.5, 1]
+    assert [parts[name] for name in ("accuracy", "accuracy_real", "accuracy_fake")] == [0.75, 0.5, 1]
     whole = _Judge(scores, fake, fixed(1.0)).figures(once)
-    assert [whole[METRICS, name] for name in ("accuracy", "accuracy_decided", "coverage")] == [2 / 3, 2 / 3, 1]
-    pair = _Pair(np.stack([scores, [2.0, 2.0, 2.0]], axis=1), fake, np.arange(3))
-    assert _accuracy_lead(pair, np.array([1.0, 2.0])).value == pytest.approx(1 / 3)  # two right against one
+    assert [whole[METRICS, name] for name in ("accuracy", "accuracy_decided", "coverage")] == [0.75, 0.75, 1]
+    pair = _Pair(np.stack([scores, np.full(4, 2.0)], axis=1), fake, np.arange(4))
+    assert _accuracy_lead(pair, np.array([1.0, 2.0])).value == pytest.approx(0.25)  # three right against two
 
 
 def test_certainty_is_in_the_last_bin():
