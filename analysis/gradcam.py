@@ -36,7 +36,7 @@ from cache.command import main, option
 from cache.errors import UserError, one_of
 from cache.key import file_digest, key
 from data.manifest import LABELS, SPLITS, Manifest
-from extract.compute import device_of
+from extract.compute import training_device
 from extract.loading import batches
 from finetune.detector import NETWORK_PREFIX
 from heads.outcome import write_table
@@ -122,7 +122,7 @@ class _Scored:
         if manifest.key != runs.result(judge)["manifest_key"]:
             raise UserError(f"the images of {manifest.dataset} changed since {judge.name} scored them: run it again")
         calibration = calibration_of(judge)
-        return cls(Explained(detector_of(judge).to(device_of(config.device))), manifest, found, calibration, config)
+        return cls(Explained(detector_of(judge).to(training_device(config.device))), manifest, found, calibration, config)
 
     @cached_property
     def called(self) -> np.ndarray:

@@ -31,11 +31,11 @@ from cache.features import Preprocess
 from data.images import BadImageError
 from data.manifest import SPLITS, Manifest
 from data.preprocess import AUGMENTATION, of_view, to_input
+from extract.compute import training_device
 from extract.loading import cores
 from extract.run import CPU_BATCH, GPU_BATCH
 from finetune.detector import Detector
 from finetune.job import BEST
-from finetune.run import training_device
 from heads.outcome import HEAD_FILE
 from heads.saved import HeadRecord
 

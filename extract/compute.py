@@ -8,6 +8,8 @@ from torch import nn
 from cache.errors import UserError
 
 COMPUTE = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+# float32 is to mean float32 on every machine: cuDNN would multiply in TF32, whose mantissa has 10 bits.
+torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 DEPTHWISE_SHARE = 0.02  # of a network's weights, from which on training in bfloat16 does not pay on a CPU
 
 
@@ -23,6 +25,22 @@ def device_of(word: str) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise UserError(f"DEVICE={word} cannot be used here: {str(error).splitlines()[0]}") from error
     return torch.device(word)
+
+
+def training_device(word: str) -> torch.device:
+    """The device of a DEVICE word that trains and scores: CUDA or the CPU. Apple's GPUs, which only extract, have no
+    float64 to sum in."""
+    device = device_of(word)
+    return device if device.type == "cuda" else torch.device("cpu")
+
+
+def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
+    """The tensor on the device, there when it is first read.
+
+    Only a copy from pinned memory to CUDA goes on by itself: CUDA waits for it where it is used. Apple's GPUs may read
+    pageable memory that has been freed meanwhile.
+    """
+    return tensor.to(device, non_blocking=device.type == "cuda" and tensor.is_pinned())
 
 
 def compute_of(word: str, device: torch.device) -> str:

@@ -30,7 +30,7 @@ from data.manifest import Manifest
 from data.perturb import Perturbation
 from data.preprocess import AUGMENTATION, of_view
 from extract.backbones import DEFAULT, Backbone, Normalise, build, default_features, layout, locate, preprocess
-from extract.compute import COMPUTE, compute_of, computing_in, device_of
+from extract.compute import COMPUTE, compute_of, computing_in, device_of, moved
 from extract.loading import batches, default_workers
 from extract.outcome import ExtractResult
 from extract.weights import RANDOM
@@ -238,7 +238,7 @@ def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, row
             if batch is None:
                 return
             with progress.timing("forward"):
-                tapped = forward(module, batch.pixels.to(device, non_blocking=True), first.compute)
+                tapped = forward(module, moved(batch.pixels, device), first.compute)
                 outputs = dict(zip(taps, tapped, strict=True))
                 kept = [_kept(spec, outputs[spec.tap][: batch.count]) for spec in specs]
             with progress.timing("write"):

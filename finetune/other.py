@@ -7,7 +7,7 @@ import numpy as np
 from cache import paths
 from data import build as data_build
 from data.manifest import Manifest
-from extract.compute import device_of
+from extract.compute import training_device
 from finetune.job import BEST
 from finetune.saved import load_detector
 from finetune.start import scores
@@ -26,7 +26,7 @@ def run_other(config: HeadsConfig, folder: Path, data: str) -> Path:
     """
     elsewhere = on_other_data(config, data)
     data_build.run(elsewhere)
-    device = device_of(config.device)
+    device = training_device(config.device)
 
     def from_images(manifest: Manifest) -> np.ndarray:
         detector = load_detector(folder / BEST)[0].to(device)

@@ -10,7 +10,7 @@ import numpy as np
 from cache.progress import Progress
 from data.manifest import Manifest
 from data.perturb import PERTURBATIONS, Perturbation
-from extract.compute import device_of
+from extract.compute import training_device
 from finetune.detector import Detector
 from finetune.start import scores
 from heads.perturbed import score_perturbed
@@ -25,7 +25,7 @@ def run_perturbed(config: HeadsConfig, folder: Path, detector: Detector, manifes
         config: device, batch and workers as for extraction. folder: the run's. manifest: its data set's.
         chosen: the images of it that are perturbed. views: over how many the run's own scores are means.
     """
-    device = device_of(config.device)
+    device = training_device(config.device)
     detector = detector.to(device)
 
     with Progress(f"perturbed {folder.name}", len(chosen) * (1 + len(PERTURBATIONS))) as progress:

@@ -24,7 +24,7 @@ from cache.key import key
 from data import build as data_build
 from data.manifest import SPLITS, Manifest
 from extract.backbones import DEFAULT
-from extract.compute import compute_of, device_of
+from extract.compute import compute_of, training_device
 from extract.weights import RANDOM
 from finetune.fit import Training
 from finetune.job import Job
@@ -88,12 +88,6 @@ def run(config: FinetuneConfig) -> Path:
     return folder
 
 
-def training_device(word: str) -> torch.device:
-    """CUDA or the CPU: metrics are summed in float64, which Apple's GPUs do not have."""
-    device = device_of(word)
-    return device if device.type == "cuda" else torch.device("cpu")
-
-
 def prepare(config: FinetuneConfig, asked: Asked, here: Team, *, stage: str = STAGE) -> tuple[Path, Job, Start]:
     """Everything that comes before training, and the name of the run folder."""
     recipe = asked.recipe
@@ -136,7 +130,7 @@ def train(config: FinetuneConfig, job: Job, start: Start, here: Team, *, watcher
     detector = build_detector(start, seed=config.seed)
     detector = detector.to(here.device, memory_format=torch.channels_last if job.recipe.channels_last else None)
     detector = detector if job.recipe.frozen_norm else here.synchronised(detector)
-    compared = parity(start, detector, here.device)
+    compared = parity(start, detector, here.device, batch=config.batch, workers=config.workers)
     checkpoint = Path(config.checkpoint).expanduser() if config.checkpoint else None
     training = Training(job, detector, here, checkpoint=checkpoint)
     if here.leads:

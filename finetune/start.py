@@ -15,7 +15,7 @@ from data import build as data_build
 from data.manifest import Manifest
 from data.perturb import Perturbation
 from extract.backbones import DEFAULT, build, locate, preprocess, takes_one_size
-from extract.compute import compute_of, device_of
+from extract.compute import compute_of, moved, training_device
 from extract.loading import batches, default_workers
 from extract.run import CPU_BATCH, GPU_BATCH
 from extract.weights import RANDOM
@@ -108,7 +108,7 @@ def build_detector(start: Start, *, seed: int) -> Detector:
     return detector
 
 
-def parity(start: Start, detector: Detector, device: torch.device) -> str:
+def parity(start: Start, detector: Detector, device: torch.device, *, batch: int = 0, workers: int = -1) -> str:
     """Compare the detector's logits with those of the cached head on validation images; a sentence to print.
 
     Raises:
@@ -118,8 +118,8 @@ def parity(start: Start, detector: Detector, device: torch.device) -> str:
         return "parity: started without a cached head, there is nothing to compare"
     manifest = _first_of_val(start.manifest)
     head, record = load_head(start.head_file)
-    cached = member_scores(head, replace(record, views=1), manifest, device=_head_device(device)).mean(axis=1)
-    found = scores(detector, manifest, np.arange(len(manifest)), device)
+    cached = member_scores(head, replace(record, views=1), manifest, device=str(device)).mean(axis=1)
+    found = scores(detector, manifest, np.arange(len(manifest)), device, batch=batch, workers=workers)
     largest, spread = float(np.abs(found - cached).max()), float(cached.std())
     if not largest <= PARITY_LIMITS[detector.compute] * max(spread, 1e-3):
         raise UserError(
@@ -144,7 +144,7 @@ def scores(detector: Detector, manifest: Manifest, rows: np.ndarray, device: tor
     workers = default_workers(device) if workers < 0 else workers
     loader = batches(manifest, rows, detector.preprocess, draw=draw, size=size, workers=workers)
     try:
-        found = [detector(each.pixels.to(device, non_blocking=True))[: each.count].double().cpu() for each in loader]
+        found = [detector(moved(each.pixels, device))[: each.count].cpu().double() for each in loader]
     except torch.OutOfMemoryError as error:
         raise UserError(f"out of memory with {size} images at once in evaluation: lower BATCH") from error
     return torch.cat(found).numpy() if found else np.zeros(0)
@@ -210,7 +210,7 @@ def _refuse_other_spec(record: HeadRecord, config: HeadsConfig, file: Path) -> N
 
 
 def _from_network(manifest: Manifest, config: HeadsConfig, recipe: Recipe) -> Start:
-    compute = compute_of(config.compute, device_of(config.device))
+    compute = compute_of(config.compute, training_device(config.device))
     settings = {"outputs": recipe.outputs, "dropout": recipe.dropout, "compute": compute}
     if recipe.start == "scratch":
         name = one_of(recipe.network, NETWORKS, what="network")
@@ -230,7 +230,3 @@ def _from_network(manifest: Manifest, config: HeadsConfig, recipe: Recipe) -> St
 def _first_of_val(manifest: Manifest) -> Manifest:
     rows = manifest.where("val")[:PARITY_IMAGES]
     return replace(manifest, rows=manifest.rows.iloc[rows].reset_index(drop=True))
-
-
-def _head_device(device: torch.device) -> str:
-    return str(device) if device.type == "cuda" else "cpu"

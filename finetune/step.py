@@ -9,6 +9,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cache.errors import UserError
+from extract.compute import moved
 from finetune.recipes import Recipe
 from finetune.state import SUMS, Learner, Standing
 from finetune.team import Team
@@ -87,7 +88,7 @@ class Stepper:
             alone = nullcontext() if last or self.team.size == 1 else self.network.no_sync()
             with alone:
                 chosen = pixels if len(parts) == 1 else pixels[part]
-                logits = self.network(chosen.to(self.team.device, non_blocking=True))
+                logits = self.network(moved(chosen, self.team.device))
                 losses, right = self._losses(logits, mine[part])
                 loss = (losses * self.weights[mine[part]]).sum() / total * self.team.size  # DDP takes the mean
                 loss = loss + self._penalty() if last else loss

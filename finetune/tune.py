@@ -24,11 +24,12 @@ from cache.atomic import copy, locked
 from cache.command import main, option
 from cache.errors import UserError
 from cache.key import key
+from extract.compute import training_device
 from finetune import state
 from finetune.job import BEST
 from finetune.outcome import FinetuneResult
 from finetune.recipes import Asked, changed, read_recipe
-from finetune.run import FinetuneConfig, prepare, train, training_device
+from finetune.run import FinetuneConfig, prepare, train
 from finetune.run import run as finetune
 from finetune.step import TrainingFailed
 from finetune.team import Team

@@ -14,7 +14,7 @@ from data import build as data_build
 from data.manifest import Manifest
 from data.perturb import PERTURBATIONS
 from extract.backbones import default_features
-from extract.compute import device_of
+from extract.compute import training_device
 from extract.run import ExtractConfig, parse_features, share_of, specs_of
 from extract.run import run as extract
 from extract.run import run_perturbed as extract_perturbed
@@ -98,9 +98,7 @@ def _keeps_maps(config: HeadsConfig) -> bool:
 
 
 def _device(config: HeadsConfig) -> str:
-    """Heads are trained on a CUDA device or on the CPU."""
-    device = device_of(config.device)
-    return str(device) if device.type == "cuda" else "cpu"
+    return str(training_device(config.device))
 
 
 def _extracted(config: HeadsConfig) -> Path:

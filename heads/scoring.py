@@ -36,14 +36,14 @@ def of_vectors(head: Committee, X: np.ndarray, *, device: str = "cpu") -> np.nda
     """Logits of every member for raw pooled features (N, D) float32: (N, M) float64."""
     starts = range(0, len(X), AT_ONCE)
     parts = [head.each(torch.from_numpy(X[start : start + AT_ONCE]).to(device)) for start in starts]
-    return torch.cat(parts).double().cpu().numpy()
+    return torch.cat(parts).cpu().double().numpy()
 
 
 @torch.inference_mode()
 def _of_maps(head: Committee, spec: FeatureSpec, manifest: Manifest, device: str) -> np.ndarray:
     stream = MapStream([FeatureTable(spec, manifest)], memory=0)
     batches = stream.ordered(np.arange(len(manifest)), view=0, batch=MAPS_AT_ONCE)
-    return torch.cat([head.each(batch.maps.to(device)) for batch in batches]).double().cpu().numpy()
+    return torch.cat([head.each(batch.maps.to(device)) for batch in batches]).cpu().double().numpy()
 
 
 def _views(record: HeadRecord) -> list[list[FeatureSpec]]:

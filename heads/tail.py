@@ -260,7 +260,7 @@ def _scores(network: nn.Module, task: MapTask, rows: np.ndarray) -> np.ndarray:
     """(n,) float64."""
     views = range(len(task.stream.tables) if task.mean_views else 1)
     each = [
-        torch.cat([network(read.maps.to(task.device)).double().cpu()
+        torch.cat([network(read.maps.to(task.device)).cpu().double()
                    for read in task.stream.ordered(rows, view=view, batch=EVALUATION_BATCH)])
         for view in views
     ]  # fmt: skip

@@ -20,6 +20,7 @@ from cache.errors import UserError
 from data.augment import Augmentation
 from data.manifest import Manifest
 from finetune import epochs, fit, optimise, start, state, step
+from finetune import run as finetune_run
 from finetune.detector import HEAD, NORMS, FeatureDetector
 from finetune.epochs import steps_of
 from finetune.job import BEST, METRICS
@@ -358,6 +359,23 @@ def test_a_detector_that_does_not_say_what_the_head_says_is_not_trained(few, mon
     with pytest.raises(UserError, match="does not say what the cached head"):
         run(options(few, plain()))
     assert not list(paths.runs_dir().glob(f"finetune/*/{FILE}"))
+
+
+def test_the_first_comparison_takes_the_batch_and_processes_that_were_asked_for(few, monkeypatch):
+    original, calls = start.batches, []
+
+    def recorded(*given, **more):
+        calls.append((more["size"], more["workers"]))
+        return original(*given, **more)
+
+    def stop(*_, **__):
+        raise Killed
+
+    monkeypatch.setattr(start, "batches", recorded)
+    monkeypatch.setattr(finetune_run, "Training", stop)  # nothing behind the comparison is of interest
+    with pytest.raises(Killed):
+        run(options(few, plain(), batch=5, workers=1))
+    assert calls == [(5, 1)]
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
