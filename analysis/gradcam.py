@@ -122,7 +122,8 @@ class _Scored:
         if manifest.key != runs.result(judge)["manifest_key"]:
             raise UserError(f"the images of {manifest.dataset} changed since {judge.name} scored them: run it again")
         calibration = calibration_of(judge)
-        return cls(Explained(detector_of(judge).to(training_device(config.device))), manifest, found, calibration, config)
+        explained = Explained(detector_of(judge).to(training_device(config.device)))
+        return cls(explained, manifest, found, calibration, config)
 
     @cached_property
     def called(self) -> np.ndarray:

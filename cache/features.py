@@ -32,6 +32,7 @@ from cache import paths
 from cache.atomic import write_bytes
 from cache.errors import UserError
 from cache.key import canonical, differences, key
+from cache.mapping import mapped
 
 FORMAT_VERSION = 1
 USERBLOCK = 512  # bytes, the smallest that HDF5 allows
@@ -172,8 +173,7 @@ def open_shard(path: Path, expected: FeatureSpec | None = None) -> Shard:
         DamagedShard: a byte of the frame changed, or it is no shard at all.
         UserError: it was made under another format version or another spec than `expected`.
     """
-    mapped = np.memmap(path, dtype=np.uint8, mode="r") if path.stat().st_size > USERBLOCK else np.empty(0, np.uint8)
-    rows = _intact_rows(path, mapped)
+    rows = _intact_rows(path, mapped(path))
     with h5py.File(path, "r") as file:
         record = json.loads(file.attrs["spec"])
         if record.get("format_version") != FORMAT_VERSION:
@@ -194,25 +194,25 @@ def open_shard(path: Path, expected: FeatureSpec | None = None) -> Shard:
     return shard
 
 
-def _intact_rows(path: Path, mapped: np.ndarray) -> np.ndarray:
+def _intact_rows(path: Path, content: np.ndarray) -> np.ndarray:
     """The bytes of a file's rows, once every other byte has been checked.
 
     Raises:
         DamagedShard: a byte outside the rows changed, or this is no shard.
     """
-    header = bytes(mapped[:USERBLOCK])
+    header = bytes(content[:USERBLOCK])
     try:
         _, start, length = header.rstrip(b"\0").split(b" ")
         first, end = int(start), int(start) + int(length)
     except ValueError as error:
         raise DamagedShard(path, "it does not begin like a shard") from error
-    if not USERBLOCK <= first <= end <= len(mapped):
+    if not USERBLOCK <= first <= end <= len(content):
         raise DamagedShard(path, "it is shorter than it says")
     place = start + b" " + length
-    expected = _frame_checksum(place, mapped[USERBLOCK:first], mapped[end:])
+    expected = _frame_checksum(place, content[USERBLOCK:first], content[end:])
     if header != (expected + b" " + place).ljust(USERBLOCK, b"\0"):
         raise DamagedShard(path, "the checksum of its frame does not match")
-    return mapped[first:end]
+    return content[first:end]
 
 
 def check_spec(where: Path, expected: FeatureSpec, found: FeatureSpec) -> None:

@@ -3,7 +3,10 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -11,12 +14,13 @@ import pytest
 import torch
 from torch import nn
 
-from cache import runs
+from cache import paths, runs
 from cache.atomic import append_line, read_lines, remove_leftovers, replacing, write_text
 from cache.checkpoint import load_strictly, load_weights, save_weights
 from cache.errors import UserError
 from cache.features import DamagedShard, FeatureSpec, Preprocess, open_shard, shard_paths, write_shard
 from cache.key import canonical, differences, key
+from cache.mapping import mapped
 from cache.table import FeatureTable, present, verify
 
 SPEC = FeatureSpec(
@@ -100,6 +104,54 @@ def test_big_rows_are_read_by_threads_alike():
     table, buffer = FeatureTable(SPEC, SimpleNamespace(digests=digests)), np.zeros((5, 512, 14, 14), np.float16)
     np.testing.assert_array_equal(table.read(order, buffer), features[order])
     np.testing.assert_array_equal(table.read(order), features[order])
+
+
+FEW_DESCRIPTORS = """
+import json, resource, sys
+from types import SimpleNamespace
+import numpy as np
+from cache.features import FeatureSpec
+from cache.table import FeatureTable
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+images = SimpleNamespace(digests=np.load(sys.argv[1]))
+print(FeatureTable(FeatureSpec.from_json(json.loads(sys.argv[2])), images).X.astype(float).sum())
+"""
+
+
+def test_more_shards_are_open_at_once_than_files_may_be(tmp_path):
+    digests, features = rows(300, shape=(2,))
+    for row in range(300):
+        write_shard(SPEC, digests[row : row + 1], features[row : row + 1])
+    np.save(tmp_path / "digests.npy", digests)
+    call = subprocess.run(
+        [sys.executable, "-c", FEW_DESCRIPTORS, str(tmp_path / "digests.npy"), json.dumps(SPEC.to_json())],
+        cwd=paths.ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert call.returncode == 0, call.stderr
+    assert float(call.stdout) == features.astype(float).sum()
+
+
+def maps_of(file: Path) -> int:
+    """How often this process has it mapped, where the system tells."""
+    maps = Path("/proc/self/maps")
+    return maps.read_text().count(str(file)) if maps.exists() else 0
+
+
+def test_a_mapping_ends_with_the_last_array_on_it(tmp_path):
+    file = tmp_path / "file"
+    file.write_bytes(bytes(range(200)))
+    whole = mapped(file)
+    part, before = whole[7:9], maps_of(file)
+    del whole
+    assert part.tolist() == [7, 8]
+    assert not part.flags.writeable
+    assert maps_of(file) == before
+    del part
+    assert maps_of(file) == 0
+    (tmp_path / "empty").touch()
+    assert mapped(tmp_path / "empty").shape == (0,)
+    with pytest.raises(OSError, match=str(tmp_path)):
+        mapped(tmp_path)
 
 
 def test_every_changed_byte_is_an_error():
