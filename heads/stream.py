@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from cache.table import FeatureTable
 BUFFER_BYTES = 512_000_000
 BLOCK_BYTES = 16_000_000  # read in one go: neighbours on disk
 MEMORY_SHARE = 0.5  # of the free memory that maps may take
+CONTROL_GROUP = Path("/sys/fs/cgroup")  # this process's, where it runs in a container
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,11 @@ class MapStream:
         self.row_bytes = tables[0].row_bytes
         self.bytes = len(tables) * self.images * self.row_bytes
         self.in_memory = self.bytes <= (free_memory() * MEMORY_SHARE if memory is None else memory)
-        self.held = self._loaded() if self.in_memory else None
+
+    @cached_property
+    def held(self) -> torch.Tensor | None:
+        """All maps, read when an epoch first asks for them; None where they are streamed."""
+        return self._loaded() if self.in_memory else None
 
     @property
     def mode(self) -> str:
@@ -61,6 +67,11 @@ class MapStream:
     def ordered(self, rows: np.ndarray, *, view: int, batch: int) -> Iterator[Batch]:
         """`rows` of the manifest in the order given, in one view."""
         yield from self._batches(rows, np.full(len(rows), view), batch)
+
+    def some(self, rows: np.ndarray, *, batch: int) -> Batch:
+        """One batch out of `rows` of the manifest, in view 0; nothing else is read."""
+        drawn = np.random.default_rng(0).permutation(rows)[:batch]
+        return Batch(drawn, torch.from_numpy(self.tables[0].read(drawn)))
 
     def _shuffled(self, rows: np.ndarray, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A permutation of the positions in `rows`."""
@@ -130,9 +141,18 @@ def free_memory() -> int:
 
 
 def _free_of_container() -> float:
-    """What the control group, a batch job's or a container's, leaves; infinite where it sets no limit."""
-    group = Path("/sys/fs/cgroup")
+    """What the control group leaves, as versions 2 and 1 of them tell it; infinite where it sets no limit."""
+    return min(
+        _left(CONTROL_GROUP, "memory.max", "memory.current", "inactive_file"),
+        _left(CONTROL_GROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
+    )
+
+
+def _left(group: Path, limit: str, used: str, files: str) -> float:
+    """files: what of the used bytes holds files that nobody reads any more; the system gives it away when asked."""
     try:
-        return int((group / "memory.max").read_text()) - int((group / "memory.current").read_text())
+        left = int((group / limit).read_text()) - int((group / used).read_text())
+        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        return left + int(counts.get(files, 0))
     except (OSError, ValueError):  # no such group, or the word max
         return math.inf

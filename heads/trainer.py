@@ -69,7 +69,7 @@ class Trainer:
 
         kind = (bucket.inputs, bucket.members[0].config.batch)
         if kind not in self._measured:
-            self._measured[kind] = of_tail(bucket.members[0], self.map_task(bucket.inputs))
+            self._measured[kind] = of_tail(bucket.members[0], self._maps(bucket.inputs))
         return self._measured[kind]
 
     def task(self, name: str) -> Task:
@@ -77,8 +77,14 @@ class Trainer:
         return self._kept(name, self._pooled)
 
     def map_task(self, name: str) -> "MapTask":
-        """Of the maps of a feature."""
-        return self._kept(f"maps of {name}", lambda _: self._maps(name))
+        """Of the maps of a feature; says where they are held."""
+
+        def made(_: str) -> "MapTask":
+            task = self._maps(name)
+            print(f"heads: {name}: {task.stream.mode}", flush=True)
+            return task
+
+        return self._kept(f"maps of {name}", made)
 
     def _kept(self, name: str, make: Callable[[str], Any]) -> Any:
         """The latest is kept until another is asked for: features are large, and buckets come choice by choice."""
@@ -96,6 +102,5 @@ class Trainer:
 
         specs = self.inputs.maps[name]
         stream = MapStream([FeatureTable(spec, self.manifest) for spec in specs])
-        print(f"heads: {name}: {stream.mode}", flush=True)
         weights = self.weights.get(specs[0].backbone, "")
         return MapTask(stream, specs[0], self.manifest.fake, self.folds, weights, self.device, self.mean_views)

@@ -195,6 +195,41 @@ def test_an_epoch_is_every_row_once_in_another_order_and_another_view(few, memor
     assert set(seen) == {0, 1, 2}
 
 
+def test_maps_that_fit_into_memory_are_read_once(few, monkeypatch, capsys):
+    """Timing two steps before the start reads a batch; the first epoch reads all, for both tails."""
+    read, original = [], FeatureTable.read
+
+    def counted(self, rows, out=None):
+        read.extend([len(rows)] if self.spec.pooling == "map" else [])
+        return original(self, rows, out)
+
+    monkeypatch.setattr(FeatureTable, "read", counted)
+    grid = '[{"family": "ridge", "penalty": 1.0}, {"family": "tail", "lr": [1e-3, 1e-2], "epochs": 1, "batch": 8}]'
+    run(options(few, "tf_efficientnet_lite0", features="blocks.2:avg blocks.5:map blocks.5:avg", grid=grid))
+    assert sorted(read) == [8, 28]
+    assert capsys.readouterr().out.count("of maps in memory") == 1
+
+
+GIB = 1 << 30
+V2 = {"memory.max": f"{8 * GIB}\n", "memory.current": f"{7 * GIB}\n",
+      "memory.stat": f"anon {GIB}\nfile {6 * GIB}\nactive_file {GIB}\ninactive_file {5 * GIB}\nslab 4096\n"}  # fmt: skip
+V1 = {"memory/memory.limit_in_bytes": f"{8 * GIB}\n", "memory/memory.usage_in_bytes": f"{7 * GIB}\n",
+      "memory/memory.stat": f"cache {6 * GIB}\ninactive_file 0\ntotal_inactive_file {5 * GIB}\n"}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("files", "left"),
+    [(V2, 6 * GIB), (V1, 6 * GIB), (V2 | {"memory.max": "max\n"}, np.inf), ({}, np.inf),
+     (V1 | {"memory/memory.limit_in_bytes": "9223372036854771712\n"}, 9223372036854771712 - 2 * GIB)],
+)  # fmt: skip
+def test_files_that_were_read_do_not_use_up_a_containers_memory(tmp_path, monkeypatch, files, left):
+    for name, content in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(stream, "CONTROL_GROUP", tmp_path)
+    assert stream._free_of_container() == left
+
+
 def test_frozen_norm_stays_frozen_and_otherwise_moves(few):
     task = map_task(few, count=1)
     for frozen in (True, False):
