@@ -1,11 +1,16 @@
 """Manifest rows -> batches of uint8 pixels, decoded beside the network on a GPU and between its passes on a CPU."""
 
 import hashlib
+import math
 import os
+import shutil
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -18,6 +23,18 @@ from data.images import BadImageError, black, decode
 from data.manifest import Manifest
 from data.perturb import Perturbation
 from data.preprocess import to_input
+
+SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it
+SHARED_SHARE = 0.8  # of what is free there that batches may take
+AHEAD = 4  # batches that each process may have ready
+
+
+@dataclass(frozen=True)
+class Crew:
+    """Processes that decode, each so many batches ahead."""
+
+    processes: int
+    ahead: int
 
 
 @dataclass(frozen=True)
@@ -45,7 +62,8 @@ def batches(
 
     Args:
         draw: the augmentation or perturbation, if any.
-        workers: processes that decode; 0 = threads of this one, between two forward passes.
+        workers: processes that decode, as far as their batches have room; 0 = threads of this one, between two
+            forward passes.
 
     Raises:
         UserError: an image is gone or its bytes are not the ones that were hashed.
@@ -65,7 +83,8 @@ def loaded(
     ends = np.cumsum([0, *map(len, parts)])
     positions = [list(range(start, end)) for start, end in pairwise(ends)]
     images = _Pixels(manifest, np.concatenate(parts) if parts else np.zeros(0, int), how, draw)
-    for pixels, problems in (_by_processes if workers else _by_threads)(images, positions, workers):
+    crew = fitting_crew(workers, max(map(len, parts), default=0) * 3 * how.crop**2)
+    for pixels, problems in _by_processes(images, positions, crew) if crew else _by_threads(images, positions):
         if problems:
             raise UserError(problems[0])
         yield pixels
@@ -85,17 +104,54 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _by_threads(images: "_Pixels", positions: list[list[int]], _: int) -> Iterator[tuple[torch.Tensor, list[str]]]:
+def fitting_crew(processes: int, batch: int) -> Crew | None:
+    """As many of the processes as batches of so many bytes have room for; None where threads have to decode.
+
+    A batch is handed over in shared memory, of which a container has 64 MB unless told otherwise; a process that
+    writes past its end is killed.
+    """
+    if not processes:
+        return None
+    room = int(SHARED_SHARE * _free_shared()) // max(batch, 1) - 1  # one batch is in use
+    fitting = min(processes, room)
+    crew = Crew(fitting, min(AHEAD, room // fitting)) if fitting >= min(2, processes) else None
+    if crew != Crew(processes, AHEAD):
+        _tell(processes, crew, batch)
+    return crew
+
+
+def _free_shared() -> int:
+    """Bytes of shared memory that this process may fill; torchrun's ranks share them."""
+    try:
+        return shutil.disk_usage(SHARED_MEMORY).free // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+    except OSError:  # macOS has no such folder, and no such limit
+        return sys.maxsize
+
+
+@cache
+def _tell(processes: int, crew: Crew | None, batch: int) -> None:
+    """Once, that fewer decode than were asked for."""
+    fewer = f"{crew.processes} processes, {crew.ahead} batches ahead each," if crew else "threads"
+    wanted = math.ceil((processes * AHEAD + 1) * batch / SHARED_SHARE / 1e6)
+    print(
+        f"images: {_free_shared() / 1e6:.0f} MB are free in {SHARED_MEMORY} and a batch takes {batch / 1e6:.0f} MB: "
+        f"{fewer} decode in place of {processes} processes; give it {wanted} MB (docker run --shm-size={wanted}m) or "
+        "lower BATCH",
+        flush=True,
+    )
+
+
+def _by_threads(images: "_Pixels", positions: list[list[int]]) -> Iterator[tuple[torch.Tensor, list[str]]]:
     with ThreadPoolExecutor(cores()) as pool:
         for part in positions:
             yield _collate(list(pool.map(images.__getitem__, part)))
 
 
 def _by_processes(
-    images: "_Pixels", positions: list[list[int]], workers: int
+    images: "_Pixels", positions: list[list[int]], crew: Crew
 ) -> Iterator[tuple[torch.Tensor, list[str]]]:
     yield from DataLoader(
-        images, batch_sampler=positions, num_workers=workers, collate_fn=_collate, prefetch_factor=4,
+        images, batch_sampler=positions, num_workers=crew.processes, collate_fn=_collate, prefetch_factor=crew.ahead,
         pin_memory=torch.cuda.is_available(),
     )  # fmt: skip
 

@@ -16,9 +16,10 @@ from cache.features import shard_paths
 from data.images import decode
 from data.manifest import Manifest
 from data.preprocess import to_input
-from extract import backbones, weights
+from extract import backbones, loading, weights
 from extract.__main__ import run_each
 from extract.backbones import build
+from extract.loading import Crew
 from extract.run import ExtractConfig, run, specs_of, tables
 from tests.conftest import write_faces
 
@@ -158,6 +159,39 @@ def test_batch_and_workers_change_no_number(faces, world, monkeypatch):
     monkeypatch.setenv("RUNS_DIR", str(world / "other_runs"))
     for a, b in zip(one, loaded(config(faces, batch=7, workers=0)), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("processes", "free", "crew"),
+    [
+        (15, 64_000_000, None),  # a container's shared memory
+        (15, 200_000_000, Crew(2, 1)),
+        (15, 1_000_000_000, Crew(14, 1)),
+        (15, 2_000_000_000, Crew(15, 2)),
+        (15, 9_000_000_000, Crew(15, 4)),
+        (15, sys.maxsize, Crew(15, 4)),
+        (1, 200_000_000, Crew(1, 2)),
+        (0, 9_000_000_000, None),
+    ],
+)
+def test_batches_ahead_fit_into_shared_memory(processes, free, crew, monkeypatch):
+    monkeypatch.setattr(loading, "_free_shared", lambda: free)
+    batch = 256 * 256 * 256 * 3
+    assert loading.fitting_crew(processes, batch) == crew
+    if crew:
+        assert (crew.processes * crew.ahead + 1) * batch <= free
+
+
+def test_too_little_shared_memory_is_told_once_and_threads_decode(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(loading, "_free_shared", lambda: 100_000)
+    monkeypatch.setattr(loading, "DataLoader", None)
+    loading._tell.cache_clear()
+    few = write_faces(tmp_path / "few", 12)
+    assert runs.result(run(config(few, batch=8, workers=2, views=1)))["computed"] == 24
+    said = [line for line in capsys.readouterr().out.splitlines() if line.startswith("images: ")]
+    assert len(said) == 1
+    assert "threads decode in place of 2 processes" in said[0]
+    assert "--shm-size=2m" in said[0]
 
 
 def test_parts_together_are_the_whole(faces, monkeypatch):

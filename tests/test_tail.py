@@ -212,7 +212,7 @@ def test_maps_that_fit_into_memory_are_read_once(few, monkeypatch, capsys):
 
 GIB = 1 << 30
 V2 = {"memory.max": f"{8 * GIB}\n", "memory.current": f"{7 * GIB}\n",
-      "memory.stat": f"anon {GIB}\nfile {6 * GIB}\nactive_file {GIB}\ninactive_file {5 * GIB}\nslab 4096\n"}  # fmt: skip
+      "memory.stat": f"anon {GIB}\nfile {6 * GIB}\nactive_file {GIB}\ninactive_file {5 * GIB}\n"}  # fmt: skip
 V1 = {"memory/memory.limit_in_bytes": f"{8 * GIB}\n", "memory/memory.usage_in_bytes": f"{7 * GIB}\n",
       "memory/memory.stat": f"cache {6 * GIB}\ninactive_file 0\ntotal_inactive_file {5 * GIB}\n"}  # fmt: skip
 
