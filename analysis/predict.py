@@ -12,6 +12,7 @@ scored again. From Python: analysis.predict.Predictor.
 
 import json
 import os
+import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, fields, replace
@@ -37,6 +38,7 @@ STAGE = "predict"
 VERSION = 1  # of predictions.json; in its key, so that a table of another version is made anew
 LONGEST = 40  # letters of an image's name in that of its heat map
 TABLE, RECORD = "predictions.csv", "predictions.json"
+PICTURE = re.compile(r"heat-\d{4,}-[\w.+-]*\.png", re.ASCII)  # what `_Drawer` calls a heat map: no folder, no other name
 IMAGES = '  "images": [\n'  # the line of predictions.json that the images follow
 
 
@@ -69,11 +71,12 @@ def run(config: PredictConfig) -> Path:
     identity = _identity(judge, config, files)
     folder = Path(config.out).expanduser() if config.out else paths.run_dir(STAGE, f"{judge.name}-{identity}")
     if _identity_of(folder) != identity:
+        earlier = _earlier_pictures(folder)
         predictor = Predictor.of(judge, device=config.device, batch=config.batch, threshold=config.threshold)
         draw = _Drawer(predictor, config.heat_maps)
         predictions = [replace(draw(each), path=printable(each.path)) for each in _scored(predictor, files)]
         closing = _closing(predictions, predictor)
-        _clear(folder)
+        _clear(folder, earlier)
         for name, picture in draw.pictures.items():
             write_bytes(folder / name, picture)
         _write(folder, predictions, {"key": identity, "closing": closing} | _about(predictor, predictions))
@@ -145,13 +148,32 @@ def _head(folder: Path) -> dict:
     return json.loads(head.rstrip().removesuffix(",") + "}")
 
 
-def _clear(folder: Path) -> None:
-    """Take away what says that the tables of earlier images are there, and the heat maps that those name."""
+def _earlier_pictures(folder: Path) -> list[Path]:
+    """The heat maps of the images that were scored into this folder before.
+
+    Whoever hands over a folder may have written anything into its table, and what it names is removed: only what this
+    program would have called a heat map, and in this folder, is one.
+
+    Raises:
+        UserError: a table that this program did not write.
+    """
+    if not _identity_of(folder) or not (folder / TABLE).exists():
+        return []
+    try:
+        names = pd.read_csv(folder / TABLE, dtype=str, keep_default_na=False, usecols=["heat_map"]).heat_map
+    except (ValueError, OSError) as error:  # pandas' own errors of damaged tables are ValueErrors
+        raise UserError(
+            f"{folder / TABLE} is not as this program wrote it ({error}): delete it, or give another folder as OUT"
+        ) from error
+    return [folder / name for name in names if PICTURE.fullmatch(name)]
+
+
+def _clear(folder: Path, pictures: list[Path]) -> None:
+    """Take away what says that the tables of earlier images are there, and their heat maps."""
     if _identity_of(folder):
-        earlier = pd.read_csv(folder / TABLE, dtype=str, keep_default_na=False) if (folder / TABLE).exists() else None
         (folder / RECORD).unlink()
-        for name in earlier.heat_map[earlier.heat_map != ""] if earlier is not None else []:
-            (folder / name).unlink(missing_ok=True)
+        for path in pictures:
+            path.unlink(missing_ok=True)
 
 
 def _about(predictor: Predictor, predictions: list[Prediction]) -> dict:

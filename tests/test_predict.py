@@ -304,6 +304,38 @@ def test_heat_maps_of_the_first_good_images(made, tmp_path):
     assert Image.open(tmp_path / "heat-0001-1.png").size == (128, 64)
 
 
+def test_a_table_that_names_other_files_as_heat_maps_removes_none(made, tmp_path):
+    """Whoever hands over a folder of predictions does not choose what is deleted."""
+    out, face = tmp_path / "out", tmp_path / "face.jpg"
+    face.write_bytes(jpeg(picture(1, fake=True)))
+    config = PredictConfig(images=str(face), run=made.sweep.name, heat_maps=1, out=str(out))
+    predict.run(config)
+    others = [tmp_path / "victim.txt", tmp_path / "heat-0001-face.png", out / "mine.png", out / "heat-holiday.png"]
+    for path in others:
+        path.write_text("precious")
+    row = table(out)
+    names = ["../victim.txt", str(tmp_path / "victim.txt"), "../heat-0001-face.png", "mine.png", "heat-holiday.png", "",
+             ".", "..", "heat-0001-../../victim.png", "heat-0001-face.png\n", "heat-0001-face.png"]  # fmt: skip
+    pd.concat([row.assign(heat_map=name) for name in names]).to_csv(out / "predictions.csv", index=False)
+    face.write_bytes(jpeg(picture(2, fake=True)))
+    predict.run(replace(config, heat_maps=0))
+    assert [path.read_text() for path in others] == ["precious"] * 4
+    assert not (out / "heat-0001-face.png").exists()  # its own, of the image that was there before
+
+
+@pytest.mark.parametrize("content", [b"", b"path\nx\n", b"heat_map\n\xff\n", None])
+def test_an_earlier_table_that_is_damaged_is_told_before_anything_is_scored(made, tmp_path, content, monkeypatch):
+    face = tmp_path / "face.jpg"
+    face.write_bytes(jpeg(picture(1, fake=True)))
+    config = PredictConfig(images=str(face), run=made.sweep.name, out=str(tmp_path / "out"))
+    damaged = predict.run(config) / "predictions.csv"
+    damaged.unlink()
+    damaged.mkdir() if content is None else damaged.write_bytes(content)
+    monkeypatch.setattr(Predictor, "of", lambda *_, **__: pytest.fail("scored"))
+    with pytest.raises(UserError, match=r"predictions\.csv is not as this program wrote it .*another folder as OUT"):
+        predict.run(replace(config, threshold="half"))
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
