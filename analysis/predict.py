@@ -38,7 +38,7 @@ STAGE = "predict"
 VERSION = 1  # of predictions.json; in its key, so that a table of another version is made anew
 LONGEST = 40  # letters of an image's name in that of its heat map
 TABLE, RECORD = "predictions.csv", "predictions.json"
-PICTURE = re.compile(r"heat-\d{4,}-[\w.+-]*\.png", re.ASCII)  # what `_Drawer` calls a heat map: no folder, no other name
+PICTURE = re.compile(r"heat-\d{4,}-[\w.+-]*\.png")  # what `_Drawer` calls a heat map: never a path
 IMAGES = '  "images": [\n'  # the line of predictions.json that the images follow
 
 

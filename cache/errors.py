@@ -1,11 +1,43 @@
 """A user's mistake, told in one message: what, where, expected and found, and the command that cures it."""
 
+import math
+import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from reprlib import Repr
+
+LONGEST = 80  # letters or digits of a value in a message
+SECRETS = re.compile(
+    r"(://[^\s:/@]*:)[^@]*(?:@\S*)?(?=@)"  # of a URL: from behind the user to the last @ of the word
+    r"|([?&][^\s=&]*(?:pass|pwd|token|secret)[^\s=&]*=)[^\s&'\"]+",  # its parameters that are named like a secret
+    re.IGNORECASE,
+)
 
 
 class UserError(Exception):
     """Something only the user can put right. The command line prints its text and no traceback."""
+
+
+class _Short(Repr):
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = LONGEST
+
+    def repr_int(self, x: int, level: int) -> str:
+        """Python itself refuses to write out thousands of digits."""
+        digits = int(abs(x).bit_length() * math.log10(2)) + 1
+        return repr(x) if digits <= LONGEST else f"<a whole number of about {digits} digits>"
+
+
+def shown(value: object) -> str:
+    """A value in a message, cut where it is long: what a user hands over may be a megabyte."""
+    text = _Short().repr(value)
+    return text if len(text) <= 2 * LONGEST else f"{text[:LONGEST]}..."
+
+
+def masked(text: str) -> str:
+    """The same without the passwords of the URLs in it, for whatever is printed or kept."""
+    return SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
 
 
 def one_of(word: str, choices: Iterable[str], *, what: str) -> str:
@@ -17,7 +49,7 @@ def one_of(word: str, choices: Iterable[str], *, what: str) -> str:
     choices = list(choices)
     if word in choices:
         return word
-    near = get_close_matches(word, choices, n=3, cutoff=0.5)
+    near = get_close_matches(word[:LONGEST], choices, n=3, cutoff=0.5)
     meant = f"; did you mean {' or '.join(near)}?" if near else ""
     known = f" Known: {', '.join(choices)}." if 0 < len(choices) <= 30 else ""
-    raise UserError(f"unknown {what} {word!r}{meant or '.'}{known}")
+    raise UserError(f"unknown {what} {shown(word)}{meant or '.'}{known}")

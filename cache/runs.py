@@ -22,6 +22,7 @@ import torch
 
 from cache import paths
 from cache.atomic import append_line, read_lines, write_json
+from cache.errors import masked
 
 RESULT = "result.json"
 PACKAGES = (
@@ -89,7 +90,7 @@ def environment() -> dict:
     """Commit, command, versions and hardware, as JSON-able values."""
     return {
         "commit": _commit(),
-        "command": shlex.join([_module(Path(sys.argv[0])), *sys.argv[1:]]),
+        "command": masked(shlex.join([_module(Path(sys.argv[0])), *sys.argv[1:]])),
         "python": platform.python_version(),
         "packages": {name: _version(name) for name in PACKAGES},
         "platform": platform.platform(),

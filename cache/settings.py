@@ -4,12 +4,21 @@ import math
 from dataclasses import MISSING, Field, dataclass, field, fields
 from typing import Any
 
-from cache.errors import UserError, one_of
+from cache.errors import UserError, one_of, shown
+
+# What a field may be at most that does not say less itself.
+LARGEST = {
+    float: 1e37,  # float32, in which nearly all of them are used, ends a little beyond
+    int: 1_000_000,  # counts: of what fits, and of what anybody could wait for
+}
 
 
 def setting(default: Any = MISSING, *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf,
             choices: tuple[str, ...] = ()) -> Any:  # fmt: skip
-    """A field of a Settings record with the values that it may have; without a default it must be given."""
+    """A field of a Settings record with the values that it may have; without a default it must be given.
+
+    No number is above LARGEST of its type, whatever `most` says.
+    """
     limits = {"above": above, "least": least, "most": most, "choices": choices}
     return field(default=default, metadata=limits) if default is not MISSING else field(metadata=limits)
 
@@ -35,22 +44,23 @@ def _checked(each: Field, value: Any) -> Any:
     if each.type in (int, float):
         return _number(each, value, each.type)
     if each.type is bool and not isinstance(value, bool):
-        raise UserError(f"{each.name} = {value!r}: expected true or false")
+        raise UserError(f"{each.name} = {shown(value)}: expected true or false")
     if each.type is str and not isinstance(value, str):
-        raise UserError(f"{each.name} = {value!r}: expected text")
+        raise UserError(f"{each.name} = {shown(value)}: expected text")
     if each.type is str and each.metadata["choices"]:
         return one_of(value, each.metadata["choices"], what=each.name)
     return value
 
 
 def _number(each: Field, value: Any, kind: type) -> int | float:
-    limits = each.metadata
-    right = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    right = right and (kind is float or value == int(value))
-    if not right or not limits["above"] < value or not limits["least"] <= value <= limits["most"]:
-        bounds = {"above": "above", "least": "at least", "most": "at most"}
-        said = [f"{word} {limits[name]:g}" for name, word in bounds.items() if math.isfinite(limits[name])]
+    above, least, most = each.metadata["above"], each.metadata["least"], min(each.metadata["most"], LARGEST[kind])
+    right = isinstance(value, int | float) and not isinstance(value, bool)
+    # Compared before it is converted: a whole number may be too long for a float.
+    right = right and above < value and least <= value <= most and (kind is float or value == int(value))
+    if not right:
+        bounds = {"above": above, "at least": least, "at most": most}
+        said = [f"{word} {bound:g}" for word, bound in bounds.items() if math.isfinite(bound)]
         raise UserError(
-            f"{each.name} = {value!r}: expected a {'whole ' if kind is int else ''}number {', '.join(said)}"
+            f"{each.name} = {shown(value)}: expected a {'whole ' if kind is int else ''}number {', '.join(said)}"
         )
     return kind(value)

@@ -35,7 +35,7 @@ class Augmentation(Settings):
     jpeg: float = setting(0.0, least=0, most=1)
     lowest_quality: int = setting(50, least=1, most=BEST_QUALITY)
     blur: float = setting(0.0, least=0, most=1)
-    largest_blur: float = setting(3.0, least=0)
+    largest_blur: float = setting(3.0, least=0, most=100)
     window: float = setting(0.0, least=0, most=1)
 
     @property

@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from cache.errors import UserError
+from cache.errors import UserError, shown
 from cache.key import file_digest
 
 RANDOM = "random"
@@ -57,7 +57,17 @@ class Weights:
             raise UserError(f"cannot read the weights {self.path}: {error}") from error
         except Exception as error:
             raise UserError(f"{self.path} is not a weight file (safetensors or .pth of tensors): {error}") from error
-        return next((content[name] for name in ("state_dict", "model") if name in content), content)
+        if isinstance(content, dict):
+            content = next((content[name] for name in ("state_dict", "model") if name in content), content)
+        return _named_tensors(content, self.path)
+
+
+def _named_tensors(content: object, path: Path) -> dict[str, torch.Tensor]:
+    """Raises: UserError if it is anything else, a list of tensors for example."""
+    named = isinstance(content, dict) and all(isinstance(name, str) for name in content)
+    if not named or not all(isinstance(each, torch.Tensor) for each in content.values()):
+        raise UserError(f"{path} is not a weight file: expected tensors by name, found {shown(content)}")
+    return content
 
 
 def find(backbone: str, origin: Origin, given: str) -> Weights:

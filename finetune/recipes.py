@@ -8,17 +8,18 @@ A recipe of one's own is JSON that names the one it changes. For `make tune` a s
 a range, as in a grid of heads; what is not given there has the ranges of RANGES.
 """
 
-import json
 from dataclasses import asdict, dataclass, field, fields, replace
-from pathlib import Path
 from typing import Any
 
 from cache.errors import UserError, one_of
 from cache.settings import Settings, setting
 from data.augment import Augmentation
+from heads.families import MOST_EPOCHS, MOST_SHARE
+from heads.given import read_given
 
 DEFAULT = "two-phase"
 UNCHANGED = Augmentation()
+LARGEST_SIDE = 4096  # pixels of the input; a batch of two of such a side fills a GPU
 BY_LOSS = {"best_by": "loss", "best_after": 0.5}  # the epoch of lowest validation loss in the second half
 
 
@@ -49,15 +50,15 @@ class Recipe(Settings):
 
     start: str = setting("head", choices=("head", "pretrained", "scratch"))
     network: str = setting("")
-    size: int = setting(0, least=0)
-    head_epochs: int = setting(0, least=0)
-    epochs: int = setting(5, least=1)
+    size: int = setting(0, least=0, most=LARGEST_SIDE)
+    head_epochs: int = setting(0, least=0, most=MOST_EPOCHS)
+    epochs: int = setting(5, least=1, most=MOST_EPOCHS)
     trained_from: str = setting("")
     unfreeze_every: int = setting(0, least=0)
     frozen_norm: bool = setting(False)
     optimiser: str = setting("adamw", choices=("adamw", "adam", "sgd"))
     lr: float = setting(1e-3, above=0, most=1e3)
-    body_lr: float = setting(0.1, least=0)
+    body_lr: float = setting(0.1, least=0, most=MOST_SHARE)
     layer_decay: float = setting(1.0, above=0, most=1)
     warmup: float = setting(0.1, least=0, most=1)
     schedule: str = setting("cosine", choices=("cosine", "linear", "constant"))
@@ -193,16 +194,9 @@ def changed(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
 
 
 def _given(text: str) -> tuple[str, dict]:
-    inline = text.lstrip().startswith("{")
-    where = "RECIPE" if inline else f"RECIPE={text}"
-    if not inline and not text.endswith(".json"):
+    if not text.lstrip().startswith("{") and not text.endswith(".json"):
         one_of(text, RECIPES, what="recipe")
-    try:
-        given = json.loads(text if inline else Path(text).expanduser().read_text())
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise UserError(f"{where}: no such file") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{where} is not JSON: {error}") from error
+    where, given = read_given(text, begins="{", option="RECIPE")
     if not isinstance(given, dict) or not isinstance(given.get("augmentation", {}), dict):
         raise UserError(f'{where}: expected an object like {{"recipe": "{DEFAULT}", "lr": 1e-4}}')
     return where, given

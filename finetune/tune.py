@@ -22,7 +22,7 @@ from optuna.trial import FrozenTrial, TrialState
 from cache import paths, runs
 from cache.atomic import copy, locked
 from cache.command import main, option
-from cache.errors import UserError
+from cache.errors import UserError, masked, shown
 from cache.key import key
 from extract.compute import training_device
 from finetune import state
@@ -37,6 +37,7 @@ from heads.grid import Range
 
 STAGE = "tune"
 HEARTBEAT = 60  # seconds; a trial whose process is silent for longer was killed and is begun again
+MOST_CHOICES = 100  # of a setting; the study keeps all of them with each trial, and no search tries as many
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -162,7 +163,8 @@ def _study(config: TuneConfig, folder: Path) -> optuna.Study:
             pruner=optuna.pruners.MedianPruner(n_startup_trials=4),
         )  # fmt: skip
     except Exception as error:  # whatever the driver of the database raises
-        raise UserError(f"STORAGE={url} cannot be opened: {str(error).splitlines()[0]}") from error
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise UserError(masked(f"STORAGE={url} cannot be opened: {reason}")) from error
     # Machines that share a study must not draw alike; one alone draws what its seed and the trials so far say.
     seed = None if config.storage else config.seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
@@ -182,12 +184,13 @@ def _suggested(trial: optuna.Trial, name: str, value: Any) -> Any:
 
 
 def _check_range(asked: Asked, name: str, value: Any) -> None:
-    """Raises: UserError for an empty list, a bad range, or values that the recipe refuses."""
-    if value == []:
-        raise UserError(f"{name} = []: nothing to choose from")
+    """Raises: UserError for an empty or endless list, a bad range, or values that the recipe refuses."""
+    if isinstance(value, list) and not 1 <= len(value) <= MOST_CHOICES:
+        few = "nothing to choose from" if not value else f"more than {MOST_CHOICES} values to choose from"
+        raise UserError(f"{name} = {shown(value)}: {few}")
     span = None if isinstance(value, list) else Range.of(name, value)
     if span and not span.whole and isinstance(getattr(asked.recipe, name), int):
-        raise UserError(f"{name} = {value}: expected a range of whole numbers")
+        raise UserError(f"{name} = {shown(value)}: expected a range of whole numbers")
     for each in value if span is None else (span.low, span.high):
         changed(asked.recipe, {name: each})
 

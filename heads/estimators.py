@@ -61,7 +61,7 @@ def fit_estimator(config: Estimator, X: np.ndarray, fake: np.ndarray, *, seed: i
         params.setdefault("random_state", seed)
     try:
         return kind(**params).fit(X, fake)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise UserError(f"{config.name}: {error}") from error
 
 

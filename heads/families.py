@@ -14,6 +14,10 @@ from typing import Any, ClassVar
 from cache.errors import UserError
 from cache.settings import Settings, setting
 
+MOST_EPOCHS = 100_000  # of any training; what would take longer is a slip of the pen
+MOST_SHARE = 1e6  # of a rate, of another; their product stays within float32
+WIDEST = 8192  # of a hidden layer; two such layers between three are half a gigabyte
+
 
 @dataclass(frozen=True)
 class HeadConfig(Settings):
@@ -49,7 +53,7 @@ class TrainedConfig(HeadConfig):
     label_smoothing: float = setting(0.0, least=0, most=0.99)
     class_balance: float = setting(0.0, least=0, most=1)
     schedule: str = setting("cosine", choices=("cosine", "linear", "constant"))
-    epochs: int = setting(30, least=1)
+    epochs: int = setting(30, least=1, most=MOST_EPOCHS)
     patience: int = setting(0, least=0)
     batch: int = setting(256, least=1)
 
@@ -66,7 +70,7 @@ class Mlp(TrainedConfig):
     """One to three hidden layers: linear, LayerNorm if asked for, activation, dropout."""
 
     family: ClassVar[str] = "mlp"
-    hidden: tuple[int, ...] = setting((64,), least=1)
+    hidden: tuple[int, ...] = setting((64,), least=1, most=WIDEST)
     activation: str = setting("gelu", choices=("gelu", "relu"))
     layer_norm: bool = setting(False)
 
@@ -87,12 +91,12 @@ class Tail(TrainedConfig):
     """
 
     family: ClassVar[str] = "tail"
-    body_lr: float = setting(0.1, least=0)
+    body_lr: float = setting(0.1, least=0, most=MOST_SHARE)
     optimiser: str = setting("adamw", choices=("adamw", "adam"))
     loss: str = setting("bce", choices=("bce", "ce"))
     frozen_norm: bool = setting(False)
     curve_every: int = setting(0, least=0)
-    epochs: int = setting(5, least=1)
+    epochs: int = setting(5, least=1, most=MOST_EPOCHS)
     batch: int = setting(32, least=1)
 
 

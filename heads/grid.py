@@ -9,20 +9,20 @@ With `samples` that many combinations are drawn instead (seeded), and a setting 
     [{"family": "mlp", "samples": 40, "hidden": [64, [128, 32]], "lr": {"low": 1e-4, "high": 1e-2, "log": true}}]
 """
 
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import MISSING, dataclass, fields
 from itertools import product
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from cache.errors import UserError, one_of
+from cache.errors import UserError, one_of, shown
 from heads.estimators import SHORT_NAMES, resolve
 from heads.families import FAMILIES, Estimator, HeadConfig, TrainedConfig, hashable
+from heads.given import read_given
 
+MOST_HEADS = 10_000  # of a grid: all are named in every table, and each is trained for every fold and seed
 WORDS = ("family", "samples", "seed")  # of a block, beside the settings of its family
 GRIDS = {
     "default": [
@@ -66,10 +66,14 @@ class Range:
     def of(cls, name: str, value: dict) -> "Range":
         """From JSON. Raises: UserError if it is none."""
         low, high, log = value.get("low"), value.get("high"), value.get("log", False)
-        numbers = all(isinstance(end, int | float) for end in (low, high))
-        if not numbers or not low < high or (log and low <= 0) or set(value) - {"low", "high", "log"}:
-            raise UserError(f'{name} = {value}: expected a range like {{"low": 1e-4, "high": 1e-2, "log": true}}')
-        return cls(low, high, bool(log))
+        right = all(isinstance(end, int | float) and not isinstance(end, bool) for end in (low, high))
+        right = right and isinstance(log, bool) and not set(value) - {"low", "high", "log"}
+        # From one end of the floats to the other is further than a float can say.
+        if not right or not low < high or not math.isfinite(high - low) or (log and low <= 0):
+            raise UserError(
+                f'{name} = {shown(value)}: expected a range like {{"low": 1e-4, "high": 1e-2, "log": true}}'
+            )
+        return cls(low, high, log)
 
 
 def read_grid(text: str, *, epochs: int = 0, batch: int = 0) -> list[HeadConfig]:
@@ -80,9 +84,11 @@ def read_grid(text: str, *, epochs: int = 0, batch: int = 0) -> list[HeadConfig]
         epochs, batch: of linear and mlp heads that do not say, 0 = the family's own.
 
     Raises:
-        UserError: no such file, no JSON, an unknown family or setting, a value out of its limits, nothing at all.
+        UserError: no such file, no JSON, an unknown family or setting, a value out of its limits, nothing at all, more
+            than MOST_HEADS.
     """
     where, blocks = _blocks(text)
+    _refuse_too_many(where, blocks)
     defaults = {name: value for name, value in (("epochs", epochs), ("batch", batch)) if value}
     configs = []
     for number, block in enumerate(blocks):
@@ -99,17 +105,28 @@ def _blocks(text: str) -> tuple[str, list[dict]]:
     """What to call the grid in messages, and its blocks."""
     if text in ("", *GRIDS):
         return f"grid {text or 'default'}", GRIDS[text or "default"]
-    inline = text.lstrip().startswith("[")
-    where = "GRID" if inline else f"GRID={text}"
-    try:
-        blocks = json.loads(text if inline else Path(text).read_text())
-    except (FileNotFoundError, IsADirectoryError) as error:
-        raise UserError(f"{where}: no such file, and no grid of that name ({', '.join(GRIDS)})") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{where} is not JSON: {error}") from error
+    otherwise = f", and no grid of that name ({', '.join(GRIDS)})"
+    where, blocks = read_given(text, begins="[", option="GRID", otherwise=otherwise)
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise UserError(f'{where}: expected a list of objects like {{"family": "linear", "lr": [0.001]}}')
     return where, blocks
+
+
+def _refuse_too_many(where: str, blocks: list[dict]) -> None:
+    """Counted before any is made."""
+    total = sum(map(_size, blocks))
+    if total > MOST_HEADS:
+        raise UserError(
+            f"{where} describes {shown(total)} heads, and a sweep takes {MOST_HEADS}: list fewer values, or give "
+            "`samples`, so that some combinations are drawn"
+        )
+
+
+def _size(block: dict) -> int:
+    """Of a block, in heads; what it does not say properly is told when it is expanded."""
+    samples = block.get("samples", 0)
+    values = [value for name, value in block.items() if name not in WORDS and isinstance(value, list)]
+    return samples if isinstance(samples, int) and samples else math.prod(map(len, values))
 
 
 def _expand(block: dict, defaults: dict, number: int) -> Iterator[HeadConfig]:
@@ -133,22 +150,41 @@ def _expand(block: dict, defaults: dict, number: int) -> Iterator[HeadConfig]:
 
 def _combinations(settings: dict, block: dict, number: int) -> Iterator[dict[str, Any]]:
     """Every combination of the listed values, or `samples` drawn ones."""
-    samples = block.get("samples", 0)
-    if not isinstance(samples, int) or samples < 0:
-        raise UserError(f"samples = {samples!r}: expected a whole number")
-    if not samples:
-        ranges = [name for name, value in settings.items() if isinstance(value, dict)]
-        if ranges:
-            raise UserError(f"{', '.join(ranges)}: a range is drawn from, so the block needs samples")
-        for values in product(*(value if isinstance(value, list) else [value] for value in settings.values())):
-            yield dict(zip(settings, values, strict=True))
+    for name, value in settings.items():
+        _check_values(name, value)
+    samples, seed = _whole(block, "samples"), _whole(block, "seed")
+    if samples:
+        rng = np.random.default_rng([seed, number])
+        for _ in range(samples):
+            yield {name: _drawn(value, name, rng) for name, value in settings.items()}
         return
-    seed = block.get("seed", 0)
-    if not isinstance(seed, int) or seed < 0:
-        raise UserError(f"seed = {seed!r}: expected a whole number")
-    rng = np.random.default_rng([seed, number])
-    for _ in range(samples):
-        yield {name: _drawn(value, name, rng) for name, value in settings.items()}
+    ranges = [name for name, value in settings.items() if isinstance(value, dict)]
+    if ranges:
+        raise UserError(f"{', '.join(ranges)}: a range is drawn from, so the block needs samples")
+    for values in product(*(value if isinstance(value, list) else [value] for value in settings.values())):
+        yield dict(zip(settings, values, strict=True))
+
+
+def _whole(block: dict, name: str) -> int:
+    value = block.get(name, 0)
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise UserError(f"{name} = {shown(value)}: expected a whole number")
+    return value
+
+
+def _check_values(name: str, value: Any) -> None:
+    """Raises: UserError unless it is a range, a value or a list of values, each of them plain or a list of plain ones.
+
+    Plain are numbers, texts, true, false and null.
+    """
+    if isinstance(value, dict):
+        Range.of(name, value)
+    elif isinstance(value, list):
+        if not value:
+            raise UserError(f"{name} = []: nothing to choose from")
+        plain = [inner for each in value for inner in (each if isinstance(each, list) else [each])]
+        if any(isinstance(inner, list | dict) for inner in plain):
+            raise UserError(f"{name} = {shown(value)}: expected values, or lists of values, and no more brackets")
 
 
 def _drawn(value: Any, name: str, rng: np.random.Generator) -> Any:

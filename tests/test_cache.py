@@ -17,7 +17,7 @@ from torch import nn
 from cache import paths, runs
 from cache.atomic import append_line, read_lines, remove_leftovers, replacing, write_text
 from cache.checkpoint import load_strictly, load_weights, save_weights
-from cache.errors import UserError
+from cache.errors import UserError, masked, shown
 from cache.features import DamagedShard, FeatureSpec, Preprocess, open_shard, shard_paths, write_shard
 from cache.key import canonical, differences, key
 from cache.mapping import mapped
@@ -57,6 +57,35 @@ def test_a_full_disk_is_said_in_words(tmp_path):
         temporary.write_text("half")
         raise OSError(errno.ENOSPC, "No space left on device")
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "without"),
+    [
+        ("mysql://me:tiger@host/db", "mysql://me:***@host/db"),
+        ("redis://:tiger@host", "redis://:***@host"),
+        ("postgresql+psycopg://me:ti@g/e:r@host:5432/db x@y", "postgresql+psycopg://me:***@host:5432/db x@y"),
+        ("mysql://me:ti ger@host/db", "mysql://me:***@host/db"),
+        (
+            "a '--storage=mysql://me@host/db?PassWord=tiger&x=1' --b",
+            "a '--storage=mysql://me@host/db?PassWord=***&x=1' --b",
+        ),
+        ("mysql://host:3306/db and sqlite:////tmp/study.db", "mysql://host:3306/db and sqlite:////tmp/study.db"),
+        ("finetune.tune --data=a:b@c", "finetune.tune --data=a:b@c"),
+    ],
+)
+def test_passwords_in_urls_are_not_shown(text, without):
+    assert masked(text) == without
+
+
+def test_the_command_that_a_run_keeps_has_no_password(monkeypatch):
+    monkeypatch.setattr("sys.argv", ["finetune/tune.py", "--storage=mysql://me:ti ger@host/db", "--trials=3"])
+    assert runs.environment()["command"] == "finetune.tune '--storage=mysql://me:***@host/db' --trials=3"
+
+
+@pytest.mark.parametrize("value", [10**5000, "x" * 10**6, [[10**5000] * 1000] * 1000, {"a": "b" * 10**6}], ids=range(4))
+def test_values_are_cut_in_messages(value):
+    assert len(shown(value)) < 400
 
 
 def test_leftovers_of_killed_writers_go_and_fresh_ones_stay(tmp_path):

@@ -272,6 +272,28 @@ def test_several_backbones_take_turns(faces):
         list(ExtractConfig(backbone="resnet18 cvt_13", weights="x.pth").each_backbone())
 
 
+def _safetensors(header: bytes) -> bytes:
+    return len(header).to_bytes(8, "little") + header
+
+
+@pytest.mark.parametrize("name", ["x.safetensors", "x.pth", "x.bin"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"", b"no weights", [torch.zeros(2)], torch.zeros(2), {"state_dict": [torch.zeros(2)]}, {"model": 3},
+        {1: torch.zeros(2)}, {"conv1.weight": "words"}, {"conv1.weight": torch.zeros(2)}, {},
+        _safetensors(b"[" * 100_000), _safetensors(b"{}")[:-1], b"\xff" * 100,
+        _safetensors(b'{"conv1.weight": {"dtype": "F32", "shape": [99], "data_offsets": [0, 396]}}'),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_files_that_are_no_weights_are_one_sentence(tmp_path, content, name):
+    path = tmp_path / name
+    path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
+    with pytest.raises(UserError, match=rf"{tmp_path}/{name}"):
+        build("resnet18", weights=str(path))
+
+
 def test_values_too_large_for_their_type_are_refused(tmp_path):
     options = config(write_faces(tmp_path / "few", 12), features="layer2:map")
     network = build("resnet18", weights="random")

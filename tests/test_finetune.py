@@ -3,6 +3,7 @@
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -592,6 +593,18 @@ def run_heads_of(few: Path, **more) -> Path:
         ({"recipe": '{"augmentation": {"flop": 1}}'}, "unknown setting of augmentation 'flop'"),
         ({"recipe": "nowhere.json"}, "RECIPE=nowhere.json: no such file"),
         ({"recipe": "{"}, "RECIPE is not JSON"),
+        ({"recipe": '{"epochs": 1e300}'}, "epochs = 1e+300: expected a whole number at least 1, at most 100000"),
+        ({"recipe": '{"epochs": Infinity}'}, "RECIPE: Infinity: expected a finite number"),
+        ({"recipe": '{"lr": ' + "9" * 400 + "}"}, "a whole number has at most 18 digits"),
+        ({"recipe": '{"augmentation": {"largest_blur": 1e9}}'}, "largest_blur = 1000000000.0: .* at most 100"),
+        ({"recipe": '{"augmentation": {"flip": [[0, 1]]}}'}, "flip = [[0, 1]]: expected a number"),
+        ({"recipe": '{"augmentation": [1]}'}, "expected an object like"),
+        ({"recipe": '{"network": ' + "[" * 5000}, "RECIPE: brackets in brackets, more than 8 deep"),
+        ({"recipe": '{"network": "a\\u0000b"}'}, "printable letters"),
+        ({"recipe": '{"lr": 1, "lr": 2}'}, "RECIPE: 'lr' is given twice"),
+        ({"recipe": "x" * 100_000}, "unknown recipe 'xxx.*xxx'. Known: "),
+        ({"recipe": "x" * 100_000 + ".json"}, "cannot be read (File name too long)"),
+        ({"recipe": "/dev/zero.json"}, "no such file"),
         ({"recipe": '{"lr": [0.1, 0.2]}'}, "RECIPE gives several values of lr: `make tune` searches"),
         ({"recipe": '{"trained_from": 3}'}, "trained_from = 3: expected text"),
         ({"recipe": '{"dropout": 0.5}'}, "dropout belongs to a new last layer"),
@@ -603,7 +616,8 @@ def run_heads_of(few: Path, **more) -> Path:
     ],
 )
 def test_mistakes_are_told_before_any_work(few, more, words):
-    with pytest.raises(UserError, match=words.replace("+", r"\+").replace("{", r"\{")):
+    escaped = re.sub(r"([+{}()\[\]])", r"\\\1", words)
+    with pytest.raises(UserError, match=escaped):
         run(FinetuneConfig(data=str(few), **more))
     assert not (paths.runs_dir() / "heads").exists()
 

@@ -1,6 +1,7 @@
 """Grids: what a person writes becomes heads, each once, or one message."""
 
 import json
+import os
 
 import pytest
 
@@ -93,11 +94,70 @@ def test_named_grids_can_be_read():
             "lr: a range is drawn from, so the block needs samples",
         ),
         ('[{"family": "linear", "samples": 2, "lr": {"low": 2, "high": 1}}]', "expected a range like"),
-        ('[{"family": "linear", "lr": NaN}]', "lr = nan: expected a number"),
+        ('[{"family": "linear", "lr": NaN}]', "GRID: NaN: expected a finite number"),
         ('[{"family": "linear", "lr": 1, "samples": 2, "seed": "x"}]', "seed = 'x': expected a whole number"),
         ('[{"family": "linear", "samples": -2, "lr": 1}]', "samples = -2"),
+        ('[{"family": "linear", "samples": true, "lr": 1}]', "samples = True: expected a whole number"),
+        ('[{"family": "linear", "samples": 2.5, "lr": 1}]', r"samples = 2\.5: expected a whole number"),
+        ("[" * 100_000, "brackets in brackets, more than 8 deep"),
+        ('[{"family": "linear", "lr": ' + "[" * 9 + "1" + "]" * 9 + "}]", "brackets in brackets"),
+        ('[{"family": "linear", "lr": [[[1]]]}]', "and no more brackets"),
+        ('[{"family": "svm-rbf", "C": [[[1]]]}]', "and no more brackets"),
+        ('[{"family": "svm-rbf", "class_weight": [{"0": 1}]}]', "and no more brackets"),
+        ('[{"family": "svm-rbf", "samples": 3, "C": []}]', "C = \\[\\]: nothing to choose from"),
+        ('[{"family": "svm-rbf", "C": NaN}]', "NaN: expected a finite number"),
+        ('[{"family": "svm-rbf", "C": 1e999}]', "1e999: expected a finite number"),
+        ('[{"family": "linear", "lr": ' + "9" * 400 + "}]", "9+.*9: a whole number has at most 18 digits"),
+        ('[{"family": "linear", "lr": ' + "9" * 5000 + "}]", "a whole number has at most 18 digits"),
+        ('[{"family": "linear", "lr": 1, "epochs": 1e300}]', r"epochs = 1e\+300: .* at least 1, at most 100000"),
+        ('[{"family": "linear", "lr": 1, "batch": 1e300}]', r"batch = 1e\+300: .* at most 1e\+06"),
+        ('[{"family": "mlp", "lr": 1, "hidden": 1000000}]', "hidden = 1000000: .* at most 8192"),
+        ('[{"family": "ridge", "penalty": 1e300}]', r"penalty = 1e\+300: .* at most 1e\+37"),
+        ('[{"family": "linear", "samples": 2, "lr": {"low": 1, "high": Infinity}}]', "Infinity: expected a finite"),
+        ('[{"family": "linear", "samples": 2, "lr": {"low": 1, "high": 1e999}}]', "1e999: expected a finite number"),
+        ('[{"family": "linear", "samples": 2, "lr": {"low": -1e308, "high": 1e308}}]', "expected a range like"),
+        ('[{"family": "linear", "samples": 2, "lr": {"low": false, "high": true}}]', "expected a range like"),
+        ('[{"family": "linear", "samples": 2, "lr": {"low": 1, "high": 2, "log": "no"}}]', "expected a range like"),
+        ('[{"family": "linear", "samples": 1000000000, "lr": 1}]', "GRID describes 1000000000 heads, .* takes 10000"),
+        (
+            json.dumps([{"family": "linear"} | dict.fromkeys(("lr", "l1", "dropout", "batch", "epochs"), [1] * 60)]),
+            "GRID describes 777600000 heads",
+        ),
+        (json.dumps([{"family": "ridge", "penalty": [1] * 9000}] * 2), "describes 18000 heads"),
+        ('[{"family": "linear", "lr": 1, "lr": 2}]', "GRID: 'lr' is given twice"),
+        ('[{"family": "linear\\u0000", "lr": 1}]', "printable letters"),
+        ('[{"family": "linear", "lr": "\\ud800"}]', "printable letters"),
+        (json.dumps([{"family": "x" * 201, "lr": 1}]), "expected at most 200 printable letters"),
+        (json.dumps([{"family": "linear", "x" * 201: 1}]), "expected at most 200 printable letters"),
+        ("[" + " " * 1_000_001, "GRID holds more than 1,000,000 bytes"),
+        ('{"family": "' + "x" * 100_000 + '", "lr": 1}', "File name too long"),
+        ("a/" * 60_000, "File name too long"),
+        ("nul\0.json", "cannot be read .*null byte"),
+        ("~nobody-of-that-name/grid.json", "cannot be read"),
+        ("/dev/zero", "GRID=/dev/zero is no file"),
+        ("/", "GRID=/ is no file"),
     ],
 )
 def test_grids_that_cannot_be(text, words):
-    with pytest.raises(UserError, match=words):
+    with pytest.raises(UserError, match=words) as told:
         read_grid(text)
+    assert len(str(told.value)) < 600
+
+
+def test_a_pipe_or_a_huge_file_is_no_grid(tmp_path):
+    os.mkfifo(tmp_path / "pipe.json")  # opening it would wait for a writer
+    with pytest.raises(UserError, match=r"pipe\.json is no file, and no grid of that name"):
+        read_grid(str(tmp_path / "pipe.json"))
+    with (tmp_path / "huge.json").open("wb") as file:
+        file.truncate(2**40)  # a hole: no disk behind it
+    with pytest.raises(UserError, match=r"huge\.json holds more than 1,000,000 bytes"):
+        read_grid(str(tmp_path / "huge.json"))
+
+
+def test_what_a_sweep_takes_is_read():
+    widest = [{"family": "ridge", "penalty": [n + 0.5 for n in range(9_999)]}, {"family": "linear", "lr": 1e37}]
+    assert len(read_grid(json.dumps(widest))) == 10_000
+    (head,) = read_grid('[{"family": "sklearn.neural_network.MLPClassifier", "hidden_layer_sizes": [[8, 4]]}]')
+    assert dict(head.params) == {"hidden_layer_sizes": (8, 4)}
+    (brackets,) = read_grid('[{"family": "svm-rbf", "kernel": "[[[[[[[[[{{{\\"[["}]')  # in a text they are letters
+    assert dict(brackets.params)["kernel"].startswith("[[")

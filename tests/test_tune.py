@@ -1,6 +1,7 @@
 """The search of a recipe's settings: trials see no test data, a stopped study goes on, the best becomes a run."""
 
 import json
+import re
 
 import optuna
 import pandas as pd
@@ -77,6 +78,12 @@ def test_a_trial_that_lags_behind_is_pruned_and_leaves_no_weights(few, monkeypat
         ({"batch": []}, "nothing to choose from"),
         ({"optimiser": ["adamw", "lion"]}, "unknown optimiser 'lion'"),
         ({"batch": {"low": 8.0, "high": 64.0}}, "expected a range of whole numbers"),
+        ({"batch": list(range(1, 102))}, "more than 100 values to choose from"),
+        ({"lr": {"low": 1e-4, "high": float("inf")}}, "RECIPE: Infinity: expected a finite number"),
+        ({"lr": {"low": 1e-4, "high": True}}, "expected a range like"),
+        ({"weight_decay": {"low": 0, "high": 1.7e308}}, r"weight_decay = 1.7e\+308: expected a number"),
+        ({"accumulate": {"low": 1, "high": 10**15}}, "accumulate = 1000000000000000: expected a whole number"),
+        ({"lr": [[1e-3], [1e-2]]}, r"lr = \[0.001\]: expected a number"),
     ],
 )
 def test_bad_ranges_are_told_before_any_work(few, settings, words):
@@ -85,5 +92,7 @@ def test_bad_ranges_are_told_before_any_work(few, settings, words):
 
 
 def test_a_storage_that_cannot_be_opened_is_told(few):
-    with pytest.raises(UserError, match="STORAGE=nosuch://db cannot be opened"):
-        run(options(few, 1, storage="nosuch://db"))
+    shown = r"STORAGE=nosuch://me:\*\*\*@host/db\?ssl_token=\*\*\*&x=1 cannot be opened"
+    with pytest.raises(UserError, match=shown) as told:
+        run(options(few, 1, storage="nosuch://me:h%40nd/l3@s@host/db?ssl_token=tiger&x=1"))
+    assert not re.search("h%40nd|l3|tiger", str(told.value))
