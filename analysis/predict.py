@@ -2,8 +2,8 @@
 
     python -m analysis.predict --images="photos more/*.jpg" --run=name
 
-runs/predict/<run>-<key>/predictions.csv     a line an image, also for those that cannot be scored
-                         predictions.json    the same, and what judged them
+runs/predict/<run>-<key>/predictions.csv     a line an image, also for those that cannot be scored; for spreadsheets
+                         predictions.json    the same, every name as it is, and what judged them
                          heat-0001-face.png  where the evidence lies, of as many images as HEAT_MAPS says
 
 Written at the end, predictions.json last: stopped before, there is nothing. The same images under the same run are not
@@ -26,13 +26,13 @@ from analysis.calibrate import DEFAULT_RULE, RULES, calibration_of
 from analysis.chosen import RunOptions, model_file
 from analysis.files import SKIPPED, Named, files_of, printable
 from analysis.predictor import Prediction, Predictor
+from analysis.tables import write_for_people
 from cache import paths, runs
 from cache.atomic import write_bytes
 from cache.command import main, option
 from cache.errors import UserError, one_of
 from cache.key import file_digest, key, plain
 from cache.progress import Progress
-from heads.outcome import write_table
 
 STAGE = "predict"
 VERSION = 1  # of predictions.json; in its key, so that a table of another version is made anew
@@ -197,7 +197,7 @@ def _write(folder: Path, predictions: list[Prediction], about: dict) -> None:
     """The JSON has a line an image, so that a million of them need no second copy as one text."""
     columns = {each.name: [getattr(row, each.name) for row in predictions] for each in fields(Prediction)}
     columns["uncertain"] = ["" if each is None else str(each).lower() for each in columns["uncertain"]]
-    write_table(folder / TABLE, pd.DataFrame(columns))
+    write_for_people(folder / TABLE, pd.DataFrame(columns))
     head = json.dumps(about, indent=2, allow_nan=False).removesuffix("\n}")
     lines = (json.dumps(asdict(each), allow_nan=False).encode() for each in predictions)
     write_bytes(folder / RECORD, head.encode(), f",\n{IMAGES}".encode(), b",\n".join(lines), b"\n  ]\n}\n")

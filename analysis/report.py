@@ -14,6 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from analysis import results, words
 from analysis.compared import auc_gain, compare, compared_inputs
 from analysis.cost import cost_table, extractions_on, saving
@@ -30,16 +32,16 @@ from analysis.slices import Slices, slices
 from analysis.summary import summary, wide_table
 from analysis.sweep_pictures import sweep_pictures
 from analysis.sweeps import TRAINED, Sweep, leaders
-from analysis.tables import Table
+from analysis.tables import Table, write_for_people
 from analysis.trainings import Training, training_picture
 from cache import paths, runs
-from cache.atomic import write_bytes, write_json
+from cache.atomic import write_json
 from cache.key import file_digest
 from data.audit import Audit, examine
 from data.manifest import Manifest
 from extract.outcome import ExtractResult
 from finetune.job import BEST
-from heads.outcome import HEAD_FILE, write_table
+from heads.outcome import HEAD_FILE
 from heads.saved import load_head
 
 TEMPLATE = "report.html.j2"
@@ -121,7 +123,7 @@ def run(config: ReportConfig) -> Path:
     heat = find_heat_maps(best.folder, best.split) if config.faces and config.heat_maps else None
     report = Report(manifest, examine(manifest), models, parts, heat, config)
     folder = paths.report_dir(config.dataset)
-    write_table(folder / "models.csv", wide_table(report.models))
+    write_for_people(folder / "models.csv", wide_table(report.models))
     _copy_leaderboard(report.sweeps, folder / "sweep.csv")
     write_json(folder / "summary.json", summary(report.manifest, report.models))
     pictures = _pictures(report)
@@ -264,7 +266,10 @@ def _gain(report: Report) -> Gain | None:
 def _copy_leaderboard(sweeps: list[Model], path: Path) -> None:
     """Of the best sweep; one of an earlier page goes where there is none any more."""
     if sweeps:
-        write_bytes(path, (sweeps[0].folder / "leaderboard.csv").read_bytes())
+        board = pd.read_csv(
+            sweeps[0].folder / "leaderboard.csv", dtype=str, keep_default_na=False
+        )  # figures as they are
+        write_for_people(path, board)
     else:
         path.unlink(missing_ok=True)
 

@@ -1,4 +1,7 @@
-"""What the page shows as a table and the folder holds as a CSV: one record for both, so that neither lags behind."""
+"""What the page shows as a table and the folder holds as a CSV: one record for both, so that neither lags behind.
+
+CSVs for people go through `write_for_people`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,9 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
+from pandas.api.types import is_numeric_dtype
 
 from analysis.intervals import Interval
 from heads.outcome import write_table
+
+FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")  # what makes one of a cell that begins with it
 
 
 @dataclass(frozen=True)
@@ -54,7 +60,36 @@ class Table:
 
     def save(self, folder: Path) -> None:
         """As CSV: an interval is three columns, the bounds with `low` and `high` behind the name."""
-        write_table(folder / f"{self.name}.csv", pd.DataFrame([_flat(row) for row in self.rows]))
+        write_for_people(folder / f"{self.name}.csv", pd.DataFrame([_flat(row) for row in self.rows]))
+
+
+def write_for_people(path: Path, table: pd.DataFrame) -> None:
+    """As CSV for a spreadsheet, in which names of files and groups, which may be anybody's, are no formulas.
+
+    What this program reads again is written by heads.outcome.write_table, exactly as it is.
+    """
+    texts = table.apply(lambda column: column if is_numeric_dtype(column) else column.map(as_text))
+    write_table(path, texts.rename(columns=as_text))
+
+
+def as_text(value: Any) -> Any:
+    """A cell: a text that a spreadsheet would carry out gets an apostrophe in front (OWASP, CSV injection).
+
+    A number stays one, a negative one too. A carriage return is written out: the csv module does not quote it, and what
+    comes behind would be a line of its own.
+    """
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", "\\r")
+    return f"'{value}" if value.startswith(FORMULA) and not _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
 
 
 def interval(value: Interval, digits: int = 3) -> Markup:

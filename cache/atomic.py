@@ -28,7 +28,7 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in `path`'s folder; when the block ends well it becomes `path`, durably.
 
     Raises:
-        UserError: the disk is full; whatever `path` held before is untouched.
+        UserError: the disk is full, whatever `path` held before is untouched; or its folder was removed meanwhile.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last because pandas, Pillow and matplotlib choose a format by it.
@@ -39,6 +39,8 @@ def replacing(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)
     except OSError as error:
+        if _was_removed(error, temporary):
+            raise UserError(f"{path.parent} was removed while {path.name} was written: run again") from error
         raise _explained(error, path) from error
     finally:
         temporary.unlink(missing_ok=True)
@@ -105,6 +107,12 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _was_removed(error: OSError, temporary: Path) -> bool:
+    """Whether somebody took away the whole folder, or the files in it one by one."""
+    gone = error.errno == errno.ENOENT and error.filename == str(temporary)
+    return gone or not temporary.parent.is_dir()
 
 
 def _explained(error: OSError, path: Path) -> OSError | UserError:

@@ -171,10 +171,14 @@ def open_shard(path: Path, expected: FeatureSpec | None = None) -> Shard:
 
     Raises:
         DamagedShard: a byte of the frame changed, or it is no shard at all.
-        UserError: it was made under another format version or another spec than `expected`.
+        UserError: it was made under another format version or another spec than `expected`, or is gone.
     """
-    rows = _intact_rows(path, mapped(path))
-    with h5py.File(path, "r") as file:
+    try:
+        rows = _intact_rows(path, mapped(path))
+        opened = h5py.File(path, "r")
+    except FileNotFoundError as error:
+        raise UserError(f"{path} was removed while it was looked for: run `make extract` again") from error
+    with opened as file:
         record = json.loads(file.attrs["spec"])
         if record.get("format_version") != FORMAT_VERSION:
             raise UserError(

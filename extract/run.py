@@ -78,7 +78,8 @@ def run(config: ExtractConfig) -> Path:
     """Compute what is missing for one backbone; the folder whose result.json lists the specs once all rows exist.
 
     Raises:
-        UserError: unknown backbone or tap, no weights, images that changed since they were hashed, a full disk.
+        UserError: unknown backbone or tap, no weights, images that changed since they were hashed, a full disk, a cache
+            that is removed meanwhile.
     """
     manifest = Manifest.load(data_build.run(config)).usable
     return _filled(config, manifest, *_specs(config))
@@ -104,6 +105,7 @@ def _filled(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
         runs.begin(folder, config)
         seconds, computed = _extract(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
         missing = {spec: ~present(spec, digests) for spec in specs}
+        _refuse_lost(config, {spec: mask & mine for spec, mask in missing.items()})
     left = int(np.logical_or.reduce(list(missing.values())).sum())
     if left:
         print(f"extract {config.backbone}: part {share}/{shares} is done, {left} images are left to the other parts")
@@ -246,6 +248,16 @@ def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, row
                 writer.add(manifest.digests[rows[at]], kept, [wanted[spec][at] for spec in specs])
             done += batch.count
             progress.advance(batch.count)
+
+
+def _refuse_lost(config: ExtractConfig, missing: dict[FeatureSpec, np.ndarray]) -> None:
+    """Raises: UserError if rows that were just computed are not there."""
+    lost = int(np.logical_or.reduce(list(missing.values())).sum())
+    if lost:
+        raise UserError(
+            f"extract {config.backbone}: features of {lost} images were written and are gone: somebody removed them from "
+            f"{paths.features_dir()} meanwhile, `make clean` perhaps. The same command computes what is missing"
+        )
 
 
 def _kept(spec: FeatureSpec, tapped: torch.Tensor) -> torch.Tensor:

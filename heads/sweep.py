@@ -14,7 +14,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from cache import paths, runs
-from cache.atomic import locked
+from cache.atomic import locked, remove_leftovers
 from cache.errors import one_of
 from cache.features import FeatureSpec
 from cache.key import key
@@ -66,6 +66,8 @@ def run(config: SweepConfig) -> Path:
     """
     manifest = Manifest.load(config.manifest).usable
     folder = paths.run_dir("heads", f"{manifest.dataset}-{_backbone(config.specs)}-{_identity(config, manifest)}")
+    for place in (folder, folder / BUCKETS):
+        remove_leftovers(place)
     if runs.is_complete(folder):
         shutil.rmtree(folder / BUCKETS, ignore_errors=True)  # a kill behind the last step leaves it
         return folder

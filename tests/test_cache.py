@@ -10,12 +10,13 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
 
 from cache import paths, runs
-from cache.atomic import append_line, read_lines, remove_leftovers, replacing, write_text
+from cache.atomic import append_line, copy, read_lines, remove_leftovers, replacing, write_text
 from cache.checkpoint import load_strictly, load_weights, save_weights
 from cache.errors import UserError, masked, shown
 from cache.features import DamagedShard, FeatureSpec, Preprocess, open_shard, shard_paths, write_shard
@@ -86,6 +87,34 @@ def test_the_command_that_a_run_keeps_has_no_password(monkeypatch):
 @pytest.mark.parametrize("value", [10**5000, "x" * 10**6, [[10**5000] * 1000] * 1000, {"a": "b" * 10**6}], ids=range(4))
 def test_values_are_cut_in_messages(value):
     assert len(shown(value)) < 400
+
+
+@pytest.mark.parametrize("whole", [True, False])
+@pytest.mark.parametrize("how", [lambda path: pd.DataFrame([1]).to_csv(path), lambda path: path.write_bytes(b"x")])
+def test_a_folder_removed_under_a_writer_is_one_sentence(tmp_path, how, whole):
+    """`make clean` in another terminal, before the temporary file is begun and behind it."""
+    path = tmp_path / "features" / "a.csv"
+    with (
+        pytest.raises(UserError, match=r"features was removed while a\.csv was written: run again"),
+        replacing(path) as new,
+    ):
+        if whole:
+            path.parent.rmdir()
+        how(new)
+        new.unlink()
+    with replacing(path) as new:  # and then it goes on
+        how(new)
+    assert path.exists()
+
+
+def test_a_missing_file_of_somebody_elses_is_not_taken_for_a_removed_folder(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        copy(tmp_path / "nowhere", tmp_path / "target")
+
+
+def test_a_shard_that_is_removed_while_it_is_opened_is_one_sentence(tmp_path):
+    with pytest.raises(UserError, match=r"x\.h5 was removed while it was looked for"):
+        open_shard(tmp_path / "x.h5")
 
 
 def test_leftovers_of_killed_writers_go_and_fresh_ones_stay(tmp_path):

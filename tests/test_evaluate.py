@@ -21,6 +21,7 @@ from analysis.other import Other
 from analysis.predictions import Predictions
 from analysis.ranking import Pairs, Ranking, Verdicts
 from analysis.slices import Slice, jpeg_quality, slices
+from analysis.tables import Table
 from cache.errors import UserError
 from data.manifest import Manifest
 from heads.other import OtherResult
@@ -749,3 +750,19 @@ def test_predictions_of_images_that_the_manifest_lacks_are_refused():
     predictions, manifest = album()
     with pytest.raises(UserError, match="2 images with predictions are not in the manifest of faces"):
         slices(predictions, replace(manifest, rows=manifest.rows[2:]), fixed(0))
+
+
+def test_tables_for_people_hold_no_formulas_and_exact_numbers(tmp_path):
+    texts = ["=1+1", "+1-1", "-1+1", "@a", "\tb", "\rc", "\nd", "＝e", "-", "-cmd|' /C calc'!A0"]
+    rows = [{"group": text, "=auc": Interval(-0.1 - 0.2, -1.0, 1e-17), "count": -3} for text in texts]
+    numbers = [
+        {"group": text, "=auc": None, "count": 4} for text in ("-1.5", "+2", "-inf", "a=b", "-1e-3", "", "-1 to 2")
+    ]
+    Table("parts", rows + numbers).save(tmp_path)
+    found = pd.read_csv(tmp_path / "parts.csv", dtype={"group": str}, keep_default_na=False, na_values={"'=auc": [""]})
+    assert found.columns.tolist() == ["group", "'=auc", "'=auc low", "'=auc high", "count"]
+    assert found.group.tolist() == [f"'{text}" for text in texts] + [
+        "-1.5", "+2", "-inf", "a=b", "-1e-3", "", "'-1 to 2",
+    ]  # fmt: skip
+    assert found["'=auc"][0] == -0.1 - 0.2
+    assert found["count"].tolist() == [-3] * len(texts) + [4] * len(numbers)

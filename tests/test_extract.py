@@ -1,5 +1,7 @@
 """Stage one: parity, splitting, weights of every format, resume, parts, views."""
 
+import itertools
+import shutil
 import subprocess
 import sys
 from dataclasses import replace
@@ -16,7 +18,7 @@ from cache.features import shard_paths
 from data.images import decode
 from data.manifest import Manifest
 from data.preprocess import to_input
-from extract import backbones, loading, weights
+from extract import backbones, loading, weights, writing
 from extract.__main__ import run_each
 from extract.backbones import build
 from extract.loading import Crew
@@ -292,6 +294,30 @@ def test_files_that_are_no_weights_are_one_sentence(tmp_path, content, name):
     path.write_bytes(content) if isinstance(content, bytes) else torch.save(content, path)
     with pytest.raises(UserError, match=rf"{tmp_path}/{name}"):
         build("resnet18", weights=str(path))
+
+
+@pytest.mark.parametrize("batch", [1, 7])
+def test_a_cache_removed_in_the_middle_is_one_sentence_and_the_rerun_has_all(faces, monkeypatch, batch):
+    """`make clean` in another terminal."""
+    options = config(faces, features="layer2:map layer2:avg", batch=8)
+    whole = loaded(options)
+    shutil.rmtree(paths.features_dir())
+    shutil.rmtree(paths.runs_dir())
+    number, original = itertools.count(), writing.ShardWriter.add
+
+    def add(writer, *arguments):
+        original(writer, *arguments)
+        writer.waiting[-1].result()
+        if next(number) == batch:
+            shutil.rmtree(paths.features_dir())
+
+    monkeypatch.setattr(writing, "KEEP_EVERY", 0)  # a shard a batch
+    monkeypatch.setattr(writing.ShardWriter, "add", add)
+    with pytest.raises(UserError, match=r"features of \d+ images were written and are gone.*make clean"):
+        run(options)
+    assert not list(paths.runs_dir().glob("extract/*/result.json"))
+    for one, other in zip(whole, loaded(options), strict=True):
+        assert one.tobytes() == other.tobytes()
 
 
 def test_values_too_large_for_their_type_are_refused(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import re
 import shutil
 from dataclasses import replace
@@ -196,6 +197,28 @@ def sweep_again(faces, change):
 
 class Killed(BaseException):
     """Stands in for a kill: nothing in the program catches it."""
+
+
+def test_temporaries_of_a_killed_sweep_go_when_it_is_taken_up_again(faces, monkeypatch):
+    def dying(path, trials):
+        for place in (path, path.parent.parent / "leaderboard.csv"):
+            left = place.with_name(f".{place.stem}.123-abcd.part{place.suffix}")
+            left.parent.mkdir(exist_ok=True)
+            left.write_bytes(b"half")
+            os.utime(left, (0, 0))  # of an hour ago: a younger one may be being written by another part
+        raise Killed
+
+    options = HeadsConfig(data=str(faces), **SMALL | {"grid": '[{"family": "ridge", "penalty": 1}]'})
+    with monkeypatch.context() as context:
+        context.setattr(sweep, "save_trials", dying)
+        with pytest.raises(Killed):
+            run(options)
+    assert len(list(paths.runs_dir().glob("heads/**/.*.part*"))) == 2
+    with monkeypatch.context() as context:
+        context.setattr(sweep, "save_trials", lambda *_: (_ for _ in ()).throw(Killed))
+        with pytest.raises(Killed):
+            run(options)
+    assert not list(paths.runs_dir().glob("heads/**/.*"))
 
 
 def test_a_sweep_killed_anywhere_and_started_again_gives_the_same_leaderboard(faces, monkeypatch):
