@@ -266,9 +266,7 @@ def _gain(report: Report) -> Gain | None:
 def _copy_leaderboard(sweeps: list[Model], path: Path) -> None:
     """Of the best sweep; one of an earlier page goes where there is none any more."""
     if sweeps:
-        board = pd.read_csv(
-            sweeps[0].folder / "leaderboard.csv", dtype=str, keep_default_na=False
-        )  # figures as they are
+        board = pd.read_csv(sweeps[0].folder / "leaderboard.csv", dtype=str, keep_default_na=False)  # digit by digit
         write_for_people(path, board)
     else:
         path.unlink(missing_ok=True)

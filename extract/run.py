@@ -255,8 +255,8 @@ def _refuse_lost(config: ExtractConfig, missing: dict[FeatureSpec, np.ndarray]) 
     lost = int(np.logical_or.reduce(list(missing.values())).sum())
     if lost:
         raise UserError(
-            f"extract {config.backbone}: features of {lost} images were written and are gone: somebody removed them from "
-            f"{paths.features_dir()} meanwhile, `make clean` perhaps. The same command computes what is missing"
+            f"extract {config.backbone}: features of {lost} images were written and are gone: somebody removed them "
+            f"from {paths.features_dir()} meanwhile, `make clean` perhaps. The same command computes what is missing"
         )
 
 

@@ -94,10 +94,8 @@ def test_values_are_cut_in_messages(value):
 def test_a_folder_removed_under_a_writer_is_one_sentence(tmp_path, how, whole):
     """`make clean` in another terminal, before the temporary file is begun and behind it."""
     path = tmp_path / "features" / "a.csv"
-    with (
-        pytest.raises(UserError, match=r"features was removed while a\.csv was written: run again"),
-        replacing(path) as new,
-    ):
+    words = r"features was removed while a\.csv was written: run again"
+    with pytest.raises(UserError, match=words), replacing(path) as new:
         if whole:
             path.parent.rmdir()
         how(new)

@@ -297,9 +297,9 @@ def test_files_that_are_no_weights_are_one_sentence(tmp_path, content, name):
 
 
 @pytest.mark.parametrize("batch", [1, 7])
-def test_a_cache_removed_in_the_middle_is_one_sentence_and_the_rerun_has_all(faces, monkeypatch, batch):
+def test_a_cache_removed_in_the_middle_is_one_sentence_and_the_rerun_has_all(tmp_path, monkeypatch, batch):
     """`make clean` in another terminal."""
-    options = config(faces, features="layer2:map layer2:avg", batch=8)
+    options = config(write_faces(tmp_path / "few", 32), features="layer1:map layer1:avg", batch=4)
     whole = loaded(options)
     shutil.rmtree(paths.features_dir())
     shutil.rmtree(paths.runs_dir())

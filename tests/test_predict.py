@@ -419,16 +419,15 @@ def test_names_are_no_formulas_in_a_spreadsheet_and_as_they_are_in_the_json(made
     for name in names:
         (tmp_path / name).write_bytes(jpeg(picture(1, fake=False)))
     monkeypatch.chdir(tmp_path)
-    out = predict.run(
-        PredictConfig(images="\n".join(names), run=made.sweep.name, out=str(tmp_path / "out"), heat_maps=1)
-    )
+    given = {"run": made.sweep.name, "out": str(tmp_path / "out")}
+    out = predict.run(PredictConfig(images="\n".join(names), heat_maps=1, **given))
     rows = table(out)
     assert rows.path.tolist() == [f"'{name}" for name in names[:-1]] + ["a=b.jpg"]
     record = json.loads((out / "predictions.json").read_text())
     assert [each["path"] for each in record["images"]] == names
     assert rows.score.tolist() == [each["score"] for each in record["images"]]
     assert rows.score.dtype == float
-    predict.run(PredictConfig(images="a=b.jpg", run=made.sweep.name, out=str(out)))  # what it drew is still known
+    predict.run(PredictConfig(images="a=b.jpg", **given))  # what it drew is still known
     assert not list(out.glob("heat-*"))
 
 
