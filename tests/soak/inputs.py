@@ -1,0 +1,126 @@
+"""Hostile inputs as hypothesis draws them: real bytes that are changed, and JSON that only looks like a grid, a recipe
+or the record of a head.
+"""
+
+import copy
+import json
+from typing import Any
+
+from hypothesis import strategies as st
+
+TOKENS = [
+    *(b"", b"0", b"-1", b"1e999", b"nan", b"NaN", b"Infinity", b"null", b"true", b"real", b"fake", b"=1+1", b"../x"),
+    *(b"\0", b"\n", b"\r", b",", b'"', b"'", b"[", b"{", b"}", b"\xff\xfe", b"\xf0"),
+    *(b"[" * 3000, b"9" * 400, b"9" * 5000, b"x" * 5000),
+]
+NUMBERS = [
+    *(0, 1, -1, 2, 3, 7, 0.5, 1e-3, 1e-5),
+    *(20_000, 10**6, 10**9, 2**31, 2**63, 10**400, 1e300, -1e300, float("nan"), float("inf")),
+]
+SANE = 9  # of the numbers
+NAMES = [
+    *("linear", "mlp", "tail", "ridge", "logistic", "svm-rbf", "knn", "sklearn", "sklearn.svm.SVC", "sklearn.tests"),
+    *("os.system", "cosine", "adam", "resnet18", "layer3", "map", "avg", "fp32", "float16", "two-phase", "cnn-fc6"),
+]
+STRANGE = ["", "a", "\0", "\ud800", "é", "../..", "x" * 5000]
+HEADS = [
+    *("family", "samples", "seed", "lr", "weight_decay", "l1", "dropout", "epochs", "batch", "patience", "hidden"),
+    *("activation", "layer_norm", "schedule", "penalty", "C", "gamma", "n_neighbors", "body_lr", "class_weight"),
+]
+RECIPE = [
+    *("recipe", "start", "network", "size", "head_epochs", "epochs", "trained_from", "optimiser", "lr", "body_lr"),
+    *("warmup", "batch", "accumulate", "clip", "ema", "loss", "compile", "best_by", "augmentation", "flip"),
+]
+
+
+@st.composite
+def changed(draw: st.DrawFn, content: bytes) -> bytes:
+    """One to three edits anywhere; small numbers, and so the beginnings of files, come more often."""
+    for _ in range(draw(st.integers(1, 3))):
+        at = draw(st.integers(0, 2**40)) % (len(content) + 1)
+        length = draw(st.sampled_from([1, 1, 2, 8, 64, 4096]))
+        edit = draw(st.sampled_from(["bit", "bytes", "bytes", "token", "remove", "repeat", "zero", "cut", "swap"]))
+        content = _edited(draw, edit, content, at, length)
+    return content
+
+
+def _edited(draw: st.DrawFn, edit: str, content: bytes, at: int, length: int) -> bytes:
+    before, piece, after = content[:at], content[at : at + length], content[at + length :]
+    if edit == "bit":
+        return before + bytes([(piece or b"\0")[0] ^ (1 << draw(st.integers(0, 7)))]) + piece[1:] + after
+    if edit == "bytes":
+        drawn = draw(st.binary(min_size=1, max_size=8))
+        return before + drawn + piece[len(drawn) :] + after
+    if edit == "token":
+        return before + draw(st.sampled_from(TOKENS)) + after
+    if edit == "swap":
+        return after + piece + before
+    return (
+        before
+        + {"remove": b"", "repeat": piece * 2, "zero": bytes(len(piece)), "cut": b""}[edit]
+        + (after if edit != "cut" else b"")
+    )
+
+
+def plain() -> st.SearchStrategy:
+    """What a setting may be or not."""
+    words, numbers = st.sampled_from([*NAMES, *STRANGE]), st.sampled_from(NUMBERS)
+    sane = st.one_of(st.sampled_from(NUMBERS[:SANE]), st.floats(1e-6, 10))
+    return st.one_of(sane, sane, numbers, words, st.booleans(), st.none(), st.floats(), st.integers())
+
+
+def value() -> st.SearchStrategy:
+    """One of them, several, a range, or an object."""
+    lists = st.lists(plain(), max_size=4)
+    ranges = st.fixed_dictionaries({"low": plain(), "high": plain()}, optional={"log": plain(), "x": plain()})
+    objects = st.dictionaries(st.sampled_from(RECIPE), plain(), max_size=3)
+    return st.one_of(plain(), plain(), lists, st.lists(lists, max_size=3), ranges, objects)
+
+
+def _settings(names: list[str], fixed: dict[str, st.SearchStrategy]) -> st.SearchStrategy:
+    drawn = st.dictionaries(st.sampled_from([*names, *STRANGE]), value(), max_size=3)
+    return st.tuples(st.fixed_dictionaries({}, optional=fixed), drawn).map(lambda pair: {**pair[1], **pair[0]})
+
+
+@st.composite
+def json_text(draw: st.DrawFn, records: st.SearchStrategy) -> str:
+    """JSON, and now and then what is none any more."""
+    text = json.dumps(draw(records))
+    if draw(st.integers(0, 4)):
+        return text
+    return draw(changed(text.encode())).decode(errors="surrogateescape")
+
+
+def grids() -> st.SearchStrategy:
+    sane = {"family": st.sampled_from(["linear", "mlp", "tail", "ridge", "logistic", "svm-rbf", "knn"]),
+            "lr": st.floats(1e-5, 1), "penalty": st.floats(1e-3, 10)}  # fmt: skip
+    return json_text(st.lists(_settings(HEADS, sane), max_size=3))
+
+
+def recipes() -> st.SearchStrategy:
+    return json_text(_settings(RECIPE, {"recipe": st.sampled_from(["two-phase", "cnn-fc6", "resnet18-bce"])}))
+
+
+@st.composite
+def records(draw: st.DrawFn, real: dict) -> dict:
+    """The record of a real head in which one to three things are another."""
+    record = copy.deepcopy(real)
+    for _ in range(draw(st.integers(1, 3))):
+        place = record
+        while True:
+            names = list(place) if isinstance(place, dict) else list(range(len(place)))
+            name = draw(st.sampled_from(names)) if names else None
+            if name is None or not isinstance(place[name], dict | list) or draw(st.booleans()):
+                break
+            place = place[name]
+        _set(draw, place, name)
+    return record
+
+
+def _set(draw: st.DrawFn, place: Any, name: Any) -> None:
+    if name is None:
+        return
+    if draw(st.integers(0, 5)) == 0:
+        del place[name]
+    else:
+        place[name] = draw(value())
