@@ -27,6 +27,8 @@ MAX_HALVINGS = 40
 SMALLEST_CURVATURE = 1e-200
 SUFFICIENT = 1e-4  # share of the expected decrease that a step must bring (Armijo 1966)
 ROUNDING = 1e-14  # of a loss
+SMALLEST_PENALTY = 1e-10  # of the largest eigenvalue; below it scores of left-out rows are rounding
+LARGEST = 256  # rows of a group that are left out together
 TOLERANCE = 1e-6  # bound on the distance of weights and intercept from the optimum
 FLATTEST = 0.05  # the intercept has no penalty; its curvature is that of its scores, at most 1 / 4
 
@@ -66,6 +68,12 @@ class Principal:
         parts = zip(self._parts(), starts, strict=True)
         return self.vectors.T @ sum(part.T @ errors[start : start + CHUNK] for part, start in parts)
 
+    def coordinates(self, rows: np.ndarray) -> np.ndarray:
+        """Of some rows, by number: (...) int64 -> (..., r)."""
+        if self.wide:
+            return self.vectors[rows] * np.sqrt(self.values)
+        return (self.X[rows] - self.mean) @ self.vectors
+
     def weights(self, v: np.ndarray) -> np.ndarray:
         """On the columns of X: (r, P) -> (P, D)."""
         if self.wide:
@@ -80,17 +88,21 @@ class Principal:
 def fit_convex(members: list[Member], task: Task) -> list[Fitted]:
     """Ridge and logistic heads, fold by fold: whole paths on the fold's training rows, judged on its held-out ones.
 
-    Ridge scores are scaled into logits there, so that every head's score means the same.
+    Ridge scores are scaled into logits by the training rows too, so that every head's score means the same.
     """
     fitted: dict[Member, Fitted] = {}
     for fold in dict.fromkeys(member.fold for member in members):
         X, fake = task.training_rows(fold)
         principal = Principal(X)
-        for kind, path in ((True, ridge_path), (False, logistic_path)):
+        for kind in (True, False):
             mine = [m for m in members if m.fold == fold and isinstance(m.config, Ridge) == kind]
+            penalties = [member.config.penalty for member in mine]
+            if mine and kind:
+                heads = ridge_logits(principal, fake, penalties, groups=task.training_groups(fold))
+            elif mine:
+                heads = logistic_path(principal, fake, penalties)
             if mine:
-                weights, intercepts = path(principal, fake, [member.config.penalty for member in mine])
-                fitted |= _judged(mine, weights, intercepts, task, as_logits=kind)
+                fitted |= _judged(mine, *heads, task)
     return [fitted[member] for member in members]
 
 
@@ -126,6 +138,66 @@ def ridge_path(principal: Principal, fake: np.ndarray, penalties: list[float]) -
     solutions = principal.gather((targets - level)[:, None]) / (principal.values[:, None] + np.asarray(penalties))
     weights = principal.weights(solutions)
     return weights, level - weights @ principal.mean
+
+
+def ridge_logits(principal: Principal, fake: np.ndarray, penalties: list[float], *,
+                 groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The ridge path with scores that are logits: scaled by what each row's head says that its group left alone.
+
+    Args:
+        fake: (N,) bool. groups: (N,) int64.
+    """
+    weights, intercepts = ridge_path(principal, fake, penalties)
+    fair = left_out_scores(principal, fake, penalties, groups=groups)
+    slopes, offsets = np.array([to_logits(scores, fake) for scores in fair.T]).T
+    return weights * slopes[:, None], intercepts * slopes + offsets
+
+
+def left_out_scores(principal: Principal, fake: np.ndarray, penalties: list[float], *,
+                    groups: np.ndarray) -> np.ndarray:  # fmt: skip
+    """Scores (N, P) of every row by the ridge heads that are fitted without its group; nothing is fitted again.
+
+    Without the rows B of a group their residuals are (I - H_BB)^-1 times those of all rows, H being the hat matrix
+    (of one row: Allen 1974). The intercept is then that of all rows: one that lacks a row's label lies on the other
+    side of it, which would turn the scores of strongly penalised heads round. Of a group of more than LARGEST rows so
+    many are left out at a time.
+
+    Args:
+        fake: (N,) bool. groups: (N,) int64.
+    """
+    targets = np.where(fake, 1.0, -1.0)
+    level, count = targets.mean(), len(fake)
+    shares = 1 / (principal.values[:, None] + np.maximum(penalties, SMALLEST_PENALTY * principal.values.max(initial=0)))
+    solved = principal.gather((targets - level)[:, None]) * shares
+    residuals = (targets - level)[:, None] - principal.scores(solved)
+    scores = np.empty_like(residuals)
+    for rows in _blocks(groups):
+        size = rows.shape[1]
+        hats = 1 / count + _products(principal.coordinates(rows), shares)
+        left = np.linalg.solve((1 + ROUNDING) * np.eye(size) - hats, residuals[rows].transpose(2, 0, 1)[..., None])
+        without = (count * level - targets[rows].sum(axis=1, keepdims=True)) / max(count - size, 1)
+        scores[rows] = (targets[rows] + level - without)[..., None] - left[..., 0].transpose(1, 2, 0)
+    return scores
+
+
+def _blocks(groups: np.ndarray) -> Iterator[np.ndarray]:
+    """Row numbers (G, s) of groups that have as many rows, so many groups at a time that they stay small."""
+    order = np.argsort(groups, kind="stable")
+    _, first, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(first, counts)  # within its group
+    starts = np.flatnonzero(rank % LARGEST == 0)
+    sizes = np.diff(np.append(starts, len(order)))
+    for size in np.unique(sizes):
+        alike = order[np.repeat(sizes == size, sizes)].reshape(-1, size)
+        together = max(1, CHUNK // size)
+        yield from np.split(alike, range(together, len(alike), together))
+
+
+def _products(coordinates: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Of the rows of each group with one another, weighted: (G, s, r), (r, P) -> (P, G, s, s)."""
+    if coordinates.shape[1] == 1:  # the usual case, one product for all
+        return (coordinates[:, 0] ** 2 @ shares).T[..., None, None]
+    return np.stack([(coordinates * share) @ coordinates.transpose(0, 2, 1) for share in shares.T])
 
 
 def logistic_path(principal: Principal, fake: np.ndarray, penalties: list[float]) -> tuple[np.ndarray, np.ndarray]:
@@ -224,19 +296,22 @@ def _reciprocals(curvature: np.ndarray) -> np.ndarray:
 
 
 def to_logits(scores: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
-    """Slope and offset that turn scores (N,) into logits (Platt 1999), the slope never negative."""
+    """Slope and offset that turn scores (N,), of rows that their head did not see, into logits (Platt 1999).
+
+    A slope of less than its own standard error is not told from nothing, and is set to that: the order of scores is
+    never turned, and heads of several folds keep a common scale where there is nothing to find.
+    """
     scale = scores.std() or 1.0
     model = LogisticRegression(C=1e3).fit(scores[:, None] / scale, fake)
-    return max(float(model.coef_[0, 0]), 1e-6) / scale, float(model.intercept_[0])
+    share = fake.mean()
+    error = 1 / np.sqrt(len(fake) * share * (1 - share))
+    return max(float(model.coef_[0, 0]), error) / scale, float(model.intercept_[0])
 
 
-def _judged(members: list[Member], weights: np.ndarray, intercepts: np.ndarray, task: Task, *,
-            as_logits: bool) -> dict[Member, Fitted]:  # fmt: skip
+def _judged(members: list[Member], weights: np.ndarray, intercepts: np.ndarray,
+            task: Task) -> dict[Member, Fitted]:  # fmt: skip
     views, fake = task.judged_rows(members[0].fold)
     X = views.mean(axis=0)  # of a linear head, the mean of the scores is the score of the mean
-    if as_logits:
-        slopes, offsets = np.array([to_logits(X @ w + b, fake) for w, b in zip(weights, intercepts, strict=True)]).T
-        weights, intercepts = weights * slopes[:, None], intercepts * slopes + offsets
     auc, loss = judge(X @ weights.T + intercepts, fake)
     return {
         member: Fitted(member, _tensors(w, b) | task.standardisation(member.fold), float(a), float(e))

@@ -14,10 +14,14 @@ from data.manifest import Manifest
 
 @dataclass(frozen=True)
 class Folds:
-    """trained, held_out: (F, N) bool over the manifest's rows. A row of the test split is in neither."""
+    """trained, held_out: (F, N) bool over the manifest's rows. A row of the test split is in neither.
+
+    groups: (N,) int64; rows of one group are no evidence for one another.
+    """
 
     trained: np.ndarray
     held_out: np.ndarray
+    groups: np.ndarray
 
     def __len__(self) -> int:
         return len(self.trained)
@@ -40,7 +44,7 @@ def cut(manifest: Manifest, count: int) -> Folds:
         UserError: a side without both classes, or fewer groups of a class than folds.
     """
     if count == 1:
-        folds = Folds(*(_mask(manifest, split)[None] for split in ("train", "val")))
+        folds = Folds(*(_mask(manifest, split)[None] for split in ("train", "val")), _numbered(manifest.group))
     else:
         folds = _stratified(manifest, count)
     for number, sides in enumerate(zip(folds.trained, folds.held_out, strict=True)):
@@ -64,10 +68,22 @@ def _stratified(manifest: Manifest, count: int) -> Folds:
                 f"group stays in one fold. Use FOLDS={found} or fewer, or give more images."
             )
     held_out = np.zeros((count, len(manifest)), bool)
+    held_out[:, rows] = stratified(fake, groups, count)
+    return Folds(held_out.any(axis=0) & ~held_out, held_out, _numbered(manifest.group))
+
+
+def stratified(fake: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
+    """Rows (n,) cut into `count` parts alike in their share of fakes, groups kept together: (count, n) bool."""
+    held_out = np.zeros((count, len(fake)), bool)
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0)
-    for fold, (_, held) in zip(held_out, splitter.split(rows, fake, groups), strict=True):
-        fold[rows[held]] = True
-    return Folds(held_out.any(axis=0) & ~held_out, held_out)
+    for part, (_, held) in zip(held_out, splitter.split(fake, fake, groups), strict=True):
+        part[held] = True
+    return held_out
+
+
+def _numbered(groups: np.ndarray) -> np.ndarray:
+    """Names (N,) -> (N,) int64."""
+    return np.unique(groups.astype(str), return_inverse=True)[1]
 
 
 def _refuse_one_class(manifest: Manifest, rows: np.ndarray, where: str) -> None:

@@ -22,7 +22,7 @@ from heads.scoring import member_scores, of_vectors
 
 STAGE = "heads"
 HEAD_FILE = "head.safetensors"
-VERSION = 2  # of result.json; in the sweep's key, so that a run of another version is made anew
+VERSION = 3  # of result.json; in the sweep's key, so that a run of another version is made anew
 
 
 @dataclass(frozen=True)

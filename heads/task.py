@@ -122,6 +122,10 @@ class Task:
         X = self._of_fold(self.X[:, rows], fold).flatten(0, 1)
         return X.cpu().numpy(), self.fake[rows].repeat(len(self.X)).cpu().numpy()
 
+    def training_groups(self, fold: int) -> np.ndarray:
+        """The group of every one of those, (V * n,) int64: views of an image share it."""
+        return np.tile(self.folds.groups[self.folds.trained[fold]], len(self.X))
+
     def judged_rows(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
         """The fold's held-out rows as heads are judged by them: (1 or V, m, D) float32, and the labels (m,)."""
         rows = torch.from_numpy(self.folds.held_out[fold])

@@ -20,7 +20,7 @@ def folds(rows: int, count: int) -> Folds:
     held_out = (
         np.stack([number % count == fold for fold in range(count)]) if count > 1 else number[None] >= 2 * rows / 3
     )
-    return Folds(~held_out, held_out)
+    return Folds(~held_out, held_out, number)
 
 
 def task(rows: int = 120, columns: int = 12, *, count: int = 1, views: int = 1, mean_views: bool = False,

@@ -10,13 +10,14 @@ from sklearn.metrics import roc_auc_score
 
 from cache.errors import UserError
 from heads import families
-from heads.convex import Principal, fit_convex, logistic_path, ridge_path, to_logits
-from heads.estimators import fit_estimators, from_bytes, to_bytes
+from heads.convex import Principal, fit_convex, left_out_scores, logistic_path, ridge_path, to_logits
+from heads.estimators import fit_estimator, fit_estimators, from_bytes, is_logit, to_bytes
 from heads.families import Estimator, Logistic
+from heads.folds import Folds
 from heads.grid import read_grid
 from heads.saved import HeadRecord, assemble
-from heads.task import Member
-from tests.tables import features, task
+from heads.task import Member, Task
+from tests.tables import features, folds, task
 
 PENALTIES = [1e-3, 0.1, 1.0]
 
@@ -94,7 +95,46 @@ def test_scores_become_logits_without_turning_round():
     slope, offset = to_logits(logits / 50 + 3, fake)
     assert slope == pytest.approx(50, rel=0.1)
     assert offset == pytest.approx(-150, rel=0.1)
-    assert to_logits(-logits, fake)[0] > 0
+    assert to_logits(-logits, fake)[0] == pytest.approx(1 / (logits.std() * np.sqrt(fake.sum() * (~fake).mean())))
+
+
+@pytest.mark.parametrize(("rows", "columns", "size"), [(60, 7, 1), (40, 90, 1), (60, 7, 3), (40, 90, 4)])
+def test_scores_of_rows_that_are_left_out_are_those_of_heads_fitted_without_their_group(rows, columns, size):
+    X, fake = table(rows, columns)
+    groups, penalties, targets = np.arange(rows) % (rows // size), [0.5, 20.0, 1e4], np.where(fake, 1.0, -1.0)
+    found = left_out_scores(Principal(X), fake, penalties, groups=groups)
+    for group in range(rows // size):
+        out = groups == group
+        for number, penalty in enumerate(penalties):
+            theirs = Ridge(alpha=penalty).fit(X[~out].astype(np.float64), targets[~out])
+            level = targets.mean() - targets[~out].mean()  # the intercept stays that of all rows
+            np.testing.assert_allclose(found[out, number], theirs.predict(X[out].astype(np.float64)) + level, atol=1e-8)
+
+
+def test_rows_are_left_out_whatever_their_groups_and_penalties():
+    """Groups of several sizes, one larger than what is left out together, one that holds all; hardly a penalty."""
+    X, fake = table(600, 12)
+    for groups in (np.arange(600) // 300, np.arange(600) ** 2 // 9000, np.zeros(600, int)):
+        assert np.isfinite(left_out_scores(Principal(X), fake, [1e-300, 1.0], groups=groups)).all()
+    wide, fake = table(30, 50)
+    hardly, little = left_out_scores(Principal(wide), fake, [1e-300, 1e-6], groups=np.arange(30)).T
+    np.testing.assert_allclose(hardly, little, atol=1e-3)
+
+
+def test_ridge_scores_are_logits_also_of_several_views_of_the_same_images():
+    """Rows of one image say nothing new: its label must not come back through another view."""
+    rng = np.random.default_rng(0)
+    fake = np.arange(400) % 4 == 0
+    images = rng.standard_normal((400, 300)) + 0.1 * fake[:, None]
+    X = (images + 0.1 * rng.standard_normal((4, 400, 300))).astype(np.float32)
+    (found,) = fit_convex([Member(families.Ridge(penalty=1.0), 0, 0)], Task.of(X, fake, folds(400, 1)))
+    assert found.val_loss < log_loss_of_the_share(fake)
+
+
+def log_loss_of_the_share(fake: np.ndarray) -> float:
+    """Of somebody who knows nothing but how many are fake."""
+    share = fake.mean()
+    return -share * np.log(share) - (1 - share) * np.log(1 - share)
 
 
 @pytest.mark.parametrize(
@@ -119,6 +159,39 @@ def test_scikit_learn_classifiers_are_heads_like_any_other(block):
         scores = head(raw[held])
         assert scores.shape == (45,)
         assert roc_auc_score(on.fake[held], scores) == pytest.approx(each.val_auc, abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("estimator", "params", "expected"),
+    [
+        ("svm.SVC", (), False),
+        ("linear_model.RidgeClassifier", (), False),
+        ("ensemble.GradientBoostingClassifier", (("loss", "exponential"),), False),  # twice its scores are logits
+        ("linear_model.LogisticRegression", (), True),
+        ("discriminant_analysis.LinearDiscriminantAnalysis", (), True),
+        ("neighbors.KNeighborsClassifier", (), True),
+    ],
+)
+def test_scores_that_are_logits_already_are_told_from_margins(estimator, params, expected):
+    X, fake = table(80, 6)
+    model = fit_estimator(Estimator(f"sklearn.{estimator}", params), X, fake, seed=0)
+    assert is_logit(model, X) == expected
+
+
+def test_margins_become_logits_on_the_training_rows_and_the_order_stays():
+    on = task(300, 6, count=3)
+    (fitted,) = fit_estimators([Member(Estimator("sklearn.svm.LinearSVC"), 1, 0)], on)
+    slope, _ = fitted.parameters["line"].tolist()
+    assert slope > 1  # margins are one apart, and here say more
+    assert fitted.val_loss < 0.9 * np.log(2)
+
+
+def test_a_class_of_one_group_leaves_margins_as_they_are():
+    X, fake = features(60, 6)
+    groups = np.where(fake, 0, np.arange(60) + 1)
+    cut = Folds(np.arange(60)[None] < 40, np.arange(60)[None] >= 40, groups)
+    (fitted,) = fit_estimators([Member(Estimator("sklearn.svm.LinearSVC"), 0, 0)], Task.of(X, fake, cut))
+    assert fitted.parameters["line"].tolist() == [1.0, 0.0]
 
 
 @pytest.mark.parametrize(

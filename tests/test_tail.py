@@ -165,6 +165,14 @@ def test_a_tails_figures_are_those_of_the_head_that_is_kept(few):
     assert roc_auc_score(task.fake[held], scores) == pytest.approx(fitted.val_auc, abs=1e-6)
 
 
+def test_no_label_that_a_tail_is_judged_by_reaches_its_parameters(few):
+    task = map_task(few)
+    turned = replace(task, fake=task.fake ^ task.folds.held_out[0])
+    before, after = (fit_tails([Member(Tail(lr=1e-3, epochs=1, batch=8), 0, 0)], on)[0] for on in (task, turned))
+    assert before.val_auc == pytest.approx(1 - after.val_auc)
+    same(before, after)
+
+
 def test_streamed_maps_train_the_same_tail_as_maps_in_memory(few, monkeypatch):
     monkeypatch.setattr(stream, "BUFFER_BYTES", 9 * ROW_BYTES)
     monkeypatch.setattr(stream, "BLOCK_BYTES", 2 * ROW_BYTES)

@@ -31,7 +31,7 @@ def task(folds: int) -> Task:
     X = rng.standard_normal((1, rows, COLUMNS), dtype=np.float32) + np.float32(0.05) * fake[None, :, None]
     number = np.arange(rows)
     held_out = np.stack([number % folds == fold for fold in range(folds)]) if folds > 1 else number[None] >= ROWS
-    return Task.of(X, fake, Folds(~held_out, held_out))
+    return Task.of(X, fake, Folds(~held_out, held_out, np.arange(held_out.shape[1])))
 
 
 def stacked(on: Task, heads: int) -> float:
