@@ -4,6 +4,7 @@ The spread of the resamples says how far a figure is known, its bounds say what 
 
     of_proportion    images called rightly, of so many         Clopper-Pearson with mid-P
     of_rate          any figure from 0 to 1, such as an AUC    Student's t of the logit
+    of_errors        such as the equal error rate              Clopper-Pearson again, of as many as the spread is worth
     of_draws         read off a curve at an uncertain place    percentiles of resamples, in which the place moves too
     of_amount        at least 0, such as a log loss            Student's t of the logarithm
     of_mean          any number                                Student's t
@@ -79,6 +80,12 @@ class Interval:
         return cls.of_rate(draws, inflation=auc_inflation(draws))
 
     @classmethod
+    def of_errors(cls, draws: Draws) -> "Interval":
+        """A share of errors in both classes, of which there may be a handful: a proportion of what its spread says."""
+        over = _both(draws)
+        return cls._binomial(draws.value, _worth(draws.value, _variance(draws, over), over, seen=2 * over.groups))
+
+    @classmethod
     def of_draws(cls, value: float, between: Draws, over: Units) -> "Interval":
         """A rate at a place that is itself uncertain: percentiles of resamples that also draw the place.
 
@@ -140,7 +147,7 @@ def interval_of(name: str, draws: Draws, *, trials: float | None = None) -> Inte
         return Interval.of_proportion(draws, getattr(draws, PROPORTIONS[name]), trials=trials)
     if name.startswith("log_loss"):
         return Interval.of_amount(draws)
-    return Interval.of_auc(draws) if name == "auc" else Interval.of_rate(draws)
+    return {"auc": Interval.of_auc, "eer": Interval.of_errors}.get(name, Interval.of_rate)(draws)
 
 
 def auc_inflation(draws: Draws) -> float:
