@@ -138,16 +138,16 @@ def test_a_score_at_the_threshold_is_called_fake():
     scores, fake, once = np.array([1.0, 1.0, 1.0, 0.0]), np.array([True, True, False, False]), np.ones((1, 4))
     parts = Verdicts(scores, fake, 1.0).figures(once)
     assert [parts[name] for name in ("accuracy", "accuracy_real", "accuracy_fake")] == [0.75, 0.5, 1]
-    whole = _Judge(scores, fake, fixed(1.0)).figures(once)
+    whole = _Judge(scores, fake, np.arange(4), fixed(1.0)).figures(once)
     assert [whole[METRICS, name] for name in ("accuracy", "accuracy_decided", "coverage")] == [0.75, 0.75, 1]
     pair = _Pair(np.stack([scores, np.full(4, 2.0)], axis=1), fake, np.arange(4))
-    assert _accuracy_lead(pair, np.array([1.0, 2.0])).value == pytest.approx(0.25)  # three right against two
+    assert _accuracy_lead(pair, np.array([1.0, 2.0])).difference.value == pytest.approx(0.25)  # three right against two
 
 
 def test_certainty_is_in_the_last_bin():
     """A probability of one beside .95: one bin, in which half the images are fake."""
     scores, fake = np.array([800.0, np.log(19), -800.0]), np.array([False, True, False])
-    found = _Judge(scores, fake, fixed(0.0)).figures(np.ones((1, 3)))
+    found = _Judge(scores, fake, np.arange(3), fixed(0.0)).figures(np.ones((1, 3)))
     assert found[METRICS, "ece"] == pytest.approx(2 / 3 * abs(0.975 - 0.5))
 
 
