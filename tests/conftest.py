@@ -61,3 +61,16 @@ def elsewhere(faces, tmp_path) -> Path:
     folder = write_faces(tmp_path / "elsewhere", 40, start=100)
     (folder / "real" / "known.jpg").write_bytes((faces / "real" / "0000.jpg").read_bytes())
     return folder
+
+
+def kept_faces(home: Path, count: int, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """`count` faces that no test changes, in home/few: what is cached of them serves all, runs are each test's own."""
+    for name in ("CACHE_DIR", "DATA_DIR"):
+        monkeypatch.setenv(name, str(home / name.lower()))
+    return home / "few" if (home / "few").exists() else write_faces(home / "few", count)
+
+
+@pytest.fixture
+def few(tmp_path_factory, monkeypatch) -> Path:
+    """48 small faces, never to be changed."""
+    return kept_faces(tmp_path_factory.getbasetemp() / "kept48", 48, monkeypatch)

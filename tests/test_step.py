@@ -31,7 +31,6 @@ from finetune.state import FILE, Learner, Standing
 from finetune.step import Stepper
 from finetune.team import Team
 from heads.fit import class_weights
-from tests.conftest import write_faces
 from tests.test_finetune import Killed, kill_at
 
 ALONE = Team(torch.device("cpu"))
@@ -286,11 +285,6 @@ def test_augmentations_are_drawn_anew_in_every_epoch():
     assert numbers(0, 1) != numbers(1, 1)
 
 
-@pytest.fixture
-def few(tmp_path) -> Path:
-    return write_faces(tmp_path / "few", 48)
-
-
 def scratch(data: Path, *, network: str = "cnn-dropout-logsoftmax", **settings) -> FinetuneConfig:
     """A small network from nothing: no features, no head, a second a training. Options of the command in capitals."""
     given = {"recipe": network, "epochs": 2, "batch": 12, "lr": 1e-3, "size": 64, **settings}
@@ -329,15 +323,15 @@ def test_an_epoch_says_what_was_done_and_what_is_kept(few, ema, monkeypatch):
 
 
 @pytest.mark.parametrize("lacking", ["train", "val"])
-def test_a_split_of_one_class_is_not_trained_on(few, lacking):
+def test_a_split_of_one_class_is_not_trained_on(few, lacking, tmp_path):
     """Without a cached head nothing before the training looks at it."""
     rows = [(path.relative_to(few).as_posix(), path.parent.name) for path in sorted(few.glob("*/*.jpg"))]
     table = pd.DataFrame(rows, columns=["path", "label"])
     table["split"] = np.where(np.arange(48) % 3 == 0, "val", "train")
     table = table[(table.split != lacking) | (table.label == "real")]
-    table.to_csv(few / "few.csv", index=False)
+    table.to_csv(tmp_path / f"no-{lacking}.csv", index=False)
     with pytest.raises(UserError, match=f"the {lacking} split has .* real and 0 fake images"):
-        run(scratch(few / "few.csv", NAME="lopsided"))
+        run(scratch(tmp_path / f"no-{lacking}.csv", ROOT=str(few)))
 
 
 def test_a_kill_during_validation_costs_the_validation_alone(few, monkeypatch):

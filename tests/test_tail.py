@@ -29,7 +29,7 @@ from heads.saved import HeadRecord, assemble
 from heads.stream import MapStream
 from heads.tail import MapTask, _Training, fit_tails
 from heads.task import Member
-from tests.conftest import write_faces
+from tests.conftest import kept_faces
 from tests.test_fit import same
 
 FAMILIES = {
@@ -51,8 +51,8 @@ CHEAP = {"size": 64, "device": "cpu", "workers": 0, "compute": "fp32", "seeds": 
 
 
 @pytest.fixture
-def few(tmp_path) -> Path:
-    return write_faces(tmp_path / "few", 28)
+def few(tmp_path_factory, monkeypatch) -> Path:
+    return kept_faces(tmp_path_factory.getbasetemp() / "kept28", 28, monkeypatch)
 
 
 def options(data: Path, backbone: str, **more) -> HeadsConfig:

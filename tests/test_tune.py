@@ -11,16 +11,10 @@ from cache import paths, runs
 from cache.errors import UserError
 from finetune.job import BEST, METRICS
 from finetune.tune import TuneConfig, run
-from tests.conftest import write_faces
 from tests.test_finetune import SMALL, Killed, kill_at, plain
 
 RANGES = {"lr": {"low": 1e-4, "high": 1e-2, "log": True}, "batch": [12, 16], "weight_decay": 0.01, "body_lr": 0.1,
           "layer_decay": 1.0, "label_smoothing": 0.0}  # fmt: skip
-
-
-@pytest.fixture
-def few(tmp_path):
-    return write_faces(tmp_path / "few", 48)
 
 
 def options(data, trials: int, **more) -> TuneConfig:
