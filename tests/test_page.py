@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import perturbed
+from analysis import perturbed, results
 from analysis.bootstrap import Interval
 from analysis.comparison import DataSet, _pictures
 from analysis.cost import cost_table, saving
@@ -27,7 +27,8 @@ from heads.other import OtherResult
 from heads.outcome import write_table
 from heads.perturbed import UNCHANGED, PerturbedResult, validation_digest
 from tests.test_analysis import ridge, sweep, training
-from tests.test_evaluate import fixed
+from tests.test_evaluate import faces_table, fixed
+from tests.test_evaluate import model as scored
 
 
 def certain(value: float) -> Interval:
@@ -144,6 +145,15 @@ def test_the_lowest_elsewhere_is_not_one_at_home(tmp_path):
     assert [text.get_text() for text in matrix.figure.axes[0].texts] == ["0.500", "0.600", "0.700", "0.900"]
     (unknown,) = _pictures([data_set("a", 0.5, {"b": None}), data_set("b", 0.9, {})])
     assert unknown.alt.endswith("at home 0.500, 0.900")
+
+
+def test_what_is_decided_wrongly_by_hand(tmp_path):
+    """A score at the threshold is called fake; what lies in the band is not decided."""
+    fake = np.array([False, False, False, False, True, True])
+    found = scored(tmp_path, 0.0, test=faces_table([0.0, -1.0, -2.0, 2.0, -0.5, 3.0], fake))
+    assert results.decided(found) == {"real": 0.5, "fake": 0.5}
+    banded = replace(found, calibration=fixed(0.0, band=(-0.75, 1.0)))
+    assert results.decided(banded) == {"real": 0.25, "fake": 0.0}
 
 
 def test_curves_say_what_must_be_known_to_read_them():

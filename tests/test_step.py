@@ -236,12 +236,6 @@ def test_features_are_rounded_as_in_the_cache_but_for_training():
     assert cached.item() == 0
 
 
-def test_statistics_of_frozen_norms_stay():
-    detector = small_detector()
-    detector.training_mode(frozen_norm=True)
-    assert (detector.network.body.norm.training, detector.network.body.above.training) == (False, True)
-
-
 def test_networks_of_the_originals_layer_by_layer():
     fc6, dropped = NETWORKS["cnn-fc6"](64), NETWORKS["cnn-dropout"](64)
     assert [type(each).__name__ for each in fc6.blocks[0]] == ["Conv2d", "ReLU", "MaxPool2d"]
