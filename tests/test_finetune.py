@@ -356,6 +356,17 @@ def test_a_detector_that_does_not_say_what_the_head_says_is_not_trained(few, mon
     assert not list(paths.runs_dir().glob(f"finetune/*/{FILE}"))
 
 
+@pytest.mark.parametrize(("compute", "explained"), [("fp32", 0.005), ("fp16", 0.04), ("bf16", 0.25)])
+def test_features_of_another_machine_may_differ_as_their_number_type_does(compute, explained):
+    """explained: in standard deviations of the scores; on real faces bfloat16 differs from float32 by .18."""
+    cached = np.random.default_rng(0).normal(size=200)
+    said = start.compared(cached + explained * cached.std(), cached, compute=compute, head_file=Path("head"))
+    assert "are the cached head's" in said
+    with pytest.raises(UserError, match=f"where {compute} explains") as refused:
+        start.compared(cached + 2.5 * explained * cached.std(), cached, compute=compute, head_file=Path("head"))
+    assert ("COMPUTE=fp32" in str(refused.value)) == (compute != "fp32")
+
+
 def test_the_first_comparison_takes_the_batch_and_processes_that_were_asked_for(few, monkeypatch):
     original, calls = start.batches, []
 
