@@ -3,12 +3,15 @@
 from pathlib import Path
 
 from cache.command import main
+from extract.compute import device_of
+from extract.ranks import together
 from extract.run import ExtractConfig, run
 
 
 def run_each(config: ExtractConfig) -> list[Path]:
     """One backbone after the other."""
-    return [run(each) for each in config.each_backbone()]
+    with together(device_of(config.device)):
+        return [run(each) for each in config.each_backbone()]
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from cache import paths, runs
-from cache.atomic import remove_leftovers
+from cache.atomic import locked, remove_leftovers
 from cache.command import option
 from cache.errors import UserError, one_of
 from cache.features import FeatureSpec, Preprocess, shard_paths
@@ -33,6 +33,7 @@ from extract.backbones import DEFAULT, Backbone, Normalise, build, default_featu
 from extract.compute import COMPUTE, compute_of, computing_in, device_of, moved
 from extract.loading import batches, default_workers
 from extract.outcome import ExtractResult
+from extract.ranks import meet
 from extract.weights import RANDOM
 from extract.writing import ShardWriter
 
@@ -104,13 +105,17 @@ def _filled(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
         backbone.tapped(tuple(dict.fromkeys(spec.tap for spec in specs)))  # an unknown tap is told before anything
         runs.begin(folder, config)
         seconds, computed = _extract(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
+    meet()  # what the other processes still compute is not missing
+    if any(mask.any() for mask in missing.values()):
         missing = {spec: ~present(spec, digests) for spec in specs}
         _refuse_lost(config, {spec: mask & mine for spec, mask in missing.items()})
     left = int(np.logical_or.reduce(list(missing.values())).sum())
     if left:
         print(f"extract {config.backbone}: part {share}/{shares} is done, {left} images are left to the other parts")
     elif not runs.is_complete(folder):
-        _finish(folder, config, manifest, specs, seconds, computed, backbone)
+        with locked(folder / "lock"):  # several may be through at the same time; one of them concludes
+            if not runs.is_complete(folder):
+                _finish(folder, config, manifest, specs, seconds, computed, backbone)
     return folder
 
 
@@ -121,7 +126,10 @@ def specs_of(folder: Path) -> list[FeatureSpec]:
         UserError: it is not complete.
     """
     if not runs.is_complete(folder):
-        raise UserError(f"{folder} is not complete: run `make extract` for the parts that are left")
+        raise UserError(
+            f"{folder} is not complete: other parts have images left. Run the same command again when they are done, "
+            "or without PART to compute what is left here."
+        )
     return ExtractResult.from_json(runs.result(folder)).specs
 
 

@@ -1,10 +1,8 @@
 """The processes that train one detector together: one alone, or those that torchrun started."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import timedelta
 
 import numpy as np
 import torch
@@ -13,8 +11,7 @@ from torch import distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from cache.errors import UserError
-
-PATIENCE = timedelta(hours=12)  # how long the others wait for the one that computes features
+from extract.ranks import meet, together
 
 
 @dataclass(frozen=True)
@@ -84,21 +81,12 @@ class Team:
 
     def wait(self) -> None:
         """Until all are here."""
-        if self.size > 1:
-            distributed.barrier()
+        meet()
 
 
 @contextmanager
 def team(device: torch.device) -> Iterator[Team]:
     """All processes that torchrun started, or this one alone."""
-    size = int(os.environ.get("WORLD_SIZE", 1))
-    if size == 1:
-        yield Team(device)
-        return
-    if device.type == "cuda":
-        torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    try:
-        yield Team(device, distributed.get_rank(), size)
-    finally:
-        distributed.destroy_process_group()
+    with together(device):
+        alone = not distributed.is_initialized()
+        yield Team(device) if alone else Team(device, distributed.get_rank(), distributed.get_world_size())

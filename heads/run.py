@@ -10,11 +10,13 @@ from pathlib import Path
 from cache import paths
 from cache.command import option
 from cache.errors import UserError
+from cache.features import FeatureSpec
 from data import build as data_build
 from data.manifest import Manifest
 from data.perturb import PERTURBATIONS
 from extract.backbones import default_features
 from extract.compute import training_device
+from extract.ranks import together
 from extract.run import ExtractConfig, parse_features, share_of, specs_of
 from extract.run import run as extract
 from extract.run import run_perturbed as extract_perturbed
@@ -72,7 +74,7 @@ def run(config: HeadsConfig) -> Path:
     if any(isinstance(each, Tail) for each in configs) and not any(map(_keeps_maps, parts)):
         raise UserError("the grid holds tail heads, which read maps: add one to FEATURES, for example layer3:map")
     _refuse_one_class(Manifest.load(data_build.run(config)).usable)
-    specs = [spec for part in parts for spec in specs_of(_extracted(part))]
+    specs = [spec for part in parts for spec in _extracted(part)]
     weights = {part.backbone: part.weights for part in parts}
     return sweep(
         SweepConfig(
@@ -101,10 +103,16 @@ def _device(config: HeadsConfig) -> str:
     return str(training_device(config.device))
 
 
-def _extracted(config: HeadsConfig) -> Path:
-    """This process's part of the images first, then what the other parts have not done yet."""
-    folder = extract(config)
-    return folder if share_of(config.part)[1] == 1 else extract(replace(config, part="0/1"))
+def _extracted(config: HeadsConfig) -> list[FeatureSpec]:
+    """The features of all images.
+
+    Processes of torchrun share the images and wait for one another. One with a PART given by hand cannot know whether
+    the others still compute, or ever will: it does its share and says so, rather than theirs once more.
+
+    Raises:
+        UserError: other parts have images left.
+    """
+    return specs_of(extract(config))
 
 
 def run_other(config: HeadsConfig, folder: Path, data: str) -> Path:
@@ -149,4 +157,5 @@ def extract_for(record: HeadRecord, config: HeadsConfig) -> None:
 
 def run_each(config: HeadsConfig) -> list[Path]:
     """One backbone after the other."""
-    return [run(each) for each in config.each_backbone()]
+    with together(training_device(config.device)):
+        return [run(each) for each in config.each_backbone()]

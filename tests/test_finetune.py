@@ -284,9 +284,9 @@ def same_training(one: Path, other: Path) -> None:
     assert apart < 1e-2 * moved
 
 
-def torchrun(count: int, *arguments: str) -> subprocess.CompletedProcess:
+def torchrun(count: int, *arguments: str, module: str = "finetune") -> subprocess.CompletedProcess:
     command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", "--master_port=0",
-               "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", "finetune", *arguments]  # fmt: skip
+               "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", module, *arguments]  # fmt: skip
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     return subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False, env=environment)
 

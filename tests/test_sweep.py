@@ -19,6 +19,7 @@ from cache.errors import UserError
 from data import build as data_build
 from data.build import DataConfig
 from data.manifest import Manifest
+from extract.run import run as extract
 from heads import folds, plan, sweep
 from heads.families import Linear, Mlp, Ridge
 from heads.inputs import _allocated, load_inputs
@@ -29,6 +30,7 @@ from heads.saved import load_head
 from heads.scoring import member_scores
 from heads.task import Fitted, Member
 from tests.conftest import write_faces
+from tests.test_finetune import torchrun
 
 GRID = (
     '[{"family": "linear", "lr": [0.01, 0.001]}, {"family": "mlp", "lr": 0.01, "hidden": [4, [4, 3]], "dropout": 0.2},'
@@ -269,9 +271,31 @@ def test_parts_share_the_heads_and_the_last_one_chooses(faces, capsys):
     assert runs.result(whole)["head"] == name
 
 
+def test_a_fast_process_waits_for_a_slow_one_and_computes_no_image_of_it(faces, tmp_path, monkeypatch):
+    data_build.run(DataConfig(data=str(faces)))
+    os.mkfifo(tmp_path / "waiting")
+    monkeypatch.setenv("SLOWED", str(tmp_path))
+    given = {**SMALL, "data": faces, "grid": '[{"family": "ridge", "penalty": 1.0}]', "seeds": 1}
+    call = torchrun(2, *(f"--{name}={value}" for name, value in given.items()), module="tests.slowed")
+    assert call.returncode == 0, call.stderr
+    assert [(tmp_path / rank).read_text() for rank in "01"] == ["30", "30"]
+    (folder,) = paths.runs_dir().glob("heads/faces-*")
+    assert runs.is_complete(folder)
+
+
+def test_a_part_by_hand_computes_its_share_and_says_what_is_left(faces):
+    config = HeadsConfig(data=str(faces), **{**SMALL, "grid": '[{"family": "ridge", "penalty": 1.0}]'})
+    with pytest.raises(UserError, match=r"other parts have images left\. Run the same command again"):
+        run(replace(config, part="0/2"))
+    with pytest.raises(UserError, match="other parts have images left"):
+        run(replace(config, part="0/2"))
+    assert runs.is_complete(run(replace(config, part="1/2")))
+
+
 def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
     """The other part finishes, and tidies up, while this one is between two buckets."""
     config = HeadsConfig(data=str(faces), **{**SMALL, "grid": "convex"}, part="1/2")
+    extract(replace(config, part=""))
     save = sweep.save_trials
 
     def overtaken(path, trials):

@@ -1,0 +1,47 @@
+"""`python -m heads` under torchrun, in which the second process extracts nothing before the first waits for it.
+
+SLOWED is a folder with a named pipe, `waiting`; each process leaves the number of images that it computed there.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from cache.command import main
+from extract import run as extraction
+from heads.run import HeadsConfig, run_each
+
+RANK = os.environ["RANK"]
+FOLDER = Path(os.environ["SLOWED"])
+computed: list[int] = []
+released: list[bool] = []
+extract, meet = extraction._extract, extraction.meet
+
+
+def slowed(*given: Any) -> tuple[float, int]:
+    """The second process's first images wait until both ends of the pipe are opened."""
+    if RANK == "1" and not computed:
+        (FOLDER / "waiting").open().close()
+    found = extract(*given)
+    computed.append(found[1])
+    (FOLDER / RANK).write_text(str(sum(computed)))
+    return found
+
+
+def release() -> None:
+    if RANK == "0" and not released:
+        (FOLDER / "waiting").open("w").close()
+        released.append(True)
+
+
+def released_meet() -> None:
+    release()
+    meet()
+
+
+if __name__ == "__main__":
+    extraction._extract, extraction.meet = slowed, released_meet
+    try:
+        main(HeadsConfig, run_each, command="python -m tests.slowed")
+    finally:
+        release()  # also where the first process did not wait, so that the test fails and does not hang
