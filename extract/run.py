@@ -29,7 +29,17 @@ from data.build import DataConfig
 from data.manifest import Manifest
 from data.perturb import Perturbation
 from data.preprocess import AUGMENTATION, of_view
-from extract.backbones import DEFAULT, Backbone, Normalise, build, default_features, layout, locate, preprocess
+from extract.backbones import (
+    DEFAULT,
+    Backbone,
+    Normalise,
+    build,
+    default_features,
+    layout,
+    locate,
+    preprocess,
+    refuse_other_layout,
+)
 from extract.compute import COMPUTE, compute_of, computing_in, device_of, moved
 from extract.loading import batches, default_workers
 from extract.outcome import ExtractResult
@@ -196,11 +206,13 @@ def _specs(config: ExtractConfig) -> tuple[list[FeatureSpec], Backbone | None]:
     weights = backbone.weights if backbone else locate(config.backbone, weights=config.weights)
     compute = compute_of(config.compute, device_of(config.device))
     wanted = parse_features(config.features or " ".join(default_features(config.backbone)))
+    refuse_other_layout(config.backbone, tuple(tap for tap, _ in wanted), crop=how.crop)
+    laid_out = layout(config.backbone)
     return [
         FeatureSpec(
             backbone=config.backbone, weights=weights.identity, tap=tap, pooling=pooling, preprocess=how,
             compute=compute, stored=_stored(config.stored, pooling),
-            view=view, augmentation=AUGMENTATION if view else "", **layout(config.backbone),
+            view=view, augmentation=AUGMENTATION if view else "", **laid_out,
         )
         for view in range(config.views + 1) for tap, pooling in wanted
     ], backbone  # fmt: skip

@@ -266,6 +266,32 @@ def test_mistakes_are_told_before_work(faces, options, words):
     assert not paths.features_dir().exists()
 
 
+@pytest.mark.parametrize(
+    ("backbone", "features", "words"),
+    [
+        ("volo_d1_224", "", r"network.0 of volo_d1_224 gives \(1, 28, 28, 192\).*channels first, 192 channels"),
+        ("samvit_base_patch16_224", "blocks.1:avg", r"blocks.1 .* gives \(1, 14, 14, 768\)"),
+        ("xcit_nano_12_p16_224", "blocks.0:avgstd", r"gives \(1, 196, 128\).*1 tokens before"),  # none is there yet
+        ("crossvit_9_240", "blocks.0:avg", "gives no single tensor"),
+        ("vit_tiny_patch16_224", "patch_embed:avg", r"gives \(1, 196, 192\).*unnamed channels"),
+    ],
+)
+def test_a_tap_that_is_not_laid_out_as_its_network_says_is_refused(faces, backbone, features, words):
+    with pytest.raises(UserError, match=words):
+        run(ExtractConfig(data=str(faces), backbone=backbone, features=features, weights="random", device="cpu"))
+    assert not paths.features_dir().exists()
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    ["swin_tiny_patch4_window7_224", "mambaout_femto", "convnext_atto", "poolformer_s12", "nextvit_small",
+     "hiera_tiny_224", "vit_tiny_patch16_224", "levit_128s", "tiny_vit_5m_224", "maxvit_tiny_tf_224", "davit_tiny", "regnety_002"],
+)  # fmt: skip
+def test_taps_that_are_laid_out_as_their_network_says_are_not(backbone):
+    taps = tuple(feature.rpartition(":")[0] for feature in backbones.default_features(backbone))
+    backbones.refuse_other_layout(backbone, taps, crop=backbones.preprocess(backbone).crop)
+
+
 def test_several_backbones_take_turns(faces):
     options = ExtractConfig(data=str(faces), backbone="resnet18 resnet10t", weights="random", **SMALL)
     folders = run_each(options)
