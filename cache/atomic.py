@@ -1,7 +1,8 @@
 """Whole files or none: a temporary name beside the target, fsync, rename.
 
 Everything the project writes goes through `replacing`, so a half-written file is impossible by construction.
-The one exception is `append_line`, for logs; their readers ignore a torn last line.
+The one exception is `append_line`, for logs; their readers ignore a torn last line, and the next entry begins a line of
+its own. What the system says of a path that cannot be written becomes a sentence in one place, `_writing`.
 """
 
 import errno
@@ -12,15 +13,17 @@ import shutil
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from cache.errors import UserError
 from cache.key import plain
 
 TEMPORARY = ".part"
 LEFTOVER_AGE = 3600  # seconds; no single file takes an hour to write, so an older temporary has no writer
+LONGEST_STEM = 32  # characters that a temporary's name takes from its target's, so that it is never the one too long
+FOLDERS = "CACHE_DIR, DATA_DIR or RUNS_DIR"
 
 
 @contextmanager
@@ -28,22 +31,22 @@ def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path in `path`'s folder; when the block ends well it becomes `path`, durably.
 
     Raises:
-        UserError: the disk is full, whatever `path` held before is untouched; or its folder was removed meanwhile.
+        UserError: it cannot be written, because the disk is full or read-only, for example; whatever `path` held before
+            is untouched.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
     # The suffix stays last because pandas, Pillow and matplotlib choose a format by it.
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{uuid.uuid4().hex[:8]}{TEMPORARY}{path.suffix}")
-    try:
-        yield temporary
-        _sync(temporary)
-        os.replace(temporary, path)
-        _sync(path.parent)
-    except OSError as error:
-        if _was_removed(error, temporary):
-            raise UserError(f"{path.parent} was removed while {path.name} was written: run again") from error
-        raise _explained(error, path) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    unique = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    temporary = path.with_name(f".{path.stem[:LONGEST_STEM]}.{unique}{TEMPORARY}{path.suffix}")
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            yield temporary
+            _sync(temporary)
+            os.replace(temporary, path)
+            _sync(path.parent)
+        finally:
+            with suppress(OSError):  # where it could not be made it cannot be taken away, and why is known already
+                temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, *parts: bytes | memoryview) -> None:
@@ -69,13 +72,16 @@ def copy(source: Path, target: Path) -> None:
 
 
 def append_line(path: Path, line: str) -> None:
-    """Add one line to a log; a single write, so that two processes do not mix their lines."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with open(path, "ab") as file:
-            file.write(line.encode() + b"\n")
-    except OSError as error:
-        raise _explained(error, path) from error
+    """Add one line to a log, behind a torn last line as a line of its own; one process at a time.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(path, "a+b") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            file.write(b"\n" * _is_torn(file) + line.encode() + b"\n")
 
 
 def read_lines(path: Path) -> list[str]:
@@ -87,18 +93,34 @@ def read_lines(path: Path) -> list[str]:
 
 @contextmanager
 def locked(path: Path) -> Iterator[None]:
-    """Only one process at a time is inside; the others wait. A process that dies lets the next one in."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+    """Only one process at a time is inside; the others wait. A process that dies lets the next one in.
+
+    Raises:
+        UserError: the lock's file cannot be written.
+    """
+    with _writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = path.open("a")
+    with file:
+        with _writing(path):
+            fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
 
 def remove_leftovers(folder: Path) -> None:
     """Delete temporary files that a killed process left behind."""
     for path in folder.glob(f".*{TEMPORARY}*"):
-        if time.time() - path.stat().st_mtime > LEFTOVER_AGE:
-            path.unlink(missing_ok=True)
+        with _writing(path), suppress(FileNotFoundError):  # another process may be at the same
+            if time.time() - path.stat().st_mtime > LEFTOVER_AGE:
+                path.unlink(missing_ok=True)
+
+
+def _is_torn(file: BinaryIO) -> bool:
+    """Whether a log ends within a line."""
+    if not file.seek(0, os.SEEK_END):
+        return False
+    file.seek(-1, os.SEEK_END)
+    return file.read(1) != b"\n"
 
 
 def _sync(path: Path) -> None:
@@ -109,18 +131,30 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _was_removed(error: OSError, temporary: Path) -> bool:
-    """Whether somebody took away the whole folder, or the files in it one by one."""
-    gone = error.errno == errno.ENOENT and error.filename == str(temporary)
-    return gone or not temporary.parent.is_dir()
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    """Whatever the system says against writing `path` becomes a UserError."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(_why(error, path)) from error
 
 
-def _explained(error: OSError, path: Path) -> OSError | UserError:
+def _why(error: OSError, path: Path) -> str:
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return UserError(
+        return (
             f"the disk is full: {path} could not be written. Nothing was half-written and all finished work is "
-            "kept: free some space, or put CACHE_DIR, DATA_DIR or RUNS_DIR on another disk, and run again."
+            f"kept: free some space, or put {FOLDERS} on another disk, and run again."
         )
-    if error.errno in (errno.EACCES, errno.EROFS):
-        return UserError(f"no permission to write {path}; CACHE_DIR, DATA_DIR and RUNS_DIR choose other folders.")
-    return error
+    if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        return f"no permission to write {path}; CACHE_DIR, DATA_DIR and RUNS_DIR choose other folders."
+    if error.errno == errno.ENAMETOOLONG:
+        return f"{path} cannot be written, the disk takes no name so long: choose a shorter one, or other {FOLDERS}."
+    if error.errno in (errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ENOTEMPTY):
+        return (
+            f"{path} cannot be written: a file stands where a folder belongs, or a folder where the file does "
+            f"({error.filename or path}). Move it away, or choose other {FOLDERS}."
+        )
+    if error.errno == errno.ENOENT and (TEMPORARY in str(error.filename) or not path.parent.is_dir()):
+        return f"{path.parent} was removed while {path.name} was written: run again"
+    return f"{path} could not be written: {error}. Put that right, or choose other {FOLDERS}, and run again."
