@@ -1,10 +1,9 @@
-"""Any scikit-learn classifier as a head: fitted on standardised features, its scores turned into logits.
+"""A scikit-learn classifier as a head: fitted on standardised features, its scores turned into logits.
 
-One that gives probabilities is taken at its word: its score is their logit. Margins, which a support vector machine
-gives, are turned into logits by a line through those of training rows that INNER further fits each left out, groups
-kept together; each of them sees fewer rows, so that all together take about one to two times as long as the fit itself.
-
-Saved with skops, which, unlike a pickle, runs no code of the file's own when it is read.
+Those that heads.classifiers can keep. One that gives probabilities is taken at its word: its score is their logit.
+Margins, which a support vector machine gives, are turned into logits by a line through those of training rows that INNER
+further fits each left out, groups kept together; each of them sees fewer rows, so that all together take about one to
+two times as long as the fit itself.
 """
 
 import importlib
@@ -15,9 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 from scipy.special import expit
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 
 from cache.errors import UserError, one_of
+from heads.classifiers import from_bytes, refuse_unkept, to_bytes
 from heads.convex import to_logits
 from heads.families import Estimator
 from heads.folds import stratified
@@ -41,13 +41,14 @@ def resolve(name: str, settings: list[str]) -> tuple[str, dict[str, Any]]:
     """A short name or import path -> the import path and the parameters that come with the short name.
 
     Raises:
-        UserError: nothing to import there, no classifier, or a setting that it does not take.
+        UserError: nothing to import there, no classifier that can be kept, or a setting that it does not take.
     """
     path, fixed = SHORT_NAMES.get(name, (name, {}))
     if not path.startswith("sklearn."):
         raise UserError(
             f"{path}: only scikit-learn's own classifiers can be kept. Short names: {', '.join(SHORT_NAMES)}"
         )
+    refuse_unkept(_class(path))
     known = list(inspect.signature(_class(path)).parameters)
     for each in settings:
         one_of(each, known, what=f"setting of {name}")
@@ -86,24 +87,6 @@ def raw_scores(model: ClassifierMixin, X: np.ndarray) -> np.ndarray:
     return np.log(share / (1 - share))
 
 
-def to_bytes(model: BaseEstimator) -> np.ndarray:
-    """(n,) uint8, for a tensor in the head's file."""
-    from skops.io import dumps  # takes seconds to import
-
-    return np.frombuffer(dumps(model), np.uint8).copy()
-
-
-def from_bytes(content: np.ndarray) -> ClassifierMixin:
-    """Raises: UserError if the file holds types that are not scikit-learn's own; nothing of it has run then."""
-    from skops.io import get_untrusted_types, loads
-
-    data = content.tobytes()
-    strange = [each for each in get_untrusted_types(data=data) if not each.startswith("sklearn.")]
-    if strange:
-        raise UserError(f"this head holds {', '.join(strange)}, which is not scikit-learn's: it is not loaded")
-    return loads(data, trusted=get_untrusted_types(data=data))
-
-
 def _class(path: str) -> type:
     module, _, name = path.rpartition(".")
     try:
@@ -129,7 +112,7 @@ class EstimatorHead(Committee):
             self.register_buffer(f"model{number}", content)
         for name in ("mean", "std", "line"):
             self.register_buffer(name, tensors[name])
-        self.models = [from_bytes(content.numpy()) for content in models]
+        self.models = [from_bytes(content.byte().numpy()) for content in models]
 
     def member(self, inputs: torch.Tensor, number: int) -> torch.Tensor:
         X = ((inputs.detach().float() - self.mean[number]) / self.std[number]).cpu().numpy()
@@ -153,12 +136,13 @@ def _fitted(member: Member, task: Task) -> Fitted:
         scores = np.stack([raw_scores(model, view) for view in views]).mean(axis=0) * slope + offset
         if not np.isfinite(scores).all():
             raise UserError(f"{member.config.name}: scores that are not finite")
+        content = to_bytes(model)
     except UserError as error:
         print(f"heads: left out: {error}", flush=True)
         return Fitted(member, {}, math.nan, math.inf, diverged=0)
     auc, loss = judge(scores[:, None], held_out)
     line = torch.tensor([slope, offset], dtype=torch.float64)
-    tensors = {"model": torch.from_numpy(to_bytes(model)), "line": line}
+    tensors = {"model": torch.from_numpy(content), "line": line}
     return Fitted(member, tensors | task.standardisation(member.fold), float(auc[0]), float(loss[0]))
 
 
