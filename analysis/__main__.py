@@ -9,7 +9,6 @@ from analysis import comparison, gradcam, report
 from analysis.chosen import detector_of
 from analysis.gradcam import GradcamConfig
 from analysis.models import ranked_runs
-from analysis.predictions import predictions_file
 from analysis.predictor import views_of
 from analysis.trainings import trainings_on
 from cache import paths, runs
@@ -20,6 +19,7 @@ from finetune.other import run_other as run_detector_elsewhere
 from finetune.perturbed import run_perturbed as run_detector_perturbed
 from heads.outcome import HEAD_FILE
 from heads.perturbed import chosen_images, judged_split, perturbed_folder
+from heads.predictions import predictions_file
 from heads.run import HeadsConfig, run_each, run_other, run_perturbed
 from heads.saved import load_head
 

@@ -10,8 +10,8 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
-from analysis.predictions import predictions_file, read_predictions
 from cache.errors import UserError
+from heads.predictions import predictions_file, read_predictions
 
 DEFAULT_RULE = "youden"
 RULES = {

@@ -18,9 +18,9 @@ from analysis.evaluate import auc_intervals
 from analysis.figures import Bar, Picture
 from analysis.intervals import Interval, interval_of
 from analysis.models import Model
-from analysis.predictions import Predictions, predictions_file, read_predictions
 from analysis.ranking import Pairs
 from analysis.sweeps import Sweep
+from heads.predictions import Predictions, predictions_file, read_predictions
 
 ABOUT = ["digest", "label", "group"]  # columns of scores-inputs.csv that are no scores
 

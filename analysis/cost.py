@@ -33,8 +33,7 @@ class Saving:
 
 def extractions_on(dataset: str) -> list[ExtractResult]:
     """Of all finished extractions of a data set, perturbed copies last."""
-    records = [runs.result(folder) for folder in runs.complete_runs("extract")]
-    found = [ExtractResult.from_json(record) for record in records if record["dataset"] == dataset]
+    found = [each.into(ExtractResult) for _, each in runs.results("extract") if each["dataset"] == dataset]
     return sorted(found, key=lambda each: each.perturbed)
 
 

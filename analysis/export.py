@@ -19,7 +19,6 @@ from analysis.calibrate import DEFAULT_RULE, RULES, Calibration, calibration_of
 from analysis.card import card
 from analysis.chosen import RunOptions, detector_of
 from analysis.onnx_graph import INPUT, OUTPUT, compare, to_onnx
-from analysis.predictions import predictions_file, read_predictions
 from analysis.predictor import views_of
 from cache import paths, runs
 from cache.atomic import copy, write_bytes, write_json, write_text
@@ -28,6 +27,7 @@ from cache.errors import UserError
 from cache.features import Preprocess
 from data.manifest import Manifest
 from extract.loading import batches
+from heads.predictions import predictions_file, read_predictions
 
 STAGE = "export"
 MODEL = "model.onnx"

@@ -8,9 +8,9 @@ from PIL import Image
 from analysis import figures
 from analysis.figures import Picture, Tile
 from analysis.models import Model
-from analysis.predictions import Predictions
 from data.images import BadImageError, decode
 from data.manifest import Manifest
+from heads.predictions import Predictions
 
 THUMBNAIL = 128  # pixels
 COLUMNS = 6

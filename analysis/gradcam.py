@@ -27,7 +27,6 @@ from analysis.calibrate import Calibration, calibration_of
 from analysis.chosen import RunOptions, detector_of
 from analysis.faithfulness import mean_interval
 from analysis.heatmaps import AUTO, METHODS, Explained
-from analysis.predictions import Predictions, predictions_file, read_predictions
 from analysis.seams import on_seams, seam_bands, seam_shares
 from analysis.shown import KINDS, SHEET, TABLE, HeatMaps, Shown, read_heat_maps, select
 from cache import paths, runs
@@ -41,6 +40,7 @@ from extract.loading import batches
 from finetune.detector import NETWORK_PREFIX
 from heads.outcome import write_table
 from heads.perturbed import validation_digest
+from heads.predictions import Predictions, predictions_file, read_predictions
 
 STAGE = "gradcam"
 VERSION = 3  # of result.json
@@ -96,9 +96,8 @@ def find_heat_maps(run: Path, split: str) -> HeatMaps | None:
 
     None where there are none.
     """
-    records = {folder: runs.result(folder) for folder in runs.complete_runs(STAGE)}
     asked = (run.name, validation_digest(run), split, PREDICTED, VERSION)
-    found = [read_heat_maps(folder) for folder, each in records.items()
+    found = [read_heat_maps(folder) for folder, each in runs.results(STAGE)
              if tuple(map(each.get, ("run", "scored", "split", "target", "version"))) == asked]  # fmt: skip
     return max(found, key=lambda each: len(each.shown), default=None)
 

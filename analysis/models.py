@@ -10,7 +10,6 @@ from analysis.calibrate import Calibration, calibration_of
 from analysis.evaluate import Evaluation, evaluate
 from analysis.other import Other, read_other, scored_elsewhere
 from analysis.perturbed import Perturbed, read_perturbed
-from analysis.predictions import Predictions, predictions_file, read_predictions
 from analysis.sweeps import Sweep, how_chosen, read_sweep
 from analysis.trainings import Training, how_trained, read_training, trainings_on
 from cache import runs
@@ -18,6 +17,7 @@ from cache.errors import UserError
 from data.manifest import Manifest
 from finetune.outcome import finished
 from heads.outcome import VERSION, SweepResult
+from heads.predictions import Predictions, predictions_file, read_predictions, read_scores
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def ranked_runs(manifest: Manifest) -> list[Run]:
 
 def comparable_aucs(folders: list[Path]) -> list[float] | None:
     """Validation AUC of every run on the images that all of them judged; None where those are of one class."""
-    tables = [pd.read_csv(predictions_file(folder, "val")).set_index("path") for folder in folders]
+    tables = [read_scores(predictions_file(folder, "val")).set_index("path") for folder in folders]
     scores = pd.concat([table.score for table in tables], axis=1, join="inner")
     fake = tables[0].label[scores.index] == "fake"
     if fake.nunique() < 2:
@@ -113,19 +113,18 @@ def of_stage(models: list[Model], stage: str) -> list[Model]:
 def _sweeps(manifest: Manifest) -> dict[Path, Sweep | Training]:
     """By run folder."""
     found = {}
-    for folder in runs.complete_runs(Sweep.stage):
-        record = runs.result(folder)
+    for folder, record in runs.results(Sweep.stage):
         if record.get("version") != VERSION:
             _say_left_out(folder)
         elif (record["dataset"], record["manifest_key"]) == (manifest.dataset, manifest.key):
-            found[folder] = read_sweep(folder, SweepResult(**record))
+            found[folder] = read_sweep(folder, record.into(SweepResult))
     return found
 
 
 def _trainings(manifest: Manifest) -> dict[Path, Sweep | Training]:
     """By run folder."""
     readable = dict(finished())
-    for folder in runs.complete_runs(Training.stage):
+    for folder, _ in runs.results(Training.stage):
         if folder not in readable:
             _say_left_out(folder)
     return {folder: read_training(folder, result) for folder, result in trainings_on(manifest)}

@@ -9,11 +9,11 @@ from pathlib import Path
 from analysis.calibrate import Calibration
 from analysis.evaluate import Evaluation, evaluate
 from analysis.intervals import Interval
-from analysis.predictions import read_predictions
 from cache import paths, runs
 from data.audit import examine
 from data.manifest import Manifest
 from heads.other import VERSION, OtherResult
+from heads.predictions import read_predictions
 
 PLAINLY = 0.05  # balanced accuracy; what a threshold loses below this is left to the tables
 
@@ -82,7 +82,7 @@ def read_other(folder: Path, calibration: Calibration) -> Other:
     """Figures of a finished folder of runs/other."""
     found = read_predictions(folder / "predictions.csv")
     evaluation = evaluate(found.scores, found.fake, found.groups, calibration=calibration)
-    return Other(OtherResult(**runs.result(folder)), evaluation)
+    return Other(runs.result(folder).into(OtherResult), evaluation)
 
 
 def other_data(scored: Iterable[Other]) -> list[OtherData]:
@@ -94,12 +94,11 @@ def other_data(scored: Iterable[Other]) -> list[OtherData]:
 def _finished(names: Collection[str]) -> list[tuple[Path, OtherResult]]:
     """Folders of runs/other that this version of the program made of some of the runs."""
     found = []
-    for folder in runs.complete_runs("other"):
-        record = runs.result(folder)
+    for folder, record in runs.results("other"):
         if record.get("run") in names and record.get("version") != VERSION:
             print(f"report: {folder.name} was made by another version of the program and is left out")
         elif record.get("run") in names:
-            found.append((folder, OtherResult(**record)))
+            found.append((folder, record.into(OtherResult)))
     return found
 
 

@@ -6,7 +6,6 @@ from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from analysis import figures
 from analysis.bootstrap import bootstrap
@@ -17,6 +16,7 @@ from analysis.ranking import Verdicts
 from cache import runs
 from data.perturb import KINDS, VERSION, Perturbation
 from heads.perturbed import STAGE, UNCHANGED, PerturbedResult, validation_digest
+from heads.predictions import read_scores
 
 NAMED = (Perturbation("jpeg", 50), Perturbation("messenger", 1))  # what the summary asks for
 
@@ -69,8 +69,7 @@ Pick = Callable[[Strength], Interval]
 def read_perturbed(run: Path, calibration: Calibration) -> Perturbed | None:
     """The scores of a run on the most images, judged by what validation fixed; None where it was never tried."""
     asked = (run.name, validation_digest(run), VERSION)
-    records = {folder: runs.result(folder) for folder in runs.complete_runs(STAGE)}
-    found = [(folder, PerturbedResult(**record)) for folder, record in records.items()
+    found = [(folder, record.into(PerturbedResult)) for folder, record in runs.results(STAGE)
              if tuple(map(record.get, ("run", "scored", "version"))) == asked]  # fmt: skip
     if not found:
         return None
@@ -91,11 +90,10 @@ def perturbed_pictures(models: dict[str, Perturbed]) -> list[Picture]:
 
 
 def _strengths(folder: Path, result: PerturbedResult, threshold: float) -> dict[str, Strength]:
-    table = pd.read_csv(folder / "predictions.csv", dtype={"group": str}, keep_default_na=False)
+    names = (UNCHANGED, *result.perturbations)
+    table = read_scores(folder / "predictions.csv", names)
     fake, groups = (table.label == "fake").to_numpy(), table.group.to_numpy()
-    judged = {
-        name: Verdicts(table[name].to_numpy(float), fake, threshold) for name in (UNCHANGED, *result.perturbations)
-    }
+    judged = {name: Verdicts(table[name].to_numpy(float), fake, threshold) for name in names}
 
     def figures_of(weights: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
         return {(name, what): values for name, each in judged.items() for what, values in each.figures(weights).items()}

@@ -16,16 +16,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 from PIL import Image
 
 from analysis.calibrate import DEFAULT_RULE, RULES, Calibration, calibration_of
 from analysis.chosen import detector_of, find_run, model_file
 from analysis.files import Named, contents, upright
-from analysis.predictions import predictions_file
 from cache import runs
-from cache.checkpoint import load_weights
 from cache.errors import UserError, one_of
 from cache.features import Preprocess
 from data.images import BadImageError
@@ -37,7 +34,8 @@ from extract.run import CPU_BATCH, GPU_BATCH
 from finetune.detector import Detector
 from finetune.job import BEST
 from heads.outcome import HEAD_FILE
-from heads.saved import HeadRecord
+from heads.predictions import predictions_file, read_scores
+from heads.saved import read_record
 
 Source = Named | str | Path | Image.Image | np.ndarray
 
@@ -198,7 +196,7 @@ def views_of(folder: Path) -> int:
     """
     if model_file(folder).name == BEST:
         return 1
-    record = HeadRecord.from_json(load_weights(folder / HEAD_FILE)[1])
+    record = read_record(folder / HEAD_FILE)
     if record.views > 1 and record.augmentation != AUGMENTATION:
         raise UserError(f"{folder.name} is judged by views of {record.augmentation}; this program draws {AUGMENTATION}")
     return record.views
@@ -215,5 +213,5 @@ def _seen(folder: Path) -> dict[str, str]:
     if own and own.key == runs.result(folder)["manifest_key"]:
         return dict(zip(own.rows.digest, own.rows.split, strict=True))
     files = {split: predictions_file(folder, split) for split in SPLITS}
-    tables = {split: pd.read_csv(file, dtype=str).digest for split, file in files.items() if file.exists()}
+    tables = {split: read_scores(file).digest for split, file in files.items() if file.exists()}
     return {digest: split for split, digests in tables.items() for digest in digests}

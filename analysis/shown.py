@@ -4,7 +4,6 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from analysis.faithfulness import Road, Sanity
 from analysis.intervals import Interval
@@ -119,8 +118,9 @@ def read_heat_maps(folder: Path) -> HeatMaps:
     """Of a complete folder."""
     result = runs.result(folder)
     known = {each.name: result[each.name] for each in fields(HeatMaps) if each.name in result}
-    table = pd.read_csv(folder / TABLE, dtype={"path": str, "digest": str, "file": str}, keep_default_na=False,
-                        na_values={"seam_share": [""], "seam_chance": [""]})  # fmt: skip
+    text = {"path": str, "digest": str, "file": str}
+    table = runs.read_table(folder / TABLE, text, dtype=text, keep_default_na=False,
+                            na_values={"seam_share": [""], "seam_chance": [""]})  # fmt: skip
     centre = result["centre"] and Interval(**result["centre"])
     return HeatMaps(folder=folder, shown=[Shown(**row) for row in table.to_dict("records")], **known | {
         "centre": centre,

@@ -10,10 +10,10 @@ import pandas as pd
 from analysis.bootstrap import bootstrap
 from analysis.calibrate import Calibration
 from analysis.intervals import Interval, interval_of
-from analysis.predictions import Predictions
 from analysis.ranking import Verdicts
 from cache.errors import UserError
 from data.manifest import COLUMNS, STATISTICS, Manifest
+from heads.predictions import Predictions
 
 SMALLEST = 10  # images; what fewer say is chance
 FEW = 8  # distinct sizes or qualities that are shown as they are; more are put into ranges

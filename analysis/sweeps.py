@@ -9,7 +9,9 @@ import pandas as pd
 
 from cache import runs
 from heads.families import FAMILIES, TrainedConfig
+from heads.leaderboard import CURVE
 from heads.outcome import STAGE, SweepResult
+from heads.predictions import read_scores
 
 SHOWN = 15  # settings in the table and picture of leaders
 TRAINED = {family: kind for family, kind in FAMILIES.items() if issubclass(kind, TrainedConfig)}
@@ -87,13 +89,13 @@ class Sweep:
 
 def read_sweep(folder: Path, result: SweepResult) -> Sweep:
     """The tables of a finished run folder."""
-    settings = pd.read_csv(folder / "leaderboard.csv")
+    settings = runs.read_table(folder / "leaderboard.csv", ("inputs", "head", "val_auc", "val_loss", "family"))
     settings["kind"] = settings.family
     if "estimator" in settings:
         settings["kind"] = settings.estimator.str.rpartition(".")[2].fillna(settings.family)
-    scores = pd.read_csv(folder / "scores-inputs.csv", dtype={"group": str}, keep_default_na=False).set_index("path")
+    scores = read_scores(folder / "scores-inputs.csv", ()).set_index("path")
     config = runs.read_json(folder / "config.json")
-    return Sweep(result, settings, pd.read_csv(folder / "curves.csv"), scores, config["one_se"])
+    return Sweep(result, settings, runs.read_table(folder / "curves.csv", CURVE), scores, config["one_se"])
 
 
 def leaders(sweep: Sweep) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """A training's run folder -> the words and the picture that say what was trained, and which epoch was kept and why."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from math import ceil
 from pathlib import Path
 from typing import ClassVar
@@ -12,6 +12,7 @@ from analysis.figures import Picture
 from analysis.training_figures import Track
 from cache import runs
 from data.manifest import Manifest
+from finetune.epochs import Epoch
 from finetune.job import METRICS
 from finetune.outcome import STAGE, FinetuneResult, finished
 from finetune.recipes import RECIPES, Recipe, changed
@@ -89,7 +90,7 @@ def trainings_on(manifest: Manifest) -> list[tuple[Path, FinetuneResult]]:
 def read_training(folder: Path, result: FinetuneResult) -> Training:
     """The record and the table of a finished run folder."""
     recipe = changed(Recipe(), runs.read_json(folder / "config.json")["made_from"]["recipe"])
-    return Training(result, recipe, pd.read_csv(folder / METRICS))
+    return Training(result, recipe, runs.read_table(folder / METRICS, [each.name for each in fields(Epoch)]))
 
 
 def how_trained(training: Training) -> str:

@@ -33,10 +33,13 @@ from cache.atomic import write_bytes
 from cache.errors import UserError
 from cache.key import canonical, differences, key
 from cache.mapping import mapped
+from cache.records import from_plain
 
 FORMAT_VERSION = 1
 USERBLOCK = 512  # bytes, the smallest that HDF5 allows
 DIGEST_BYTES = 32
+LONGEST_SIDE = 4096  # pixels of an image as a network takes it; of more, a few fill the memory
+MOST_VIEWS = 1000  # the evaluation view among them
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,6 @@ class Preprocess:
     interpolation: str
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
-
-    @classmethod
-    def from_json(cls, record: dict) -> "Preprocess":
-        return cls(**{**record, "mean": tuple(record["mean"]), "std": tuple(record["std"])})
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,8 @@ class FeatureSpec:
 
     @classmethod
     def from_json(cls, record: dict) -> "FeatureSpec":
-        return cls(**{**record, "preprocess": Preprocess.from_json(record["preprocess"])})
+        """Raises: UserError naming a field that does not fit."""
+        return from_plain(cls, record)
 
 
 class DamagedShard(UserError):

@@ -5,26 +5,44 @@ environment.json   commit, package versions, hardware
 log.txt            what was printed, with times
 ...                what the stage makes
 result.json        written last: a folder that has it is complete
+
+result.json also holds the sha256 of every table and record beside it, and a checksum of itself. All are read through
+`read_json`, `read_table` and `result`, so that a changed byte is an error before it is a figure. A run that was
+finished before there were checksums is read unchecked, and a line says so: to make it anew may take days.
 """
 
+import hashlib
+import io
 import json
 import os
 import platform
 import shlex
 import subprocess
 import sys
+from collections.abc import Collection, Iterator
 from datetime import datetime
+from functools import cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+import numpy as np
+import pandas as pd
 import torch
 
 from cache import paths
-from cache.atomic import append_line, read_lines, write_json
-from cache.errors import masked
+from cache.atomic import append_line, locked, read_lines, write_json
+from cache.errors import UserError, masked
+from cache.key import canonical, file_digest, plain
+from cache.records import from_plain
 
 RESULT = "result.json"
+FILES, CHECKSUM = "files", "checksum"  # what result.json holds beside the stage's own record
+SEALED = (".csv", ".json")  # weights carry a checksum of their own, and logs grow
+LOCK = ".lock"  # held while a run begins or finishes
+COMMANDS = {"extract": "make extract", "heads": "make heads", "finetune": "make finetune", "tune": "make tune",
+            "gradcam": "make gradcam"}  # fmt: skip
+Kind = TypeVar("Kind")
 PACKAGES = (
     "torch",
     "torchvision",
@@ -40,32 +58,126 @@ PACKAGES = (
 )
 
 
+class DamagedRun(UserError):
+    """A file of a run is not what was written."""
+
+    def __init__(self, path: Path, reason: str):
+        result, stages = path.parent / RESULT, [each.name for each in path.parents[1:3]]
+        both = f"it and {result}" if path.name != RESULT and result.exists() else "it"
+        command = next((COMMANDS[each] for each in stages if each in COMMANDS), "make report")
+        super().__init__(
+            f"damaged {path}: {reason}. Nothing in it can be believed: delete {both} and run again what made it "
+            f"(`{command}`), which goes on with what is whole."
+        )
+
+
+class Record(dict):
+    """A JSON object that was read from `path`. A name that it lacks is damage, and no KeyError."""
+
+    def __init__(self, values: dict, path: Path):
+        super().__init__(values)
+        self.path = path
+
+    def __missing__(self, name: str) -> Any:
+        raise DamagedRun(self.path, f"it lacks {name!r}")
+
+    def into(self, kind: type[Kind]) -> Kind:
+        """The dataclass that it describes. Raises: DamagedRun for fields that do not fit."""
+        try:
+            return from_plain(kind, self)
+        except UserError as error:
+            raise DamagedRun(self.path, str(error)) from error
+
+
 def is_complete(folder: Path) -> bool:
     return (folder / RESULT).exists()
 
 
 def begin(folder: Path, config: Any) -> None:
-    """Record what is about to be run, and on what."""
-    write_json(folder / "config.json", config)
-    write_json(folder / "environment.json", environment())
+    """Record what is about to be run, and on what. A folder that another process has completed stays as it is."""
+    with locked(folder / LOCK):
+        if not is_complete(folder):
+            write_json(folder / "config.json", config)
+            write_json(folder / "environment.json", environment())
 
 
 def finish(folder: Path, result: Any) -> None:
     """The last, atomic act of a run."""
-    write_json(folder / RESULT, result)
+    with locked(folder / LOCK):
+        sealed = sorted(path for path in folder.iterdir() if path.suffix in SEALED and path.name[0] != ".")
+        files = {path.name: file_digest(path) for path in sealed if path.name != RESULT}
+        record = json.loads(canonical({**plain(result), FILES: files}))
+        write_json(folder / RESULT, {**record, CHECKSUM: _checksum(record)})
 
 
-def result(folder: Path) -> dict:
-    return read_json(folder / RESULT)
+def result(folder: Path) -> Record:
+    """What the stage wrote of a finished run.
+
+    Raises:
+        DamagedRun: it is not what was written.
+    """
+    return _opened(folder)[0]
 
 
-def read_json(path: Path) -> dict:
-    return json.loads(path.read_text())
+def read_json(path: Path) -> Record:
+    """A JSON object, of a run or not. Raises: DamagedRun where it is none, or not what was written."""
+    return _object(path, read_bytes(path))
+
+
+def read_table(path: Path, columns: Collection[str] = (), **how: Any) -> pd.DataFrame:
+    """A CSV of a run as pandas reads it. Raises: DamagedRun where it is none, or not what was written.
+
+    Args:
+        columns: those that must be there.
+    """
+    content = read_bytes(path)
+    try:
+        table = pd.read_csv(io.BytesIO(content), **how)
+    except (ValueError, OverflowError) as error:
+        raise DamagedRun(path, f"it is no such table ({error})") from error
+    lacking = sorted(set(columns) - set(table.columns))
+    if lacking:
+        raise DamagedRun(path, f"it lacks the column {', '.join(lacking)}")
+    return table
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file's bytes; of a finished run those that it wrote.
+
+    Raises:
+        DamagedRun: they are others, or the file is gone. UserError: it may not be read.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError as error:
+        raise DamagedRun(path, "it is gone") from error
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from error
+    files = _opened(path.parent)[1] if is_complete(path.parent) else None
+    if files is not None and files.get(path.name) != hashlib.sha256(content).hexdigest():
+        raise DamagedRun(path, "it is not what the run wrote")
+    return content
+
+
+def is_sealed(path: Path) -> bool:
+    """Whether a finished run says that it wrote such a file."""
+    return is_complete(path.parent) and path.name in (_opened(path.parent)[1] or {})
 
 
 def complete_runs(stage: str) -> list[Path]:
     """The folders of all complete runs of a stage, by name."""
     return sorted(path.parent for path in (paths.runs_dir() / stage).glob(f"*/{RESULT}"))
+
+
+def results(stage: str) -> list[tuple[Path, Record]]:
+    """All complete runs of a stage with what they wrote, by name; a line says which are damaged and left out."""
+    found = []
+    for folder in complete_runs(stage):
+        try:
+            found.append((folder, result(folder)))
+        except DamagedRun as error:
+            _say(f"warning: {error} Until then the run is left out.")
+    return found
 
 
 def log(folder: Path, text: str, *, quiet: bool = False) -> None:
@@ -75,15 +187,77 @@ def log(folder: Path, text: str, *, quiet: bool = False) -> None:
     append_line(folder / "log.txt", f"{datetime.now().isoformat(timespec='seconds')} {text}")
 
 
-def count_test_scoring(dataset: str, run: str) -> None:
-    """Note in the ledger that `run` scored the test split of `dataset`."""
-    entry = {"dataset": dataset, "run": run, "time": datetime.now().isoformat(timespec="seconds")}
-    append_line(paths.ledger_file(), json.dumps(entry))
+def count_test_scoring(dataset: str, run: str, scores: np.ndarray) -> None:
+    """Note in the ledger that `run` gave the test images of `dataset` these scores, (N,) or (N, C)."""
+    digest = hashlib.sha256(np.ascontiguousarray(scores, np.float64).tobytes()).hexdigest()
+    entry = {"dataset": dataset, "run": run, "scores": digest, "time": datetime.now().isoformat(timespec="seconds")}
+    append_line(paths.ledger_file(), json.dumps({**entry, CHECKSUM: _checksum(entry)}))
 
 
 def test_scorings(dataset: str) -> int:
-    """How often the test split of `dataset` has been scored so far."""
-    return sum(json.loads(line)["dataset"] == dataset for line in read_lines(paths.ledger_file()))
+    """How often the test split of `dataset` has been scored so far.
+
+    The same scores of the same run count once: it was killed before it was finished, and run again. A line says which
+    entries are damaged and not counted.
+    """
+    entries = [entry for entry in _ledger() if entry["dataset"] == dataset]
+    return len({(str(entry["run"]), entry.get("scores", number)) for number, entry in enumerate(entries)})
+
+
+def _ledger() -> Iterator[dict]:
+    """Its entries. Those from before scores were noted have neither these nor a checksum."""
+    for number, line in enumerate(read_lines(paths.ledger_file()), start=1):
+        try:
+            entry = _object(paths.ledger_file(), line.encode())
+            if entry.keys() != {"dataset", "run", "time"} and not _holds(entry):
+                raise DamagedRun(paths.ledger_file(), "its checksum does not match")
+            yield entry
+        except DamagedRun:
+            _say(f"warning: line {number} of {paths.ledger_file()} is damaged and not counted")
+
+
+def _opened(folder: Path) -> tuple[Record, dict[str, str] | None]:
+    """result.json without what it is checked by, and the sha256 of the files; None from before there were any."""
+    path = folder / RESULT
+    try:
+        record = _object(path, path.read_bytes())
+    except OSError as error:
+        raise DamagedRun(path, f"it cannot be read ({error.strerror})") from error
+    if not {FILES, CHECKSUM} & record.keys():
+        _say(f"note: {folder} was finished before runs had checksums, and is read unchecked")
+        return record, None
+    if not _holds(record):
+        raise DamagedRun(path, "its checksum does not match")
+    return record, record.pop(FILES)
+
+
+def _object(path: Path, content: bytes) -> Record:
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise DamagedRun(path, f"it is no JSON ({error})" if content.strip() else "it is empty") from error
+    if not isinstance(found, dict):
+        raise DamagedRun(path, "it is no JSON object")
+    return Record(found, path)
+
+
+def _holds(record: dict) -> bool:
+    """Whether the checksum that a record carries, which is taken out, is that of the rest."""
+    try:
+        return record.pop(CHECKSUM, None) == _checksum(record)
+    except (ValueError, RecursionError):  # what is never written, such as NaN
+        return False
+
+
+def _checksum(record: dict) -> str:
+    """sha256, 64 hex digits."""
+    return hashlib.sha256(canonical(dict(record)).encode()).hexdigest()
+
+
+@cache
+def _say(text: str) -> None:
+    """Once, however often it is found."""
+    print(text, file=sys.stderr, flush=True)
 
 
 def environment() -> dict:

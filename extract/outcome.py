@@ -28,7 +28,3 @@ class ExtractResult:
     def perturbed(self) -> bool:
         """Whether it is of perturbed copies."""
         return any(spec.augmentation and not spec.view for spec in self.specs)
-
-    @classmethod
-    def from_json(cls, record: dict) -> "ExtractResult":
-        return cls(**{**record, "specs": [FeatureSpec.from_json(each) for each in record["specs"]]})

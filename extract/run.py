@@ -19,7 +19,7 @@ from cache import paths, runs
 from cache.atomic import locked, remove_leftovers
 from cache.command import option
 from cache.errors import UserError, one_of
-from cache.features import FeatureSpec, Preprocess, shard_paths
+from cache.features import LONGEST_SIDE, MOST_VIEWS, FeatureSpec, Preprocess, shard_paths
 from cache.key import key
 from cache.pooling import POOLINGS, pool
 from cache.progress import Progress
@@ -74,6 +74,8 @@ class ExtractConfig(DataConfig):
         one_of(self.stored, ("auto", "float16", "float32"), what="STORED")
         if min(self.views, self.size, self.batch) < 0 or self.shard_mb < 1:
             raise UserError("VIEWS, SIZE and BATCH must not be negative and SHARD_MB must be at least 1")
+        if self.size > LONGEST_SIDE or self.views >= MOST_VIEWS:
+            raise UserError(f"SIZE must be at most {LONGEST_SIDE} and VIEWS below {MOST_VIEWS}")
 
     def each_backbone(self) -> Iterator["ExtractConfig"]:
         """One config for each backbone named, with the weights meant for it."""
@@ -140,7 +142,7 @@ def specs_of(folder: Path) -> list[FeatureSpec]:
             f"{folder} is not complete: other parts have images left. Run the same command again when they are done, "
             "or without PART to compute what is left here."
         )
-    return ExtractResult.from_json(runs.result(folder)).specs
+    return runs.result(folder).into(ExtractResult).specs
 
 
 def tables(config: ExtractConfig) -> list[FeatureTable]:

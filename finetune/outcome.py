@@ -87,7 +87,7 @@ def _predict(detector: Detector, job: Job, team: Team, split: str) -> None:
     if not team.leads or not len(rows):
         return
     if split == "test":
-        runs.count_test_scoring(job.manifest.dataset, job.folder.name)
+        runs.count_test_scoring(job.manifest.dataset, job.folder.name, found)
     about = job.manifest.rows.iloc[rows][["path", "digest", "label", "group"]]
     write_table(job.folder / f"predictions-{split}.csv", about.assign(score=found))
 
@@ -108,13 +108,5 @@ def _result(job: Job, start: Start, history: list[Epoch], best: Epoch, *, recipe
 
 def finished() -> list[tuple[Path, FinetuneResult]]:
     """Every finished training that this version of the program made, by name."""
-    found = []
-    for folder in runs.complete_runs(STAGE):
-        try:
-            record = runs.result(folder)
-        except ValueError as error:
-            print(f"warning: {folder / runs.RESULT} is no JSON ({error}); the run is left out")
-            continue
-        if record.get("version") == VERSION:
-            found.append((folder, FinetuneResult(**record)))
-    return found
+    found = [(folder, record) for folder, record in runs.results(STAGE) if record.get("version") == VERSION]
+    return [(folder, record.into(FinetuneResult)) for folder, record in found]

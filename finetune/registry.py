@@ -27,17 +27,17 @@ def register(folder: Path) -> None:
         _put_aside_if_broken(paths.registry_file(), _registry)
         everything = finished()
         write_json(paths.registry_file(), {run.name: _line(run, result) for run, result in everything})
-        this = FinetuneResult(**runs.result(folder))
-        rivals = [(run, result) for run, result in everything if _comparable(result, this)]
+        this = runs.result(folder).into(FinetuneResult)
+        rivals = [(run, result) for run, result in everything if _comparable(result, this) and _is_whole(run / BEST)]
         if rivals:
             _promote(*max(rivals, key=lambda each: each[1].val_auc))
 
 
 def _registry(path: Path) -> dict[str, dict]:
-    """Raises: ValueError if it is none."""
+    """Raises: UserError if it is none."""
     found = runs.read_json(path)
-    if not isinstance(found, dict) or not all(isinstance(each, dict) for each in found.values()):
-        raise ValueError("not an object of runs")
+    if not all(isinstance(each, dict) for each in found.values()):
+        raise UserError("not an object of runs")
     return found
 
 
@@ -70,12 +70,22 @@ def _promote(folder: Path, result: FinetuneResult) -> None:
     runs.log(folder, f"the best detector on {result.dataset} so far: {best}")
 
 
+def _is_whole(detector: Path) -> bool:
+    """Whether it can be read; a line says so if not."""
+    try:
+        read_record(detector)
+    except UserError as error:
+        print(f"warning: {error}")
+        return False
+    return True
+
+
 def _put_aside_if_broken(path: Path, read: Callable[[Path], object]) -> None:
     if not path.exists():
         return
     try:
         read(path)
-    except (ValueError, UserError) as error:
+    except UserError as error:
         aside = path.with_name(f"{path.name}.broken-{datetime.now(UTC):%Y%m%dT%H%M%S}")
         path.replace(aside)
         print(f"warning: {path} could not be read ({error}); it is put aside as {aside.name} and made anew")

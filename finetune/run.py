@@ -79,9 +79,10 @@ def run(config: FinetuneConfig) -> Path:
         raise UserError(f"RECIPE gives several values of {', '.join(asked.varied)}: `make tune` searches among them")
     with team(training_device(config.device)) as here:
         folder, job, start = prepare(config, asked, here)
-        with locked(folder / "lock") if here.leads else nullcontext():  # the same run started twice: one waits
-            if not here.agreed(runs.is_complete(folder)):
-                train(config, job, start, here)
+        if not here.agreed(runs.is_complete(folder)):  # a finished one may be where nobody can write
+            with locked(folder / "lock") if here.leads else nullcontext():  # the same run started twice: one waits
+                if not here.agreed(runs.is_complete(folder)):
+                    train(config, job, start, here)
         if here.leads:
             register(folder)
         here.wait()

@@ -5,7 +5,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import torch
 
 from cache import paths, runs
@@ -24,6 +23,7 @@ from finetune.networks import NETWORKS, preprocess_for
 from finetune.recipes import Recipe
 from finetune.saved import DetectorRecord, NetworkRecord, network_detector
 from heads.outcome import HEAD_FILE
+from heads.predictions import read_scores
 from heads.run import HeadsConfig, extract_for
 from heads.run import run as run_heads
 from heads.saved import HeadRecord, load_head
@@ -213,7 +213,7 @@ def _refuse_seen(trained_on: Path, manifest: Manifest) -> None:
     if not trained_on.exists():
         return
     held_out = manifest.rows[manifest.rows.split != "train"]
-    seen = int(held_out.digest.isin(set(pd.read_csv(trained_on).digest)).sum())
+    seen = int(held_out.digest.isin(set(read_scores(trained_on).digest)).sum())
     if seen:
         raise UserError(
             f"the head in {trained_on.parent} was trained on {seen} images that {manifest.dataset} holds out: run "

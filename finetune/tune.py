@@ -108,7 +108,7 @@ class _Search:
             except BaseException:
                 trial.study.enqueue_trial(trial.params)  # stopped: the next call goes on with these settings
                 raise
-        return FinetuneResult(**runs.result(job.folder)).val_auc
+        return runs.result(job.folder).into(FinetuneResult).val_auc
 
     def finish(self, best: FrozenTrial) -> Path:
         """Its training as a run of its own, which goes on behind the last epoch: with the test split."""

@@ -116,7 +116,7 @@ class Outcome:
                 continue
             fair = _out_of_fold(scores, chosen, self.folds) if split == "val" else scores.mean(axis=1)
             if split == "test":
-                runs.count_test_scoring(self.manifest.dataset, self.folder.name)
+                runs.count_test_scoring(self.manifest.dataset, self.folder.name, fair[rows])
             write_table(self.folder / f"predictions-{split}.csv", self._labelled(rows).assign(score=fair[rows]))
 
     def _scores_of_inputs(self, convex: list[Setting]) -> pd.DataFrame:

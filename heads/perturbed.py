@@ -93,7 +93,7 @@ def score_perturbed(run: Path, manifest: Manifest, chosen: Manifest,
     scores = {UNCHANGED: scored(None)} | {each.name: scored(each) for each in PERTURBATIONS}
     split = judged_split(manifest)
     if split == "test":
-        runs.count_test_scoring(manifest.dataset, folder.name)
+        runs.count_test_scoring(manifest.dataset, folder.name, np.stack(list(scores.values())))
     about = chosen.rows[["path", "digest", "label", "group"]]
     write_table(folder / "predictions.csv", about.assign(**scores))
     names = [each.name for each in PERTURBATIONS]

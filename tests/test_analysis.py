@@ -215,6 +215,7 @@ def test_models_are_ranked_on_the_images_that_all_judged(tmp_path):
         },
     }.items():
         table = pd.DataFrame([(path, *each) for path, each in rows.items()], columns=["path", "label", "score"])
+        table["digest"] = table["group"] = table.path
         (tmp_path / name).mkdir()
         table.to_csv(tmp_path / name / "predictions-val.csv", index=False)
         folders.append(tmp_path / name)

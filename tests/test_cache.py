@@ -134,9 +134,9 @@ def test_a_torn_last_line_is_not_read(tmp_path):
 
 
 def test_the_ledger_counts_a_data_set_by_itself():
-    runs.count_test_scoring("a", "run1")
-    runs.count_test_scoring("b", "run2")
-    runs.count_test_scoring("a", "run3")
+    runs.count_test_scoring("a", "run1", np.zeros(3))
+    runs.count_test_scoring("b", "run2", np.zeros(3))
+    runs.count_test_scoring("a", "run3", np.zeros(3))
     assert runs.test_scorings("a") == 2
 
 

@@ -18,7 +18,6 @@ from analysis.evaluate import BETWEEN, BINS, METRICS, _Judge, auc_intervals, eva
 from analysis.intervals import Interval, auc_inflation, interval_of
 from analysis.models import Model
 from analysis.other import Other
-from analysis.predictions import Predictions
 from analysis.ranking import Pairs, Ranking, Verdicts
 from analysis.slices import Slice, jpeg_quality, slices
 from analysis.tables import Table
@@ -26,6 +25,7 @@ from cache.errors import UserError
 from data.manifest import Manifest
 from heads.other import OtherResult
 from heads.outcome import write_table
+from heads.predictions import Predictions
 
 RANKED = ("auc", "ap", "ap_real", "eer", "tpr_at_fpr_1", "tpr_at_fpr_5")
 
@@ -498,7 +498,7 @@ def model(folder: Path, threshold: float = 0.0, **splits: pd.DataFrame) -> Model
     """A run with predictions of some splits, each a table of path, label and score."""
     evaluated = {}
     for split, table in splits.items():
-        about = table.assign(group=table.group if "group" in table else table.path)
+        about = table.assign(group=table.group if "group" in table else table.path, digest=table.path)
         write_table(folder / f"predictions-{split}.csv", about)
         fake = (table.label == "fake").to_numpy()
         evaluated[split] = evaluate(table.score.to_numpy(), fake, about.group.to_numpy(), calibration=fixed(threshold))

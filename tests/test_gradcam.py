@@ -460,6 +460,9 @@ def test_the_threshold_of_the_run_decides_what_is_explained(sweep, monkeypatch):
 
 def test_what_cannot_be_drawn_is_told(faces, sweep):
     (sweep / "predictions-test.csv").unlink()
+    with pytest.raises(UserError, match=r"predictions-test\.csv: it is gone"):
+        run(GradcamConfig(device="cpu"))
+    runs.finish(sweep, runs.result(sweep))
     with pytest.raises(UserError, match="no scores of the test split"):
         run(GradcamConfig(device="cpu"))
     for wrong in ({"target": "both"}, {"split": "all"}, {"method": "jet"}, {"num_samples": 0}):

@@ -358,7 +358,7 @@ def test_no_run_yet_and_a_run_without_validation_scores(made, tmp_path, monkeypa
     for each in made.sweep.iterdir():
         (copied / each.name).write_bytes(each.read_bytes())
     (copied / "predictions-val.csv").unlink()
-    with pytest.raises(UserError, match=r"no predictions-val\.csv, so no threshold is known"):
+    with pytest.raises(UserError, match=r"predictions-val\.csv: it is gone"):
         Predictor.load(str(copied))
     monkeypatch.setenv("RUNS_DIR", str(tmp_path / "none"))
     for run in ("", "any"):

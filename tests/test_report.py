@@ -292,7 +292,7 @@ def test_a_run_that_lost_its_predictions_is_left_out_in_words(faces, capsys):
     with pytest.raises(UserError, match="no finished run on faces"):
         report.run(ReportConfig("faces"))
     assert f"{folder} has no predictions-val.csv and is left out" in capsys.readouterr().out
-    with pytest.raises(UserError, match=r"has no predictions-val\.csv, so no threshold is known"):
+    with pytest.raises(UserError, match=r"predictions-val\.csv: it is gone.*make heads"):
         calibration_of(folder)
 
 

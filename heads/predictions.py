@@ -1,0 +1,57 @@
+"""Saved scores of a run, as every stage writes them: path, digest, label, group, score. Their one reader."""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cache.runs import DamagedRun, is_sealed, read_table
+
+ABOUT = ("path", "digest", "label", "group")  # columns of an image, text all
+LABELS = {"real", "fake"}
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """paths (N,) text, scores (N,) float64: logits of fake, fake (N,) bool, groups (N,) text."""
+
+    paths: np.ndarray
+    scores: np.ndarray
+    fake: np.ndarray
+    groups: np.ndarray
+
+
+def predictions_file(folder: Path, split: str) -> Path:
+    """Where a run has its scores of a split, if it scored it."""
+    return folder / f"predictions-{split}.csv"
+
+
+def read_predictions(path: Path) -> Predictions | None:
+    """What a run saved of one split or data set; None where it has none.
+
+    Raises:
+        DamagedRun: as read_scores, or the run had them and they are gone.
+    """
+    if not path.exists() and not is_sealed(path):
+        return None
+    table = read_scores(path)
+    return Predictions(
+        table.path.to_numpy(object), table.score.to_numpy(float), (table.label == "fake").to_numpy(),
+        table.group.to_numpy(object),
+    )  # fmt: skip
+
+
+def read_scores(path: Path, names: Collection[str] = ("score",)) -> pd.DataFrame:
+    """The table itself, a row an image: the columns ABOUT, and scores by one name or, of perturbed copies, several.
+
+    Raises:
+        DamagedRun: it is gone or is not what the run wrote; a column is missing; a label is neither real nor fake.
+    """
+    kinds = dict.fromkeys(ABOUT, str) | dict.fromkeys(names, float)
+    table = read_table(path, kinds, dtype=kinds, keep_default_na=False)
+    strange = set(table.label) - LABELS
+    if strange:
+        raise DamagedRun(path, f"a label is {min(strange)!r}, neither real nor fake")
+    return table
