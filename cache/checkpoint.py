@@ -1,36 +1,62 @@
-"""Weights on disk: safetensors plus a JSON record in the file's header, loaded strictly."""
+"""Weights on disk: safetensors plus a JSON record in the file's header, loaded strictly; the state of a training.
 
+Both carry a checksum of every name, number and record in them, which is checked whenever they are opened: weights that
+changed would give other scores without a word. Files from before there were checksums are opened unchecked, and a line
+says so, because what they hold may have taken days. One that has merely lost its checksum does not look like them.
+"""
+
+import io
 import json
 import pickle
+import sys
+from collections.abc import Collection
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import torch
+import xxhash
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import nn
 
-from cache.atomic import replacing, write_bytes
+from cache.atomic import write_bytes
 from cache.errors import UserError
+
+CHECKED = "checked record"  # in a header's metadata: checksum, space, record; one entry, because several have no order
+UNCHECKED = "record"  # the same from before there were checksums
+CHECKSUM = "checksum"  # an entry of a state
 
 
 def save_weights(path: Path, tensors: dict[str, torch.Tensor], record: dict) -> None:
     """Write tensors (name -> any shape) and a JSON-able record into one safetensors file."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    write_bytes(path, save(tensors, metadata={"record": json.dumps(record)}))
+    text = json.dumps(record)
+    write_bytes(path, save(tensors, metadata={CHECKED: f"{_checksum([text, tensors])} {text}"}))
 
 
 def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
     """Tensors by name and the record.
 
     Raises:
-        UserError: the file is missing or is not such a file.
+        UserError: the file is missing, is not such a file, or is not what was written.
     """
+    cure = "Delete it, or put a whole copy of it there, and make the run again."
     try:
         with safe_open(path, framework="pt") as file:
-            record = json.loads((file.metadata() or {}).get("record", "{}"))
-            return {name: file.get_tensor(name) for name in file.keys()}, record
-    except (OSError, SafetensorError, ValueError) as error:
-        raise UserError(f"cannot read the weights {path}: {error}") from error
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+        checksum, _, text = metadata.get(CHECKED, f" {metadata.get(UNCHECKED, 'null')}").partition(" ")
+        record = json.loads(text)
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read the weights {path}: {error}. {cure}") from error
+    if not isinstance(record, dict):
+        raise UserError(f"cannot read the weights {path}: there is no record of this program in it. {cure}")
+    if CHECKED not in metadata:
+        _say_unchecked(path)
+    elif checksum != _checksum([text, tensors]):
+        raise UserError(f"the weights {path} are not what was written, their checksum does not match. {cure}")
+    return tensors, record
 
 
 def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], *, where: str) -> None:
@@ -54,23 +80,63 @@ def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], *, where:
 
 def save_state(path: Path, state: dict) -> None:
     """Write nested dicts and lists of tensors, numbers and text, as torch.save does."""
-    with replacing(path) as temporary, open(temporary, "wb") as file:  # through a path, a full disk is a RuntimeError
-        torch.save(state, file)
+    buffer = io.BytesIO()  # on a full disk torch.save fails in its own words
+    torch.save({**state, CHECKSUM: _checksum(state)}, buffer)
+    write_bytes(path, buffer.getbuffer())
 
 
-def load_state(path: Path) -> dict:
+def load_state(path: Path, names: Collection[str]) -> dict:
     """What save_state wrote, on the CPU. No code in the file runs.
 
+    Args:
+        names: of all its entries.
+
     Raises:
-        UserError: the file is missing, truncated, or holds anything else than plain values.
+        UserError: the file is missing, truncated, not what was written, or holds anything else than plain values.
     """
     cure = f"delete {path} to begin anew, or put a whole copy of it there"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise UserError(f"{path} holds more than tensors and plain values and was not read: {cure}") from error
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError) as error:
+    except Exception as error:  # whatever a damaged file makes of PyTorch's instructions
         raise UserError(f"cannot read the checkpoint {path} ({type(error).__name__}: {error}): {cure}") from error
-    if not isinstance(state, dict):
+    if not isinstance(state, dict) or state.keys() - {CHECKSUM} != set(names):
         raise UserError(f"{path} is no checkpoint of this program: {cure}")
+    if CHECKSUM not in state:
+        _say_unchecked(path)
+    elif state.pop(CHECKSUM) != _checksum(state):
+        raise UserError(f"the checkpoint {path} is not what was written, its checksum does not match: {cure}")
     return state
+
+
+def _checksum(value: Any) -> str:
+    """xxh3 of nested dicts and lists of tensors and plain values, dicts in any order: 32 hex digits."""
+    hasher = xxhash.xxh3_128()
+    _feed(hasher, value)
+    return hasher.hexdigest()
+
+
+def _feed(hasher: xxhash.xxh3_128, value: Any) -> None:
+    """Every part behind what it is, and how large: no two values are the same bytes."""
+    if isinstance(value, torch.Tensor):
+        hasher.update(f"{value.dtype} {tuple(value.shape)};".encode())
+        hasher.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    elif isinstance(value, dict):
+        hasher.update(f"dict {len(value)};".encode())
+        for name in sorted(value, key=repr):
+            _feed(hasher, name)
+            _feed(hasher, value[name])
+    elif isinstance(value, list | tuple):
+        hasher.update(f"list {len(value)};".encode())
+        for each in value:
+            _feed(hasher, each)
+    else:
+        text = repr(value)
+        hasher.update(f"{type(value).__name__} {len(text)};{text}".encode(errors="surrogatepass"))
+
+
+@cache
+def _say_unchecked(path: Path) -> None:
+    """Once, however often it is opened."""
+    print(f"note: {path} was written before weights had checksums, and is used unchecked", file=sys.stderr, flush=True)

@@ -3,7 +3,7 @@
 Random states are not in it, because randomness is a function of (seed, epoch, step); nor is the schedule's.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 
 import torch
@@ -12,10 +12,13 @@ from torch import nn
 from cache.checkpoint import load_state, load_strictly, save_state
 from cache.errors import UserError
 from cache.key import differences
+from cache.records import from_plain
 from finetune.epochs import Epoch
 from finetune.saved import read_record
 
 FILE = "last.pt"
+ENTRIES = ("made_from", "detector", "optimiser", "scaler", "average", "epoch", "step", "best", "accumulate", "sums",
+           "history")  # fmt: skip
 SUMS = 3  # loss, images called rightly, images; of the epoch so far
 
 
@@ -65,13 +68,10 @@ def load(path: Path, made_from: dict, learner: Learner) -> tuple[Standing, str]:
     Raises:
         UserError: a damaged file, a checkpoint of another recipe, data set or head, or of another network.
     """
-    state = load_state(path)
+    state = load_state(path, ENTRIES)
     try:
         _refuse_other(path, made_from, state["made_from"])
-        standing = Standing(
-            state["accumulate"], state["epoch"], state["step"], state["best"], state["sums"],
-            [Epoch(**each) for each in state["history"]],
-        )  # fmt: skip
+        standing = _standing(state)
         load_strictly(learner.detector, state["detector"], where=str(path))
         if learner.average:
             load_strictly(learner.average, state["average"], where=f"{path} (average)")
@@ -80,6 +80,17 @@ def load(path: Path, made_from: dict, learner: Learner) -> tuple[Standing, str]:
         raise UserError(
             f"{path} is no checkpoint of this program, it lacks {error}: delete it to begin anew"
         ) from error
+
+
+def _standing(state: dict) -> Standing:
+    """Raises: UserError for entries of other types, or that contradict each other."""
+    entries = {each.name: state[each.name] for each in fields(Standing)}
+    found = from_plain(Standing, entries, makers={torch.Tensor: lambda sums: sums}, where="a checkpoint")
+    sums = isinstance(found.sums, torch.Tensor) and (found.sums.shape, found.sums.dtype) == ((SUMS,), torch.float64)
+    counted = found.accumulate > 0 and found.step >= 0 and -1 <= found.best <= found.epoch == len(found.history)
+    if not sums or not counted:
+        raise UserError("the checkpoint's counts and sums contradict each other: delete it to begin anew")
+    return found
 
 
 def refuse_other_best(path: Path, run: str, standing: Standing) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from cache.checkpoint import load_weights, save_weights
+from cache.errors import UserError
 from cache.key import key
 from heads.estimators import has_seed
 from heads.families import Estimator, HeadConfig, Logistic, Ridge, Tail, TrainedConfig, from_json
@@ -71,7 +72,12 @@ def load_trials(path: Path) -> list[Trial]:
     for name, tensor in tensors.items():
         number, _, parameter = name.partition(" ")
         parameters[int(number)][parameter] = tensor
-    return [_trial(each, parameters[number]) for number, each in enumerate(record["trials"])]
+    try:
+        return [_trial(each, parameters[number]) for number, each in enumerate(record["trials"])]
+    except (KeyError, TypeError) as error:
+        raise UserError(
+            f"{path} holds no trained heads ({error!r}): delete it and run the same command again"
+        ) from error
 
 
 def _trial_record(trial: Trial) -> dict:

@@ -17,6 +17,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from cache import paths, runs
+from cache.checkpoint import load_state, save_state
 from cache.errors import UserError
 from data.augment import Augmentation
 from data.manifest import Manifest
@@ -30,7 +31,7 @@ from finetune.recipes import RECIPES, Recipe, read_recipe
 from finetune.run import FinetuneConfig, run
 from finetune.saved import load_detector
 from finetune.start import scores
-from finetune.state import FILE
+from finetune.state import ENTRIES, FILE
 
 GRID = '[{"family": "linear", "lr": 0.01, "epochs": 3}]'
 # Everything that has a state: average, momentum, parts, clipping, augmentation, gradual unfreezing, both phases.
@@ -260,10 +261,10 @@ def test_an_optimiser_state_that_does_not_fit_is_left_out_with_a_warning(few, mo
         with pytest.raises(Killed):
             run(options(few))
     (path,) = paths.runs_dir().glob(f"finetune/*/{FILE}")
-    content = torch.load(path, weights_only=True)
+    content = load_state(path, ENTRIES)
     for of_one in content["optimiser"]["state"].values():
         of_one["exp_avg"] = of_one["exp_avg"].flatten()[:1]
-    torch.save(content, path)
+    save_state(path, content)
     folder = run(options(few))
     assert "going on from its weights alone" in capsys.readouterr().out
     assert len(metrics(folder)) == 4
@@ -344,6 +345,7 @@ def test_a_head_that_saw_what_is_held_out_now_is_refused(few):
     table = pd.read_csv(head / "predictions-train.csv")
     held_out = pd.read_csv(head / "predictions-val.csv")
     pd.concat([table, held_out[:2]]).to_csv(head / "predictions-train.csv", index=False)
+    runs.finish(head, runs.result(head))
     with pytest.raises(UserError, match="was trained on 2 images that few holds out"):
         run(options(few, plain(), head=str(head)))
 
