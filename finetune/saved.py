@@ -10,13 +10,15 @@ from typing import Any
 import torch
 
 from cache.checkpoint import load_strictly, load_weights, save_weights
-from cache.errors import UserError
+from cache.errors import UserError, one_of
 from cache.features import Preprocess
+from cache.records import from_plain
 from extract.backbones import build
+from extract.compute import COMPUTE
 from extract.weights import RANDOM
 from finetune.detector import Detector, FeatureDetector, NetworkDetector
 from finetune.networks import NETWORKS
-from heads.saved import HeadRecord, empty_head
+from heads.saved import UNFIT, HeadRecord, empty_head, refuse_large, refuse_other_shapes, refuse_unlike
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,15 @@ class NetworkRecord:
 
     @classmethod
     def from_json(cls, record: dict) -> "NetworkRecord":
-        return cls(**{**record, "preprocess": Preprocess.from_json(record["preprocess"])})
+        """Raises: UserError where it is no such record."""
+        made = from_plain(cls, record)
+        refuse_large(made.preprocess)
+        one_of(made.compute, COMPUTE, what="compute")
+        if made.own:
+            one_of(made.network, NETWORKS, what="network")
+        if made.outputs not in (1, 2) or not 0 <= made.dropout < 1:
+            raise UserError(f"outputs = {made.outputs}, dropout = {made.dropout}: expected 1 or 2 outputs and a share")
+        return made
 
 
 @dataclass(frozen=True)
@@ -49,10 +59,26 @@ class DetectorRecord:
 
     @classmethod
     def from_json(cls, record: dict) -> "DetectorRecord":
-        """Raises: KeyError, TypeError or UserError where it is no such record."""
-        if "head" in record:
-            return cls(HeadRecord.from_json(record["head"]), record["made"])
-        return cls(NetworkRecord.from_json(record["network"]), record["made"])
+        """Raises: UserError where it is no such record."""
+        kind = HeadRecord if "head" in record else NetworkRecord
+        name = "head" if kind is HeadRecord else "network"
+        if record.keys() != {name, "made"} or not isinstance(record["made"], dict):
+            raise UserError(f"a detector's record has {name} and made, this one {', '.join(record) or 'nothing'}")
+        from_plain(
+            _Trained, {each: record["made"][each] for each in _Trained.__annotations__ if each in record["made"]}
+        )
+        return cls(kind.from_json(record[name]), record["made"])
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """What the program itself reads of a detector's training."""
+
+    epoch: int = 0
+    val_auc: float = 0.0
+    val_loss: float = 0.0
+    run: str = ""
+    manifest_key: str = ""
 
 
 def network_detector(record: NetworkRecord, network: torch.nn.Module | None = None) -> NetworkDetector:
@@ -79,7 +105,11 @@ def load_detector(path: Path) -> tuple[Detector, DetectorRecord]:
     """
     tensors, found = load_weights(path)
     record = _record(path, found)
-    detector = _outline(record.built_from)
+    try:
+        _refuse_other_shapes(record.built_from, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
+        detector = _outline(record.built_from)
+    except (UserError, *UNFIT) as error:
+        raise UserError(f"{path} is no detector of this program: {error}") from error
     load_strictly(detector, tensors, where=str(path))
     return detector.eval().requires_grad_(False), record
 
@@ -92,8 +122,23 @@ def read_record(path: Path) -> DetectorRecord:
 def _record(path: Path, found: dict) -> DetectorRecord:
     try:
         return DetectorRecord.from_json(found)
-    except (KeyError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is no detector of this program: its record lacks {error}") from error
+    except UserError as error:
+        raise UserError(f"{path} is no detector of this program: {error}") from error
+
+
+def _refuse_other_shapes(record: HeadRecord | NetworkRecord, shapes: dict[str, tuple[int, ...]]) -> None:
+    """As of heads; of the original projects' networks, which grow with the image, too. Others have one size.
+
+    Raises:
+        UserError: the file does not hold what its record speaks of.
+    """
+    if isinstance(record, HeadRecord):
+        of_head = {name.removeprefix("head."): shape for name, shape in shapes.items() if name.startswith("head.")}
+        refuse_other_shapes(record, of_head)
+    elif record.own:
+        with torch.device("meta"):  # where nothing takes any room
+            expected = {name: tuple(each.shape) for name, each in network_detector(record).state_dict().items()}
+        refuse_unlike(expected, shapes)
 
 
 def _outline(record: HeadRecord | NetworkRecord) -> Detector:

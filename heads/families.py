@@ -134,11 +134,18 @@ FAMILIES = {each.family: each for each in (Linear, Mlp, Tail, Ridge, Logistic, E
 
 
 def from_json(record: dict) -> HeadConfig:
-    """The inverse of HeadConfig.to_json, also after a trip through JSON."""
-    settings = {name: value for name, value in record.items() if name != "family"}
-    if "params" in settings:
-        settings["params"] = tuple(hashable(dict(settings["params"])).items())
-    return FAMILIES[record["family"]](**settings)
+    """The inverse of HeadConfig.to_json, also after a trip through JSON.
+
+    Raises:
+        UserError: it is no such record.
+    """
+    try:
+        settings = {name: value for name, value in record.items() if name != "family"}
+        if "params" in settings:
+            settings["params"] = tuple(hashable(dict(settings["params"])).items())
+        return FAMILIES[record["family"]](**settings)
+    except (AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise UserError(f"no setting of a head ({type(error).__name__}: {error})") from error
 
 
 def hashable(params: dict[str, Any]) -> dict[str, Any]:
