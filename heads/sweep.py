@@ -8,7 +8,8 @@ all are: killed anywhere and run again, the sweep goes on behind the last one.
 """
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -100,9 +101,11 @@ class _Sweep:
             share, shares = self.config.part
             for bucket in others[share::shares]:
                 self._finish(bucket, progress)
-        with locked(self.folder / BUCKETS / "lock"):  # parts may be through at the same time; one of them chooses
-            if not runs.is_complete(self.folder):
+        with self._alone() as finished:  # parts may be through at the same time; one of them chooses
+            if not finished:
                 self._conclude(scouts + others)
+        if runs.is_complete(self.folder):
+            shutil.rmtree(self.folder / BUCKETS, ignore_errors=True)
 
     def _conclude(self, plan: list[Bucket]) -> None:
         """Choose, unless buckets are left to other parts."""
@@ -114,7 +117,12 @@ class _Sweep:
         self.trials = []  # not twice in memory
         self.trials = [trial for bucket in plan for trial in load_trials(self._file(bucket))]
         self._outcome().save()
-        shutil.rmtree(self.folder / BUCKETS, ignore_errors=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[bool]:
+        """No other process writes to the folder inside; whether one has finished it."""
+        with locked(self.folder / "lock"):
+            yield runs.is_complete(self.folder)
 
     def _choices(self) -> dict[str, Choice]:
         choices = {choice.name: choice for choice in self.inputs.choices()}
@@ -168,8 +176,11 @@ class _Sweep:
             fitted = self._train(bucket, progress)
             seconds = (progress.seconds - started) / len(fitted)
             save_trials(path, [Trial(bucket.inputs, each, seconds) for each in fitted])
-        self.trials += load_trials(path)
-        write_table(self.folder / "leaderboard.csv", leaderboard.table(settings(self.trials)))
+        with self._alone() as finished:
+            if finished:  # while this one trained, another has chosen: its tables stay, and the buckets are gone
+                return
+            self.trials += load_trials(path)
+            write_table(self.folder / "leaderboard.csv", leaderboard.table(settings(self.trials)))
         progress.note = f"best val AUC {self._best_auc():.4f}"
         progress.advance(before + _work([bucket]) - progress.done)  # also what early stopping spared
 

@@ -5,6 +5,7 @@ import math
 import os
 import re
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,8 +15,10 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from analysis.models import ranked_runs
 from cache import paths, runs
 from cache.errors import UserError
+from cache.runs import DamagedRun
 from data import build as data_build
 from data.build import DataConfig
 from data.manifest import Manifest
@@ -309,6 +312,63 @@ def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
     assert runs.test_scorings("faces") == 1
     assert run(config) == folder
     assert not (folder / sweep.BUCKETS).exists()
+
+
+def test_a_sweep_that_lags_behind_leaves_the_finished_leaderboard_as_it_is(faces, monkeypatch):
+    """Two of the same at once; one finishes all buckets while the other trains its first."""
+    config = HeadsConfig(data=str(faces), **{**SMALL, "grid": "convex"})
+    save, finished = sweep.save_trials, []
+
+    def overtaken(path, trials):
+        monkeypatch.setattr(sweep, "save_trials", save)
+        finished.append((run(config) / "leaderboard.csv").read_bytes())
+        save(path, trials)
+
+    monkeypatch.setattr(sweep, "save_trials", overtaken)
+    folder = run(config)
+    assert (folder / "leaderboard.csv").read_bytes() == finished[0]
+    assert len(board(folder)) == runs.result(folder)["settings"]
+    assert not (folder / sweep.BUCKETS).exists()
+
+
+def test_kills_before_a_rename_do_not_count_a_scoring_twice(faces, monkeypatch):
+    config, move = HeadsConfig(data=str(faces), **{**SMALL, "grid": '[{"family": "ridge", "penalty": 1}]'}), os.replace
+
+    def killed_before(name: str) -> Callable[[Path, Path], None]:
+        def dying(source: Path, target: Path) -> None:
+            if Path(target).name == name and "heads" in Path(target).parts:
+                raise Killed
+            move(source, target)
+
+        return dying
+
+    for name in ("predictions-test.csv", "result.json") * 2:
+        monkeypatch.setattr(os, "replace", killed_before(name))
+        with pytest.raises(Killed):
+            run(config)
+    monkeypatch.setattr(os, "replace", move)
+    assert runs.test_scorings("faces") == 1
+    folder = run(config)
+    assert len(paths.ledger_file().read_text().splitlines()) == 5
+    assert runs.test_scorings("faces") == 1
+    shutil.rmtree(folder)
+    run(replace(config, grid='[{"family": "ridge", "penalty": 9}]'))
+    assert runs.test_scorings("faces") == 2
+
+
+def test_a_damaged_table_or_head_stops_the_page_with_the_cure(faces):
+    folder = run(HeadsConfig(data=str(faces), **{**SMALL, "grid": '[{"family": "ridge", "penalty": [1, 9]}]'}))
+    manifest = Manifest.load(paths.manifest_file("faces")).usable
+    assert [each.folder for each in ranked_runs(manifest)] == [folder]
+    for name in ("leaderboard.csv", "curves.csv", "scores-inputs.csv", "predictions-val.csv", "config.json"):
+        content = (folder / name).read_bytes()
+        for changed in (content[:-9], content.replace(b"a", b"b", 1), b""):
+            (folder / name).write_bytes(changed)
+            with pytest.raises(DamagedRun, match=rf"{name}.*delete it and .*result\.json.*make heads"):
+                ranked_runs(manifest)
+        (folder / name).write_bytes(content)
+    (folder / "result.json").write_text("{")
+    assert ranked_runs(manifest) == []
 
 
 def test_backbones_are_joined_and_views_are_trained_on(faces):
