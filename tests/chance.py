@@ -33,7 +33,7 @@ FAMILIES = {
     "logistic": {"family": "logistic", "penalty": 0.01},
     "svm-rbf": {"family": "svm-rbf"},
     "svm-linear": {"family": "svm-linear"},
-    "hist-gbm": {"family": "hist-gbm", "max_iter": 4},
+    "hist-gbm": {"family": "hist-gbm", "max_iter": 3, "max_leaf_nodes": 4},
     "random-forest": {"family": "random-forest", "n_estimators": 10, "n_jobs": 1},
     "knn": {"family": "knn"},
     "lda": {"family": "lda"},
