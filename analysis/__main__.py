@@ -74,10 +74,10 @@ def _run_one(config: ReportCommand) -> Path:
     for each, folder in zip(config.each_backbone(), sweeps, strict=True):
         if not runs.is_complete(folder):
             raise UserError("other parts have not finished their heads: run the same command again when they have")
-        for data in config.each_other():
+        for data in config.each_other() if _can_be_judged(folder) else ():
             run_other(each, folder, data)
     manifest = Manifest.load(paths.manifest_file(config.dataset)).usable
-    for folder, _ in trainings_on(manifest):
+    for folder in filter(_can_be_judged, [folder for folder, _ in trainings_on(manifest)]):
         for data in config.each_other():
             run_detector_elsewhere(config, folder, data)
     if config.perturb:
@@ -96,13 +96,18 @@ def _perturb(config: ReportCommand, sweeps: list[Path], manifest: Manifest) -> N
         sweeps = []
     if not len(chosen):
         return
-    judged = [each for each in (*sweeps, *best) if predictions_file(each, "val").exists()]
+    judged = list(filter(_can_be_judged, (*sweeps, *best)))
     left = [each for each in judged if not runs.is_complete(perturbed_folder(each, chosen))]
     pooled = [folder for folder in left if folder not in best and not _reads_maps(folder)]
     run_perturbed(config, pooled, manifest, chosen)
     for folder in left:
         if folder not in pooled:
             run_detector_perturbed(config, folder, detector_of(folder), manifest, chosen, views=views_of(folder))
+
+
+def _can_be_judged(folder: Path) -> bool:
+    """The page says which runs lost their validation scores, and leaves them out."""
+    return predictions_file(folder, "val").exists()
 
 
 def _reads_maps(sweep: Path) -> bool:

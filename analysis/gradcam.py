@@ -38,8 +38,7 @@ from data.manifest import LABELS, SPLITS, Manifest
 from extract.compute import training_device
 from extract.loading import batches
 from finetune.detector import NETWORK_PREFIX
-from heads.outcome import write_table
-from heads.perturbed import validation_digest
+from heads.outcome import validation_digest, write_table
 from heads.predictions import Predictions, predictions_file, read_predictions
 
 STAGE = "gradcam"

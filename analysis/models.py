@@ -90,7 +90,7 @@ def find_models(manifest: Manifest) -> list[Model]:
     ranked = ranked_runs(manifest)
     if not ranked:
         raise UserError(f"no finished run on {manifest.dataset} as it is now: run `make heads DATA=...` first")
-    elsewhere = scored_elsewhere([each.folder.name for each in ranked])
+    elsewhere = scored_elsewhere([each.folder for each in ranked])
     return [_model(each, elsewhere[each.folder.name]) for each in ranked]
 
 

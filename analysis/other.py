@@ -13,6 +13,7 @@ from cache import paths, runs
 from data.audit import examine
 from data.manifest import Manifest
 from heads.other import VERSION, OtherResult
+from heads.outcome import validation_digest
 from heads.predictions import read_predictions
 
 PLAINLY = 0.05  # balanced accuracy; what a threshold loses below this is left to the tables
@@ -66,15 +67,24 @@ class OtherData:
         return examine(manifest).warnings if self.real and self.fake else []
 
 
-def scored_elsewhere(names: Collection[str]) -> dict[str, list[Path]]:
-    """Run name -> its finished folders of runs/other, by data set; a line says what is stale and left out."""
-    finished = _finished(names)
+def scored_elsewhere(folders: Collection[Path]) -> dict[str, list[Path]]:
+    """Run folders -> run name -> its finished folders of runs/other, by data set.
+
+    What was scored of another data set than there is now, or by another run of the name, is stale: it is left out, and
+    a line says so.
+    """
+    digests = {folder.name: validation_digest(folder) for folder in folders}
+    finished = _finished(digests)
     keys = {dataset: _present_key(dataset) for dataset in {result.dataset for _, result in finished}}
-    found: dict[str, dict[str, Path]] = {name: {} for name in names}
+    found: dict[str, dict[str, Path]] = {name: {} for name in digests}
+    stale: dict[tuple[str, str], bool] = {}
     for folder, result in finished:
-        if result.manifest_key == keys[result.dataset]:
+        same_data = result.manifest_key == keys[result.dataset]
+        if same_data and result.scored == digests[result.run]:
             found[result.run][result.dataset] = folder
-    _say_stale([result for _, result in finished], found)
+        else:
+            stale[result.dataset, result.run] = same_data
+    _say_stale(stale, found)
     return {name: [by_dataset[each] for each in sorted(by_dataset)] for name, by_dataset in found.items()}
 
 
@@ -108,9 +118,15 @@ def _present_key(dataset: str) -> str:
     return Manifest.load(path).key if path.exists() else ""
 
 
-def _say_stale(finished: list[OtherResult], fresh: dict[str, dict[str, Path]]) -> None:
-    """One line for each data set that changed, unless it was scored anew since."""
-    stale = {(result.dataset, result.run) for result in finished if result.dataset not in fresh[result.run]}
-    for dataset, lost in Counter(dataset for dataset, _ in sorted(stale)).items():
-        models = "one model" if lost == 1 else f"{lost} models"
-        print(f"report: {dataset} has changed since {models} scored it; left out until EVAL scores it anew")
+def _say_stale(stale: dict[tuple[str, str], bool], fresh: dict[str, dict[str, Path]]) -> None:
+    """One line for each data set that changed, or whose models did, unless it was scored anew since.
+
+    stale: data set and run -> whether the data are the same, so that it is the run that changed.
+    """
+    lost = [(dataset, same_data) for (dataset, run), same_data in sorted(stale.items()) if dataset not in fresh[run]]
+    for (dataset, same_data), count in Counter(lost).items():
+        models = "one model" if count == 1 else f"{count} models"
+        changed = f"{dataset} has changed since {models} scored it"
+        if same_data:
+            changed = f"{models} changed after scoring {dataset}"
+        print(f"report: {changed}; left out until EVAL scores it anew")

@@ -15,7 +15,8 @@ from analysis.intervals import Interval, interval_of
 from analysis.ranking import Verdicts
 from cache import runs
 from data.perturb import KINDS, VERSION, Perturbation
-from heads.perturbed import STAGE, UNCHANGED, PerturbedResult, validation_digest
+from heads.outcome import validation_digest
+from heads.perturbed import STAGE, UNCHANGED, PerturbedResult
 from heads.predictions import read_scores
 
 NAMED = (Perturbation("jpeg", 50), Perturbation("messenger", 1))  # what the summary asks for

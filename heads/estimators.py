@@ -1,9 +1,9 @@
 """A scikit-learn classifier as a head: fitted on standardised features, its scores turned into logits.
 
 Those that heads.classifiers can keep. One that gives probabilities is taken at its word: its score is their logit.
-Margins, which a support vector machine gives, are turned into logits by a line through those of training rows that INNER
-further fits each left out, groups kept together; each of them sees fewer rows, so that all together take about one to
-two times as long as the fit itself.
+Margins, which a support vector machine gives, are turned into logits by a line through those of training rows that
+INNER further fits each left out, groups kept together; each of them sees fewer rows, so that all together take about
+one to two times as long as the fit itself.
 """
 
 import importlib

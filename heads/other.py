@@ -11,15 +11,14 @@ from pathlib import Path
 import numpy as np
 
 from cache import paths, runs
-from cache.atomic import replacing
 from cache.errors import UserError
 from cache.key import key
 from data.manifest import Manifest
-from heads.outcome import HEAD_FILE
+from heads.outcome import HEAD_FILE, validation_digest, write_table
 from heads.saved import load_head
 from heads.scoring import member_scores
 
-VERSION = 1  # of result.json
+VERSION = 2  # of result.json
 
 
 @dataclass(frozen=True)
@@ -33,9 +32,14 @@ class OtherConfig:
 
 @dataclass(frozen=True)
 class OtherResult:
-    """result.json of runs/other/*. known: images left out because the run's own data set holds them too."""
+    """result.json of runs/other/*.
+
+    scored: sha256 of the run's validation scores, as in heads.perturbed. known: images left out because the run's own
+    data set holds them too.
+    """
 
     run: str
+    scored: str
     dataset: str
     manifest_key: str
     synthetic: bool
@@ -65,10 +69,11 @@ def score_elsewhere(run: Path, manifest_file: Path, scored: Callable[[Manifest],
         run: a run folder whose config.json names its own `manifest`. scored: a manifest -> logits of fake (N,).
 
     Raises:
-        UserError: nothing left to score.
+        UserError: nothing left to score, or the run has lost its validation scores.
     """
+    scored_by = validation_digest(run)
     manifest = Manifest.load(manifest_file).usable
-    identity = key({"run": run.name, "manifest": manifest.key, "version": VERSION})
+    identity = key({"run": run.name, "scored": scored_by, "manifest": manifest.key, "version": VERSION})
     folder = paths.run_dir("other", f"{run.name}-on-{manifest.dataset}-{identity}")
     if runs.is_complete(folder):
         return folder
@@ -79,10 +84,9 @@ def score_elsewhere(run: Path, manifest_file: Path, scored: Callable[[Manifest],
     if not len(fresh):
         raise UserError(f"{manifest.dataset} holds no image that {own.dataset} does not hold: it is no other data")
     scores = scored(fresh)
-    with replacing(folder / "predictions.csv") as temporary:
-        fresh.rows[["path", "digest", "label", "group"]].assign(score=scores).to_csv(temporary, index=False)
+    write_table(folder / "predictions.csv", fresh.rows[["path", "digest", "label", "group"]].assign(score=scores))
     left_out = int(known.sum())
-    found = OtherResult(run.name, manifest.dataset, manifest.key, manifest.synthetic, len(fresh), left_out)
+    found = OtherResult(run.name, scored_by, manifest.dataset, manifest.key, manifest.synthetic, len(fresh), left_out)
     runs.finish(folder, asdict(found))
     note = f", {left_out} left out because {own.dataset} holds them too" if left_out else ""
     runs.log(folder, f"other data {manifest.dataset}: {len(fresh)} images scored by {run.name}{note}")

@@ -8,6 +8,8 @@ import pandas as pd
 
 from cache import runs
 from cache.atomic import replacing
+from cache.errors import UserError
+from cache.key import file_digest
 from cache.table import FeatureTable
 from data.manifest import SPLITS, Manifest
 from heads import leaderboard
@@ -190,6 +192,18 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
     """As CSV, whole or not at all."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False)
+
+
+def validation_digest(run: Path) -> str:
+    """sha256 of the validation scores of a finished sweep or training: tells it from one made anew under its name.
+
+    Raises:
+        UserError: it has lost them.
+    """
+    file = run / "predictions-val.csv"
+    if not file.exists():
+        raise UserError(f"{run} has no {file.name}: delete the folder and make the run again")
+    return file_digest(file)
 
 
 def is_scored_as_new(config: HeadConfig, folds: int) -> bool:

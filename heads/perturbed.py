@@ -12,10 +12,10 @@ import numpy as np
 import pandas as pd
 
 from cache import paths, runs
-from cache.key import file_digest, key
+from cache.key import key
 from data.manifest import Manifest
 from data.perturb import PERTURBATIONS, VERSION, Perturbation
-from heads.outcome import HEAD_FILE, write_table
+from heads.outcome import HEAD_FILE, validation_digest, write_table
 from heads.saved import load_head
 from heads.scoring import member_scores
 
@@ -72,11 +72,6 @@ def perturbed_folder(run: Path, chosen: Manifest) -> Path:
         }
     )
     return paths.run_dir(STAGE, f"{run.name}-{identity}")
-
-
-def validation_digest(run: Path) -> str:
-    """sha256 of the validation scores of a finished run."""
-    return file_digest(run / "predictions-val.csv")
 
 
 def score_perturbed(run: Path, manifest: Manifest, chosen: Manifest,

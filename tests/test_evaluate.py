@@ -478,7 +478,7 @@ def test_auc_intervals_of_many_columns_are_those_of_each_alone():
 
 def test_a_threshold_is_off_where_the_scores_allow_plainly_more():
     scores, fake = scores_of(400, gap=3.0)
-    result = OtherResult("run", "faces", "0", False, 400, 0)
+    result = OtherResult("run", "", "faces", "0", False, 400, 0)
 
     def at(threshold: float, count: int = 400) -> Other:
         rows = slice(count)

@@ -285,7 +285,8 @@ def test_a_tap_that_is_not_laid_out_as_its_network_says_is_refused(faces, backbo
 @pytest.mark.parametrize(
     "backbone",
     ["swin_tiny_patch4_window7_224", "mambaout_femto", "convnext_atto", "poolformer_s12", "nextvit_small",
-     "hiera_tiny_224", "vit_tiny_patch16_224", "levit_128s", "tiny_vit_5m_224", "maxvit_tiny_tf_224", "davit_tiny", "regnety_002"],
+     "hiera_tiny_224", "vit_tiny_patch16_224", "levit_128s", "tiny_vit_5m_224", "maxvit_tiny_tf_224", "davit_tiny",
+     "regnety_002"],
 )  # fmt: skip
 def test_taps_that_are_laid_out_as_their_network_says_are_not(backbone):
     taps = tuple(feature.rpartition(":")[0] for feature in backbones.default_features(backbone))

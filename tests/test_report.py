@@ -1,5 +1,6 @@
 """The page of a data set: it needs nothing but itself, and says what the runs found and where they fail."""
 
+import hashlib
 import json
 import re
 from dataclasses import replace
@@ -20,11 +21,12 @@ from analysis.models import Model, find_models
 from analysis.other import Other, scored_elsewhere
 from analysis.report import ReportConfig
 from cache import paths, runs
+from cache.atomic import write_text
 from cache.errors import UserError
 from data.build import DataConfig
 from data.build import run as build
 from data.manifest import Manifest
-from heads.other import VERSION, OtherResult
+from heads.other import VERSION, OtherResult, score_elsewhere
 from heads.run import HeadsConfig, run
 from tests.browser import CHROMIUM, opened
 from tests.conftest import jpeg, picture, write_faces
@@ -168,27 +170,54 @@ def _stale_other_data_and_old_pictures_go(folder: Path, elsewhere: Path, capsys)
     assert set(folder.glob("*.png")) == pictures | {folder / ".roc.part.png"}
 
 
-def test_only_other_data_as_it_is_now_is_taken(faces, capsys):
+def test_only_other_data_as_it_is_now_is_taken_of_runs_as_they_are_now(faces, capsys):
     now = Manifest.load(build(DataConfig(data=str(faces)))).key
+    folders = [paths.run_dir("heads", name) for name in ("a", "b", "c", "d")]
+    for folder in folders:
+        write_text(folder / "predictions-val.csv", folder.name)
 
-    def finished(name: str, run: str, dataset: str, key: str, version: int = VERSION) -> Path:
+    def finished(name: str, run: str, dataset: str, key: str, *, version: int = VERSION, scored: str = "") -> Path:
         folder = paths.run_dir("other", name)
-        runs.finish(folder, OtherResult(run, dataset, key, False, 9, 0, version))
+        scored = scored or hashlib.sha256(run.encode()).hexdigest()
+        runs.finish(folder, OtherResult(run, scored, dataset, key, False, 9, 0, version))
         return folder
 
     good = finished("a1", "a", "faces", now)
     finished("a2", "a", "faces", "before")  # scored anew since: nothing is lost
+    finished("a3", "a", "faces", now, scored="of an earlier run")
     finished("b", "b", "faces", "before")
     finished("c", "b", "gone", now)
-    finished("d", "a", "other", now, VERSION - 1)
+    finished("d", "a", "other", now, version=VERSION - 1)
     finished("e", "not on the page", "faces", "before")
+    finished("f", "c", "faces", now, scored="of an earlier run")
+    finished("g", "d", "faces", now, scored="of an earlier run")
     capsys.readouterr()
-    assert scored_elsewhere(["a", "b"]) == {"a": [good], "b": []}
+    assert scored_elsewhere(folders) == {"a": [good], "b": [], "c": [], "d": []}
     assert [line.removeprefix("report: ").split(";")[0] for line in capsys.readouterr().out.splitlines()] == [
         "d was made by another version of the program and is left out",
         "faces has changed since one model scored it",
+        "2 models changed after scoring faces",
         "gone has changed since one model scored it",
     ]
+
+
+@pytest.mark.parametrize("stage", ["heads", "finetune"])
+def test_a_run_made_anew_under_its_name_scores_other_data_anew(stage, faces, elsewhere):
+    """Of a sweep and of a training, which both leave predictions-val.csv."""
+    own, other = (build(DataConfig(data=str(data))) for data in (faces, elsewhere))
+    folder = paths.run_dir(stage, "run")
+    runs.begin(folder, {"manifest": str(own)})
+    said = []
+    for scores, score in (("first", 1.0), ("first", 2.0), ("second", 3.0)):
+        write_text(folder / "predictions-val.csv", scores)
+        found = score_elsewhere(folder, other, lambda manifest, score=score: np.full(len(manifest), score))
+        said.append((found, pd.read_csv(found / "predictions.csv").score[0]))
+    assert said[0] == said[1]
+    assert said[2][1] == 3.0
+    assert scored_elsewhere([folder]) == {"run": [said[2][0]]}
+    (folder / "predictions-val.csv").unlink()
+    with pytest.raises(UserError, match=r"has no predictions-val\.csv: delete the folder and make the run again"):
+        score_elsewhere(folder, other, len)
 
 
 def test_no_data_no_report():
