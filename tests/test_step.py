@@ -249,6 +249,17 @@ def test_networks_of_the_originals_layer_by_layer():
     assert dropped.linear[1].in_features == 64 * 8 * 8
 
 
+def test_vggs_end_before_their_last_layer_and_differ_in_their_norms():
+    """Sixteen convolutions and two linear layers; nothing is allocated."""
+    with torch.device("meta"):
+        plain, normed = NETWORKS["vgg19"](0), NETWORKS["vgg19_bn"](0)
+        seen = torch.zeros(1, 3, 64, 64)
+    for network, norms in ((plain, 0), (normed, 16)):
+        kinds = [type(each).__name__ for each in network.modules()]
+        assert [kinds.count(kind) for kind in ("Conv2d", "BatchNorm2d", "Linear")] == [16, norms, 2]
+        assert network(seen).shape == (1, 4096)
+
+
 def row(number: int, auc: float, loss: float) -> Epoch:
     return Epoch(number, 2, 1e-3, 0.5, 0.8, loss, auc, 0.8, 10.0, 1.0)
 
