@@ -6,12 +6,12 @@ from tests.soak.fuzz import fuzz, targets
 
 EXAMPLES = 6  # of a kind, times its share
 NAMES = [
-    "shard", "head of the sweep", "head, linear", "head, mlp", "head, ridge", "head, logistic", "head, sklearn",
-    "head, tail", "bucket of heads", "detector", "last.pt", "manifest.csv", "manifest.json", "probes.csv",
-    "result.json of extract", "result.json of heads", "result.json of finetune", "config.json", "predictions-val.csv",
-    "leaderboard.csv",
-    "ledger.jsonl", "weights .pth", "weights .safetensors", "record of a head", "images", "grid", "recipe",
-]  # fmt: skip
+    *("shard", "head of the sweep", "head, linear", "head, mlp", "head, ridge", "head, logistic", "head, sklearn"),
+    *("head, tail", "bucket of heads", "detector", "last.pt", "manifest.csv", "manifest.json", "probes.csv"),
+    *("result.json of extract", "result.json of heads", "result.json of finetune", "config.json"),
+    *("predictions-val.csv", "leaderboard.csv", "ledger.jsonl", "weights .pth", "weights .safetensors"),
+    *("record of a head", "images", "grid", "recipe"),
+]
 
 
 @pytest.fixture(scope="module")

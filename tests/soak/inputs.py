@@ -38,28 +38,52 @@ def changed(draw: st.DrawFn, content: bytes) -> bytes:
     """One to three edits anywhere; small numbers, and so the beginnings of files, come more often."""
     for _ in range(draw(st.integers(1, 3))):
         at = draw(st.integers(0, 2**40)) % (len(content) + 1)
-        length = draw(st.sampled_from([1, 1, 2, 8, 64, 4096]))
-        edit = draw(st.sampled_from(["bit", "bytes", "bytes", "token", "remove", "repeat", "zero", "cut", "swap"]))
-        content = _edited(draw, edit, content, at, length)
+        content = draw(st.sampled_from(EDITS))(draw, content, at)
     return content
 
 
-def _edited(draw: st.DrawFn, edit: str, content: bytes, at: int, length: int) -> bytes:
-    before, piece, after = content[:at], content[at : at + length], content[at + length :]
-    if edit == "bit":
-        return before + bytes([(piece or b"\0")[0] ^ (1 << draw(st.integers(0, 7)))]) + piece[1:] + after
-    if edit == "bytes":
-        drawn = draw(st.binary(min_size=1, max_size=8))
-        return before + drawn + piece[len(drawn) :] + after
-    if edit == "token":
-        return before + draw(st.sampled_from(TOKENS)) + after
-    if edit == "swap":
-        return after + piece + before
-    return (
-        before
-        + {"remove": b"", "repeat": piece * 2, "zero": bytes(len(piece)), "cut": b""}[edit]
-        + (after if edit != "cut" else b"")
+def _bit(draw: st.DrawFn, content: bytes, at: int) -> bytes:
+    flipped = (content[at : at + 1] or b"\0")[0] ^ (1 << draw(st.integers(0, 7)))
+    return content[:at] + bytes([flipped]) + content[at + 1 :]
+
+
+def _written(draw: st.DrawFn, content: bytes, at: int) -> bytes:
+    new = draw(st.one_of(st.binary(min_size=1, max_size=8), st.sampled_from([bytes(8), bytes(4096)])))
+    return content[:at] + new + content[at + len(new) :]
+
+
+def _token(draw: st.DrawFn, content: bytes, at: int) -> bytes:
+    return content[:at] + draw(st.sampled_from(TOKENS)) + content[at:]
+
+
+def _digit(draw: st.DrawFn, content: bytes, at: int) -> bytes:
+    """Another figure, and nothing else: what only a checksum finds."""
+    found = next((place for place in range(at, len(content)) if content[place : place + 1].isdigit()), None)
+    if found is None:
+        return content
+    return content[:found] + draw(st.sampled_from([b"0", b"1", b"5", b"9"])) + content[found + 1 :]
+
+
+def _lines(draw: st.DrawFn, content: bytes, at: int) -> bytes:
+    """A line left out, or twice there."""
+    lines = content.splitlines(keepends=True) or [b""]
+    number = at % len(lines)
+    return b"".join([*lines[:number], *[lines[number]] * draw(st.sampled_from([0, 2])), *lines[number + 1 :]])
+
+
+def _moved(draw: st.DrawFn, content: bytes, at: int) -> bytes:
+    """A piece left out, twice there, or the end before the beginning."""
+    piece, after = content[at : at + draw(st.sampled_from([1, 8, 64, 4096]))], content[at:]
+    return draw(
+        st.sampled_from([content[:at] + after[len(piece) :], content[:at] + piece + after, after + content[:at]])
     )
+
+
+def _cut(_: st.DrawFn, content: bytes, at: int) -> bytes:
+    return content[:at]
+
+
+EDITS = [_bit, _bit, _written, _token, _digit, _digit, _lines, _moved, _cut]
 
 
 def plain() -> st.SearchStrategy:
@@ -77,9 +101,8 @@ def value() -> st.SearchStrategy:
     return st.one_of(plain(), plain(), lists, st.lists(lists, max_size=3), ranges, objects)
 
 
-def _settings(names: list[str], fixed: dict[str, st.SearchStrategy]) -> st.SearchStrategy:
-    drawn = st.dictionaries(st.sampled_from([*names, *STRANGE]), value(), max_size=3)
-    return st.tuples(st.fixed_dictionaries({}, optional=fixed), drawn).map(lambda pair: {**pair[1], **pair[0]})
+def _settings(names: list[str]) -> st.SearchStrategy:
+    return st.dictionaries(st.sampled_from([*names, *names, *STRANGE]), value(), max_size=2)
 
 
 @st.composite
@@ -92,13 +115,25 @@ def json_text(draw: st.DrawFn, records: st.SearchStrategy) -> str:
 
 
 def grids() -> st.SearchStrategy:
-    sane = {"family": st.sampled_from(["linear", "mlp", "tail", "ridge", "logistic", "svm-rbf", "knn"]),
-            "lr": st.floats(1e-5, 1), "penalty": st.floats(1e-3, 10)}  # fmt: skip
-    return json_text(st.lists(_settings(HEADS, sane), max_size=3))
+    """Of blocks that begin well, most of them."""
+    family = st.sampled_from(["linear", "mlp", "tail", "ridge", "logistic", "svm-rbf", "knn"])
+    trained = st.fixed_dictionaries(
+        {"family": family, "lr": st.one_of(st.floats(1e-5, 1), st.lists(st.floats(1e-5, 1)))}
+    )
+    convex = st.fixed_dictionaries({"family": family, "penalty": st.floats(1e-3, 10)})
+    random = st.fixed_dictionaries({"family": family, "samples": st.integers(0, 9), "lr": value()})
+    begun = st.one_of(trained, convex, random, st.just({}))
+    return json_text(st.lists(st.tuples(begun, _settings(HEADS)).map(_joined), max_size=3))
 
 
 def recipes() -> st.SearchStrategy:
-    return json_text(_settings(RECIPE, {"recipe": st.sampled_from(["two-phase", "cnn-fc6", "resnet18-bce"])}))
+    """Of names that there are, most of them."""
+    begun = st.fixed_dictionaries({}, optional={"recipe": st.sampled_from(["two-phase", "cnn-fc6", "resnet18-bce"])})
+    return json_text(st.tuples(begun, _settings(RECIPE)).map(_joined))
+
+
+def _joined(pair: tuple[dict, dict]) -> dict:
+    return {**pair[0], **pair[1]}
 
 
 @st.composite
