@@ -88,7 +88,7 @@ def targets(home: Path) -> list[Target]:
         images = files.pictures(home)
         return [
             *map(_of_file, known),
-            Target("record of a head", inputs.records(record), lambda drawn: _record(home, tensors, record, drawn), 4),
+            Target("record of a head", inputs.altered(record), lambda drawn: _record(home, tensors, record, drawn), 4),
             Target("images", st.sampled_from(images).flatmap(_image), lambda drawn: _probed(home, *drawn), 6),
             Target("grid", inputs.grids(), _grid, 6),
             Target("recipe", inputs.recipes(), _recipe, 4),

@@ -8,6 +8,9 @@ from typing import Any
 
 from hypothesis import strategies as st
 
+from finetune.recipes import RECIPES
+from heads.grid import GRIDS
+
 TOKENS = [
     *(b"", b"0", b"-1", b"1e999", b"nan", b"NaN", b"Infinity", b"null", b"true", b"real", b"fake", b"=1+1", b"../x"),
     *(b"\0", b"\n", b"\r", b",", b'"', b"'", b"[", b"{", b"}", b"\xff\xfe", b"\xf0"),
@@ -109,53 +112,40 @@ def _settings(names: list[str]) -> st.SearchStrategy:
 def json_text(draw: st.DrawFn, records: st.SearchStrategy) -> str:
     """JSON, and now and then what is none any more."""
     text = json.dumps(draw(records))
-    if draw(st.integers(0, 4)):
+    if draw(st.sampled_from([True, True, True, True, False])):
         return text
     return draw(changed(text.encode())).decode(errors="surrogateescape")
 
 
 def grids() -> st.SearchStrategy:
-    """Of blocks that begin well, most of them."""
-    family = st.sampled_from(["linear", "mlp", "tail", "ridge", "logistic", "svm-rbf", "knn"])
-    trained = st.fixed_dictionaries(
-        {"family": family, "lr": st.one_of(st.floats(1e-5, 1), st.lists(st.floats(1e-5, 1)))}
-    )
-    convex = st.fixed_dictionaries({"family": family, "penalty": st.floats(1e-3, 10)})
-    random = st.fixed_dictionaries({"family": family, "samples": st.integers(0, 9), "lr": value()})
-    begun = st.one_of(trained, convex, random, st.just({}))
-    return json_text(st.lists(st.tuples(begun, _settings(HEADS)).map(_joined), max_size=3))
+    """The program's own with some things changed, and blocks of anything."""
+    own = st.sampled_from(sorted(GRIDS)).flatmap(lambda name: altered(GRIDS[name]))
+    return json_text(st.one_of(own, own, st.lists(_settings(HEADS), max_size=3)))
 
 
 def recipes() -> st.SearchStrategy:
-    """Of names that there are, most of them."""
-    begun = st.fixed_dictionaries({}, optional={"recipe": st.sampled_from(["two-phase", "cnn-fc6", "resnet18-bce"])})
-    return json_text(st.tuples(begun, _settings(RECIPE)).map(_joined))
-
-
-def _joined(pair: tuple[dict, dict]) -> dict:
-    return {**pair[0], **pair[1]}
+    """The program's own with some things changed, and objects of anything."""
+    own = st.sampled_from(sorted(RECIPES)).flatmap(lambda name: altered({"recipe": name, **RECIPES[name].to_json()}))
+    return json_text(st.one_of(own, own, _settings(RECIPE)))
 
 
 @st.composite
-def records(draw: st.DrawFn, real: dict) -> dict:
-    """The record of a real head in which one to three things are another."""
+def altered(draw: st.DrawFn, real: dict | list) -> Any:
+    """What JSON holds, with one to three things in it left out or something else."""
     record = copy.deepcopy(real)
     for _ in range(draw(st.integers(1, 3))):
         place = record
-        while True:
-            names = list(place) if isinstance(place, dict) else list(range(len(place)))
-            name = draw(st.sampled_from(names)) if names else None
-            if name is None or not isinstance(place[name], dict | list) or draw(st.booleans()):
+        while place:
+            name = draw(st.sampled_from(list(place) if isinstance(place, dict) else range(len(place))))
+            if not isinstance(place[name], dict | list) or draw(st.sampled_from([True, *[False] * 5])):
+                _alter(draw, place, name)
                 break
             place = place[name]
-        _set(draw, place, name)
     return record
 
 
-def _set(draw: st.DrawFn, place: Any, name: Any) -> None:
-    if name is None:
-        return
-    if draw(st.integers(0, 5)) == 0:
+def _alter(draw: st.DrawFn, place: Any, name: Any) -> None:
+    if draw(st.sampled_from([True, False, False, False])):
         del place[name]
     else:
         place[name] = draw(value())

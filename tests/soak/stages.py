@@ -51,7 +51,7 @@ GRID = json.dumps([
 ])  # fmt: skip
 HEADS = {**EXTRACT, "seeds": 2, "head_batch": 16, "grid": GRID}
 TRAINED = {"recipe": "cnn-dropout-logsoftmax", "smoke": True, "device": "cpu", "workers": 0, "save_every": 1}
-CLOCK = {"seconds", "images_per_second", "rate", "time", "finished"}  # what no two runs have in common
+CLOCK = {"seconds", "images_per_second", "rate", "time", "finished", "commit"}  # what two runs need not have in common
 REPORTED = {"perturb": 0, "num_samples": 1}
 
 
