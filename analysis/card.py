@@ -45,7 +45,7 @@ def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity
     )
     made, result = runs.read_json(folder / "environment.json"), runs.result(folder)
     return environment.get_template(TEMPLATE).render(
-        run=folder.name, result=result, network=result.get("network") or result["backbone"],
+        run=folder.name, result=dict(result), network=result.get("network") or result["backbone"],
         model=figures.model, audit=figures.audit, missing=figures.missing,
         columns=_columns(figures.model), names=_names(figures.model), labels=METRICS,
         drifts=drifts(figures.model) if figures.model else [],

@@ -90,7 +90,7 @@ class Record(dict):
 
 
 def is_complete(folder: Path) -> bool:
-    return (folder / RESULT).exists()
+    return os.path.exists(folder / RESULT)  # a name that is too long is not there, which Path makes an error of
 
 
 def begin(folder: Path, config: Any) -> None:

@@ -3,7 +3,7 @@
 linear, mlp          trained by gradient, many at once (heads.fit)
 tail                 the rest of the backbone on cached maps (heads.tail)
 ridge, logistic      convex, a whole penalty path at once (heads.convex)
-sklearn              any scikit-learn classifier (heads.estimators)
+sklearn              a scikit-learn classifier (heads.estimators) that can be kept (heads.classifiers)
 
 A record's name is its identity: two different records never share one.
 """

@@ -249,6 +249,8 @@ def rescored(folder: Path, manifest: Manifest, gap: float, splits: tuple[str, ..
         about = manifest.rows.iloc[manifest.where(split)][["path", "digest", "label", "group"]]
         scores = rng.standard_normal(len(about)) + gap * (about.label == "fake")
         write_table(folder / f"predictions-{split}.csv", about.assign(score=scores))
+    if runs.is_complete(folder):
+        runs.finish(folder, runs.result(folder))
 
 
 def epochs_of(result: FinetuneResult) -> pd.DataFrame:

@@ -171,6 +171,7 @@ def test_names_that_cannot_be_are_one_message(tmp_path, writer):
     for path in (tmp_path / ("x" * 300), tmp_path / "file" / "below" / "it", tmp_path / "folder"):
         with pytest.raises(UserError, match="CACHE_DIR"):
             WRITERS[writer](path)
+    assert not runs.is_complete(tmp_path / ("x" * 300))
     with replacing(tmp_path / ("ä" * 127)) as temporary:  # as long as a name may be
         temporary.write_text("")
 

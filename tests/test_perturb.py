@@ -121,7 +121,7 @@ def _another_head_costs_no_pass(command: ReportCommand, sweep) -> None:
     perturb(ReportCommand(**{**vars(command), "grid": other, "inputs": inputs}))
     assert {path: path.stat().st_mtime_ns for path in paths.features_dir().glob("*/*.h5")} == before
     assert len(runs.complete_runs(STAGE)) == 2
-    extracted = [ExtractResult.from_json(runs.result(folder)) for folder in runs.complete_runs("extract")]
+    extracted = [each.into(ExtractResult) for _, each in runs.results("extract")]
     assert [each.computed for each in extracted if each.perturbed] == [6 * len(PERTURBATIONS)]
 
 

@@ -405,9 +405,9 @@ def test_files_that_may_not_be_read_and_pipes(made, tmp_path, monkeypatch):
     os.mkfifo(pipe)
     with big.open("wb") as file:
         file.truncate(2**30 + 1)  # a hole: no disk behind it
-    refused = PermissionError(13, "Permission denied")
+    predictor, refused = Predictor.of(made.sweep, batch=8), PermissionError(13, "Permission denied")
     monkeypatch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(refused))  # root may read everything
-    found = Predictor.of(made.sweep, batch=8).score([closed, pipe, big, tmp_path])
+    found = predictor.score([closed, pipe, big, tmp_path])
     assert [(each.status, each.reason) for each in found] == [
         ("unreadable", "Permission denied"), ("unreadable", "no regular file"),
         ("enormous", "1,073,741,825 bytes, over 1,073,741,824"), ("unreadable", "a folder"),

@@ -360,6 +360,7 @@ def test_a_threshold_that_does_not_hold_on_test_is_said(faces):
             table = pd.DataFrame({"path": names, "digest": about.digest.iloc[0], "label": labels, "group": groups})
             table = table.assign(score=scores)
             table.to_csv(folder / f"predictions-{split}.csv", index=False)
+        runs.finish(folder, runs.result(folder))
         return find_models(manifest)[0]
 
     (said,) = results.drifts(judged(1.0, ""))
