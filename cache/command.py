@@ -8,6 +8,7 @@ Fire builds the record; wrong names and types are refused here first, because Fi
 import sys
 import types
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from dataclasses import dataclass, field, fields
 from itertools import pairwise
 from typing import Any, TypeVar
@@ -15,7 +16,8 @@ from typing import Any, TypeVar
 import fire
 from fire.decorators import SetParseFn
 
-from cache.errors import UserError, one_of
+from cache.errors import UserError, one_of, printable
+from cache.progress import Plain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,9 +47,10 @@ def main(record: type[Record], run: Callable[[Record], Any], *, command: str) ->
         if {"--help", "-h", "help"} & set(sys.argv[1:]):
             print(usage(record, command))
             return
-        run(parse(record, sys.argv[1:], command))
+        with redirect_stdout(Plain(sys.stdout)):
+            run(parse(record, sys.argv[1:], command))
     except UserError as error:
-        sys.exit(f"{command}: {error}")
+        sys.exit(printable(f"{command}: {error}"))
     except KeyboardInterrupt:
         print(
             f"\n{command}: stopped. Finished work is kept; the same command goes on from there.",

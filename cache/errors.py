@@ -13,6 +13,9 @@ SECRETS = re.compile(
     re.IGNORECASE,
 )
 
+# What a terminal obeys and does not show (line ends and tabs are harmless), and bytes of names that are no UTF-8.
+UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+
 
 class UserError(Exception):
     """Something only the user can put right. The command line prints its text and no traceback."""
@@ -38,6 +41,11 @@ def shown(value: object) -> str:
 def masked(text: str) -> str:
     """The same without the passwords of the URLs in it, for whatever is printed or kept."""
     return SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
+
+
+def printable(text: str) -> str:
+    """`text` with what would command a terminal, or cannot be encoded, spelt out: \\x1b, \\udcff."""
+    return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
 def one_of(word: str, choices: Iterable[str], *, what: str) -> str:

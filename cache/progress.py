@@ -9,9 +9,26 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from typing import TextIO
+
+from cache.errors import printable
 
 LIVE_EVERY = 0.2  # seconds between two updates on a terminal
 LOG_EVERY = 15.0  # seconds between two lines in a file or a pipe
+
+
+class Plain:
+    """A stream to a terminal through which no file's name and no cell of a table can command it."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        self._stream.write(printable(text))
+        return len(text)
+
+    def __getattr__(self, name: str) -> object:
+        return getattr(self._stream, name)
 
 
 class Progress:
@@ -57,7 +74,8 @@ class Progress:
         ending = f"eta {eta}" if self.done < self.total else f"in {timedelta(seconds=round(self.seconds))}"
         count = f"{spaced(self.done)}/{spaced(self.total)}"
         rate = f"{self.rate:.0f}" if self.rate >= 10 else f"{self.rate:.2f}"
-        return "  ".join(filter(None, [self.label, count, f"{rate} {self.unit}/s", shares, self.note, ending]))
+        parts = [self.label, count, f"{rate} {self.unit}/s", shares, self.note, ending]
+        return printable("  ".join(filter(None, parts)))
 
     def __enter__(self) -> "Progress":
         return self
