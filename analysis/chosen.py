@@ -83,7 +83,7 @@ def _has_model(folder: Path) -> bool:
 
 def _best(dataset: str) -> Path:
     names = [dataset] if dataset else [name for name in paths.known_datasets() if not name.endswith(SMOKE_SUFFIX)]
-    found = {name: ranked_runs(Manifest.load(paths.manifest_file(name))) for name in names}
+    found = {name: ranked_runs(manifest) for name in names if (manifest := _manifest(name, asked=bool(dataset)))}
     found = {name: ranked for name, ranked in found.items() if ranked}
     if not found:
         on = f" on {dataset}" if dataset else ""
@@ -91,3 +91,18 @@ def _best(dataset: str) -> Path:
     if len(found) > 1:
         raise UserError(f"there are runs on {', '.join(found)}: say which data set with DATA=, or which run with RUN=")
     return next(iter(found.values()))[0].folder
+
+
+def _manifest(name: str, *, asked: bool) -> Manifest | None:
+    """Of a data set. None where it is damaged and nobody asked for this one: then the others are still there.
+
+    Raises:
+        UserError: it was asked for and is damaged, or there is none.
+    """
+    try:
+        return Manifest.load(paths.manifest_file(name))
+    except UserError as error:
+        if asked:
+            raise
+        print(f"left out: {error}")
+        return None

@@ -7,32 +7,20 @@ an image is skipped, and hidden ones are not there. Links to folders are not fol
 import glob
 import hashlib
 import os
-import stat
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 from PIL import Image
 
 from cache.errors import UserError
-from data.images import PILLOW_ERRORS, SUFFIXES, BadImageError, decode, upright_rgb
+from cache.errors import printable as printable
+from data.disk import SKIPPED as SKIPPED
+from data.disk import Named, read_file, walk
+from data.images import opened, pillow_errors, upright_rgb
 
 LONGEST = 16  # words of one path that holds spaces
-SKIPPED = "skipped"  # the status of what nobody asked for
-ENOUGH_BYTES = 2**30  # of a file; in no format do 100 Mpx need more
-
-Read = TypeVar("Read")
-
-
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A file to be scored. status, reason: why it is not opened, '' where it is."""
-
-    path: str
-    status: str = ""
-    reason: str = ""
 
 
 def files_of(images: str) -> list[Named]:
@@ -51,11 +39,6 @@ def files_of(images: str) -> list[Named]:
         others = f", and {more} more like it" if more else ""
         raise UserError(f"IMAGES={images}: no image to score: {printable(first.path)}: {first.reason}{others}")
     return list(found.values())
-
-
-def printable(path: str) -> str:
-    """Names that are not UTF-8 can be opened but not printed; their strange bytes become \\udc.. in words."""
-    return path.encode("utf-8", "backslashreplace").decode()
 
 
 def _words(images: str) -> Iterator[str]:
@@ -85,33 +68,8 @@ def _alone(path: str) -> Named:
 
 
 def _in_folder(folder: str) -> Iterator[Named]:
-    found = list(_walk(folder))
+    found = list(walk(folder))
     yield from found or [Named(folder, "empty", "the folder holds no files")]
-
-
-def _walk(folder: str) -> Iterator[Named]:
-    try:
-        entries = sorted(os.scandir(folder), key=lambda entry: entry.name)
-    except OSError as error:
-        yield Named(folder, "unreadable", error.strerror or str(error))
-        return
-    for entry in entries:
-        if not entry.name.startswith("."):
-            yield from _entry(entry)
-
-
-def _entry(entry: os.DirEntry) -> Iterator[Named]:
-    is_image = Path(entry.name).suffix.lower() in SUFFIXES
-    if entry.is_dir(follow_symlinks=False):
-        if is_image:
-            yield Named(entry.path, "unreadable", "a folder with the name of an image")
-        yield from _walk(entry.path)
-    elif entry.is_dir():
-        yield Named(entry.path, SKIPPED, "a link to a folder")
-    elif not is_image:
-        yield Named(entry.path, SKIPPED, "not the ending of an image")
-    else:
-        yield Named(entry.path)
 
 
 def contents(source: Named | str | Path | Image.Image | np.ndarray) -> tuple[bytes | Image.Image, str]:
@@ -123,43 +81,30 @@ def contents(source: Named | str | Path | Image.Image | np.ndarray) -> tuple[byt
     if isinstance(source, np.ndarray):
         source = _from_array(source)
     if isinstance(source, Image.Image):
-        pixels = _understood(source.tobytes)
+        with pillow_errors():
+            pixels = source.tobytes()
         return source, hashlib.sha256(f"{source.mode} {source.size} ".encode() + pixels).hexdigest()
-    content = _bytes(source.path if isinstance(source, Named) else source)
+    content, _ = read_file(source.path if isinstance(source, Named) else source)
     return content, hashlib.sha256(content).hexdigest()
 
 
-def upright(content: bytes | Image.Image) -> tuple[Image.Image, str]:
-    """The upright RGB image, and a note of what was done to it, as data.images.decode has them.
+@contextmanager
+def upright(content: bytes | Image.Image) -> Iterator[tuple[Image.Image, str]]:
+    """The upright RGB image, and a note of what was done to it, as data.images.opened has them.
 
     Raises:
         BadImageError: there is none.
     """
-    return _understood(lambda: upright_rgb(content) if isinstance(content, Image.Image) else decode(content))
-
-
-def _understood(read: Callable[[], Read]) -> Read:
-    try:
-        return read()
-    except PILLOW_ERRORS as error:
-        raise BadImageError("unreadable", f"{type(error).__name__}: {error}") from error
+    if isinstance(content, Image.Image):
+        with pillow_errors():
+            found = upright_rgb(content)
+        yield found
+        return
+    with opened(content) as read:
+        yield read.image, read.note
 
 
 def _from_array(pixels: np.ndarray) -> Image.Image:
     if pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.dtype != np.uint8:
         raise UserError(f"an image as an array is (H, W, 3) uint8, not {pixels.shape} {pixels.dtype}")
     return Image.fromarray(pixels)
-
-
-def _bytes(path: str | Path) -> bytes:
-    try:
-        about = os.stat(path)
-        if not stat.S_ISREG(about.st_mode):  # reading a pipe would wait for ever
-            raise BadImageError("unreadable", "a folder" if stat.S_ISDIR(about.st_mode) else "no regular file")
-        if about.st_size > ENOUGH_BYTES:
-            raise BadImageError("enormous", f"{about.st_size:,} bytes, over {ENOUGH_BYTES:,}")
-        return Path(path).read_bytes()
-    except (FileNotFoundError, NotADirectoryError) as error:
-        raise BadImageError("missing", "no such file") from error
-    except (OSError, ValueError) as error:
-        raise BadImageError("unreadable", getattr(error, "strerror", None) or str(error)) from error

@@ -134,8 +134,8 @@ class Predictor:
         Raises:
             BadImageError: it cannot be read.
         """
-        image, _ = upright(contents(source)[0])
-        return [_input(image, how, "", 0) for how in self.detector.preprocesses]
+        with upright(contents(source)[0]) as (image, _):
+            return [_input(image, how, "", 0) for how in self.detector.preprocesses]
 
     def _open(self, source: Source) -> "_Opened":
         path = source.path if isinstance(source, Named) else str(source) if isinstance(source, str | Path) else ""
@@ -144,9 +144,9 @@ class Predictor:
         digest = ""
         try:
             content, digest = contents(source)
-            image, note = upright(content)
-            pixels = [[_input(image, how, digest, view) for how in self.detector.preprocesses]
-                      for view in range(self.views)]  # fmt: skip
+            with upright(content) as (image, note):
+                pixels = [[_input(image, how, digest, view) for how in self.detector.preprocesses]
+                          for view in range(self.views)]  # fmt: skip
         except BadImageError as error:
             return _Opened(Prediction(path, digest, error.status, str(error)))
         return _Opened(Prediction(path, digest, note=note, seen=self.seen.get(digest, "")), pixels)
@@ -208,10 +208,20 @@ def _input(image: Image.Image, how: Preprocess, digest: str, view: int) -> np.nd
 
 def _seen(folder: Path) -> dict[str, str]:
     """Digest -> split of the run's own images: of its data set or, where that has changed since, of what it scored."""
-    manifest = Path(runs.read_json(folder / "config.json")["manifest"])
-    own = Manifest.load(manifest).usable if manifest.exists() else None
+    own = _own(Path(runs.read_json(folder / "config.json")["manifest"]))
     if own and own.key == runs.result(folder)["manifest_key"]:
         return dict(zip(own.rows.digest, own.rows.split, strict=True))
     files = {split: predictions_file(folder, split) for split in SPLITS}
     tables = {split: read_scores(file).digest for split, file in files.items() if file.exists()}
     return {digest: split for split, digests in tables.items() for digest in digests}
+
+
+def _own(path: Path) -> Manifest | None:
+    """The usable rows of a run's data set as it is now; None where it is gone or damaged."""
+    if not path.exists():
+        return None
+    try:
+        return Manifest.load(path).usable
+    except UserError as error:
+        print(f"predict: what the run has seen is known from its scores, because {error}")
+        return None

@@ -1,6 +1,6 @@
 """No number before the audit: leaks stop the run, shortcuts are said on the first line of the report."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ class Audit:
 
     left_out: status -> images. notes: what was done to usable images -> count. duplicates: extra copies.
     grey: label -> share of black-and-white images. warnings: sentences for the report's first lines.
+    ignored: what the listing did not take, in words -> files. outside: images that lie, by links, outside of the root.
     """
 
     dataset: str
@@ -30,10 +31,16 @@ class Audit:
     grey: dict[str, float]
     shortcuts: dict[str, float]
     warnings: list[str]
+    ignored: dict[str, int] = field(default_factory=dict)
+    outside: int = 0
 
 
-def examine(manifest: Manifest) -> Audit:
-    """Count what is there and try the shortcuts: every trivial statistic alone, as if it were a detector."""
+def examine(manifest: Manifest, *, ignored: dict[str, int] | None = None, outside: int = 0) -> Audit:
+    """Count what is there and try the shortcuts: every trivial statistic alone, as if it were a detector.
+
+    Args:
+        ignored, outside: as the listing has them; a manifest does not know them.
+    """
     rows = manifest.usable.rows
     shortcuts = _shortcuts(rows)
     grey = {label: _share(rows.colour[rows.label == label] < GREY_COLOUR) for label in LABELS}
@@ -48,6 +55,8 @@ def examine(manifest: Manifest) -> Audit:
         grey=grey,
         shortcuts=shortcuts,
         warnings=_warnings(shortcuts, grey),
+        ignored=ignored or {},
+        outside=outside,
     )
 
 

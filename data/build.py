@@ -2,33 +2,32 @@
 
     python -m data --data=path
 
-The folder data/<dataset>/ gets manifest.csv with manifest.json, audit.json, and probes.csv: what reading each
-file told, kept so that a second run over an unchanged folder reads none of them again.
+The folder data/<dataset>/ gets manifest.csv with manifest.json, audit.json and probes.csv. What is there and cannot be
+read is made anew.
 """
 
+import json
 import os
 import re
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from cache import paths
-from cache.atomic import replacing, write_json
+from cache.atomic import remove_leftovers, write_json
 from cache.command import Options, option
 from cache.errors import UserError, one_of
-from cache.progress import Progress
+from cache.key import plain
 from data import audit, splits
-from data.images import Probe, probe
 from data.listing import Csvs, Listing, list_images
 from data.manifest import BLACK_DIGEST, COLUMNS, STATISTICS, Manifest
+from data.probes import probe_all
 from data.sample import draw_sample
 
 SAMPLE = "sample"
-CHUNK = 2048  # files probed between two looks at the clock
-KEEP_EVERY = 60.0  # seconds of probing that a kill can lose at most
+FEW = 5  # kinds of ignored files that are named on the console
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,12 +52,22 @@ class DataConfig(Options):
 
     @property
     def dataset(self) -> str:
-        """The name under which manifest, runs and report are kept."""
+        """The name under which manifest, runs and report are kept.
+
+        Raises:
+            UserError: it cannot be a folder's.
+        """
         if self.name or self.data == SAMPLE:
-            return self.name or SAMPLE
-        path = Path(self.data).expanduser().resolve()
+            return paths.dataset_name(self.name or SAMPLE)
+        path = Path(os.path.realpath(self.source))
         folder = path.parent if path.name == "manifest.csv" else path
-        return "-".join(filter(None, [folder.stem if folder.is_file() else folder.name, Path(self.train_csv).stem]))
+        name = folder.stem if folder.is_file() else folder.name
+        return paths.dataset_name("-".join(filter(None, [name, Path(self.train_csv).stem])))
+
+    @property
+    def source(self) -> Path:
+        """The folder or CSV that `data` means."""
+        return paths.sample_dir() if self.data == SAMPLE else Path(os.path.expanduser(self.data))
 
 
 def run(config: DataConfig) -> Path:
@@ -67,91 +76,43 @@ def run(config: DataConfig) -> Path:
     Raises:
         UserError: see `list_images`; leaks; bad images under --bad_images=fail; the name stands for other data.
     """
-    if config.data == SAMPLE:
-        draw_sample(paths.sample_dir())
-    source = paths.sample_dir() if config.data == SAMPLE else Path(config.data).expanduser()
     path = paths.manifest_file(config.dataset)
-    if source.resolve() == path.resolve():
+    remove_leftovers(path.parent)
+    if config.data == SAMPLE:
+        draw_sample(config.source)
+    if os.path.realpath(config.source) == os.path.realpath(path):
         return path
     csvs = Csvs(config.train_csv, config.valid_csv, config.test_csv)
-    listing = list_images(source, root=config.root, csvs=csvs)
-    _refuse_other_data(path, listing.root, config)
-    probes = _probe_all(listing, path.parent / "probes.csv", rehash=config.rehash, label=f"data {config.dataset}")
+    listing = list_images(config.source, root=config.root, csvs=csvs)
+    saved = _saved(path, config.dataset)
+    _refuse_other_data(saved, listing.root, path.parent)
+    kept, label = path.with_name("probes.csv"), f"data {config.dataset}"
+    probes = probe_all(listing.root, listing.rows.path, kept, rehash=config.rehash, label=label)
     rows = _settle_bad_images(_join(listing, probes, config.group), config)
     if config.leaks == "drop":
         rows = audit.drop_leaks(rows)
     manifest = Manifest(config.dataset, listing.root, config.data == SAMPLE, rows)
     audit.refuse_leaks(manifest)
-    _save(manifest, path)
+    _save(manifest, listing, saved, path)
     return path
 
 
-def _refuse_other_data(path: Path, root: Path, config: DataConfig) -> None:
-    if not path.exists():
-        return
-    known = Manifest.load(path).root
-    if known != root and known.exists():
-        raise UserError(
-            f"the name {config.dataset!r} already stands for the images in {known}, not {root}: "
-            f"choose another with NAME=..., or delete {path.parent} if that data set is no longer needed"
-        )
-
-
-def _probe_all(listing: Listing, kept: Path, *, rehash: bool, label: str) -> pd.DataFrame:
-    """Probes of all listed files, indexed by path; unchanged files (size and mtime) come from `kept`."""
-    known = _read_probes(kept)
-    unchanged = set() if rehash else _unchanged(listing, known)
-    todo = [path for path in listing.rows.path if path not in unchanged]
-    if todo:
-        known = _probe(listing.root, todo, known, kept, label)
-    return known.loc[listing.rows.path]
-
-
-def _probe(root: Path, todo: list[str], known: pd.DataFrame, kept: Path, label: str) -> pd.DataFrame:
-    fresh: list[Probe] = []
-    with Progress(label, len(todo)) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
-        saved = 0.0
-        for start in range(0, len(todo), CHUNK):
-            fresh += pool.map(lambda path: probe(root, path), todo[start : start + CHUNK])
-            progress.advance(len(todo[start : start + CHUNK]))
-            if progress.seconds - saved > KEEP_EVERY:
-                saved = progress.seconds
-                _write_probes(kept, _merged(known, fresh))
-    known = _merged(known, fresh)
-    _write_probes(kept, known)
-    return known
-
-
-def _merged(known: pd.DataFrame, fresh: list[Probe]) -> pd.DataFrame:
-    new = pd.DataFrame([asdict(each) for each in fresh]).set_index("path")
-    return pd.concat([known.drop(new.index, errors="ignore"), new]) if len(known) else new
-
-
-def _read_probes(path: Path) -> pd.DataFrame:
-    names = [each.name for each in fields(Probe)]
-    if not path.exists():
-        return pd.DataFrame(columns=names).set_index("path")
-    text = {name: str for name in ("path", "digest", "status", "note", "format")}
-    blank = {name: [""] for name in STATISTICS}
-    return pd.read_csv(path, dtype=text, keep_default_na=False, na_values=blank).set_index("path")
-
-
-def _write_probes(path: Path, probes: pd.DataFrame) -> None:
-    with replacing(path) as temporary:
-        probes.to_csv(temporary)
-
-
-def _unchanged(listing: Listing, known: pd.DataFrame) -> set[str]:
-    stamps = dict(zip(known.index, zip(known.bytes, known.mtime_ns, strict=True), strict=True))
-    return {path for path in listing.rows.path if path in stamps and _stamp(listing.root / path) == stamps[path]}
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
+def _saved(path: Path, dataset: str) -> Manifest | None:
+    """What an earlier run left; None where there is nothing, or nothing that can be read."""
     try:
-        status = os.stat(path)
-    except OSError:
+        return Manifest.load(path)
+    except UserError as error:
+        if path.exists():
+            print(f"data {dataset}: {error}")
         return None
-    return status.st_size, status.st_mtime_ns
+
+
+def _refuse_other_data(saved: Manifest | None, root: Path, folder: Path) -> None:
+    if saved and saved.root != root and saved.root.exists():
+        raise UserError(
+            f"the name {saved.dataset!r} already stands for the images in {saved.root}, not {root}: "
+            f"choose another with NAME=..., or delete {folder} if that data set is no longer needed"
+        )
 
 
 def _join(listing: Listing, probes: pd.DataFrame, group: str) -> pd.DataFrame:
@@ -203,24 +164,29 @@ def _settle_bad_images(rows: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
     return rows
 
 
-def _save(manifest: Manifest, path: Path) -> None:
+def _save(manifest: Manifest, listing: Listing, saved: Manifest | None, path: Path) -> None:
+    """Write manifest and audit and say what is in them, unless they are there as they would be written."""
     if not len(manifest.usable):
         raise UserError(
             f"{manifest.dataset}: not one of {len(manifest)} images can be read; see {path.parent}/probes.csv"
         )
-    examined = audit.examine(manifest)
-    if _is_saved(manifest, path) and (path.parent / "audit.json").exists():
+    examined = audit.examine(manifest, ignored=listing.ignored, outside=listing.outside)
+    audited = path.with_name("audit.json")
+    same = saved and saved.root == manifest.root and saved.rows.equals(manifest.rows)
+    if same and _holds(audited, examined):
         return
-    manifest.save(path)
-    write_json(path.parent / "audit.json", examined)
+    if not same:
+        manifest.save(path)
+    write_json(audited, examined)
     _say(manifest, examined, path)
 
 
-def _is_saved(manifest: Manifest, path: Path) -> bool:
-    if not path.exists():
+def _holds(path: Path, record: audit.Audit) -> bool:
+    """Whether a JSON file says exactly this."""
+    try:
+        return json.loads(path.read_text()) == plain(record)
+    except (OSError, ValueError, RecursionError):
         return False
-    saved = Manifest.load(path)
-    return saved.root == manifest.root and saved.rows.equals(manifest.rows)
 
 
 def _say(manifest: Manifest, examined: audit.Audit, path: Path) -> None:
@@ -228,5 +194,11 @@ def _say(manifest: Manifest, examined: audit.Audit, path: Path) -> None:
     print(f"data {manifest.dataset}{' (synthetic)' if manifest.synthetic else ''}: {counts} -> {path}")
     for status, number in examined.left_out.items():
         print(f"  left out, {status}: {number}, first {manifest.rows.path[manifest.rows.status == status].iloc[0]}")
+    if examined.ignored:
+        most = sorted(examined.ignored.items(), key=lambda pair: -pair[1])
+        more = f", and {len(most) - FEW} kinds more in audit.json" if len(most) > FEW else ""
+        print(f"  ignored: {', '.join(f'{count} x {what}' for what, count in most[:FEW])}{more}")
+    if examined.outside:
+        print(f"  {examined.outside} images lie, by links, outside of {manifest.root}")
     for warning in examined.warnings:
         print(f"  {warning}")

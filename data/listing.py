@@ -1,25 +1,39 @@
 """DATA -> a listing: which files, which label, which split, before a single one is opened.
 
-folder of class folders       real/ fake/, alone or under train/, valid|val/, test/
+folder of class folders       real/ fake/, alone or under train/, valid/, test/
 folder with CSVs              train.csv valid.csv test.csv with `path` and `label` (1 = real, 0 = fake)
 class folders + data.csv      `images_id` (or id, path) and `label`: checked against the folders
 manifest                      a CSV with `path` and `label`; split, group and digest are taken over
+
+valid, val, validation, validate and dev are one word. What is not taken is counted, and what could be meant in two
+ways is refused.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+import functools
+import io
+import os
+from collections import Counter
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
 
 from cache.errors import UserError
-from data.images import SUFFIXES
+from data.disk import OTHER_ENDING, SUFFIXES, BadImageError, Named, read_file, walk
 from data.manifest import LABELS
 
 CODES = {"1": "real", "0": "fake"}  # the Kaggle sets' convention, translated here and nowhere else
-SPLIT_WORDS = {"train": "train", "training": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
+SPLIT_NAMES = {
+    "train": ("train", "training"),
+    "val": ("valid", "val", "validation", "validate", "dev"),
+    "test": ("test",),
+}
+SPLIT_WORDS = {word: split for split, words in SPLIT_NAMES.items() for word in words}
 IMAGE_ROOTS = ("real_vs_fake/real-vs-fake", "real_vs_fake/real_vs_fake", "real-vs-fake", ".")
 ID_COLUMNS = ("images_id", "image_id", "id", "path", "filename")
+LONGEST_PATH = 4096  # bytes; no system opens more
+LONGEST_CELL = 131_072  # characters; a longer one is a quotation mark that was not closed, or no table
+INNER_SPLIT = "split that a folder inside of a class names"
 EXPECTED = (
     "Expected class folders real/ and fake/ (alone or under train/, valid/, test/), "
     "or train.csv, valid.csv and test.csv, or a manifest CSV."
@@ -28,11 +42,15 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class Listing:
-    """rows: path, label, split ('' = not given), and every further column of a CSV. ignored: files skipped."""
+    """rows: path, label, split ('' = not given), and every further column of a CSV.
+
+    ignored: what was left out, in words -> how many files. outside: rows whose file lies, by a link, outside of root.
+    """
 
     root: Path
     rows: pd.DataFrame
-    ignored: int = 0
+    ignored: dict[str, int] = field(default_factory=dict)
+    outside: int = 0
 
 
 @dataclass(frozen=True)
@@ -51,8 +69,8 @@ def list_images(data: Path, *, root: str, csvs: Csvs) -> Listing:
         UserError: nothing there, no layout recognised, columns missing, labels that contradict each other,
             a path that leaves the root.
     """
-    if not data.exists():
-        raise UserError(f"DATA={data}: no such folder or file (looked for {data.resolve()})")
+    if not os.path.exists(data):
+        raise UserError(f"DATA={data}: no such folder or file (looked for {os.path.realpath(data)})")
     listing = _from_csvs(data, root, csvs) or _from_folders(data)
     if listing is None:
         raise UserError(f"DATA={data}: {_what_is_there(data)}. {EXPECTED}{_hint(data)}")
@@ -60,39 +78,65 @@ def list_images(data: Path, *, root: str, csvs: Csvs) -> Listing:
     twice = rows.path[rows.path.duplicated()]
     if len(twice):
         raise UserError(f"DATA={data}: {len(twice)} paths are listed twice, first {twice.iloc[0]}")
-    return listing
+    return replace(listing, outside=_outside(listing.root, rows.path))
 
 
 def _from_csvs(data: Path, root: str, csvs: Csvs) -> Listing | None:
     if data.is_file():
         rows = _read_csv(data)
         return _checked(Path(root) if root else data.parent, rows, data)
-    names = {"train": csvs.train, "val": csvs.val, "test": csvs.test}
-    if not any(names.values()) and not (data / "train.csv").exists():
+    named = {"train": csvs.train, "val": csvs.val, "test": csvs.test}
+    found = {split: data / name if name else _default_csv(data, split) for split, name in named.items()}
+    if not any(named.values()) and not found["train"]:
         return None
-    defaults = {"train": "train.csv", "val": "valid.csv", "test": "test.csv"}
-    tables = []
-    for split, name in names.items():
-        path = data / (name or defaults[split])
-        if name or path.exists():
-            tables.append(_read_csv(path).assign(split=split))
+    tables = [_read_csv(path).assign(split=split) for split, path in found.items() if path]
     rows = pd.concat(tables, ignore_index=True).fillna("")
     return _checked(Path(root) if root else _image_root(data, rows), rows, data)
 
 
+def _default_csv(data: Path, split: str) -> Path | None:
+    found = [path for path in (data / f"{word}.csv" for word in SPLIT_NAMES[split]) if path.exists()]
+    if len(found) > 1:
+        names = " and ".join(path.name for path in found)
+        variable = {"train": "TRAIN_CSV", "val": "VALID_CSV", "test": "TEST_CSV"}[split]
+        raise UserError(f"DATA={data}: {names} could each be the {split} split: say which with {variable}=...")
+    return found[0] if found else None
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise UserError(f"no such CSV: {path}") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as CSV: {error}") from error
+    table = _table(path)
     for column in ("path", "label"):
         if column not in table:
             raise UserError(f"{path}: no column {column!r}; found {', '.join(table.columns)}")
     if not len(table):
         raise UserError(f"{path}: no rows")
     table["label"] = _words(table, path)
+    return table
+
+
+def _table(path: Path) -> pd.DataFrame:
+    """A CSV as text, '' where a cell is empty.
+
+    Raises:
+        UserError: it is none, or one that would be read as something else than is written there.
+    """
+    try:
+        content, _ = read_file(path)
+        table = pd.read_csv(io.BytesIO(content), dtype=str, keep_default_na=False)
+    except BadImageError as error:
+        raise UserError(f"no such CSV: {path}" if error.status == "missing" else f"{path}: {error}") from error
+    except ValueError as error:  # of pandas, and of text that is no UTF-8
+        raise UserError(f"{path} cannot be read as CSV: {error}") from error
+    if b"\0" in content:
+        raise UserError(f"{path} holds NUL bytes, so it is no CSV in UTF-8: save it as one")
+    if not isinstance(table.index, pd.RangeIndex):  # pandas has taken the first column for names of rows
+        raise UserError(f"{path} line 2: more cells than the {len(table.columns)} columns of the first line")
+    for name in table:
+        long = table[name].str.len() > LONGEST_CELL
+        if long.any():
+            raise UserError(
+                f"{path}: row {int(long.argmax()) + 1} has a cell of over {LONGEST_CELL:,} characters in {name!r}"
+            )
     return table
 
 
@@ -127,7 +171,7 @@ def _image_root(data: Path, rows: pd.DataFrame) -> Path:
     """The first known place below DATA where the listed images are."""
     some = rows.path.iloc[:: max(1, len(rows) // 20)]
     for name in IMAGE_ROOTS:
-        if any((data / name / path).exists() for path in some):
+        if any(os.path.exists(data / name / path) for path in some):
             return data / name
     raise UserError(
         f"DATA={data}: none of the listed images is there, for example {rows.path.iloc[0]}; "
@@ -151,33 +195,90 @@ def _inside(root: Path, path: str, source: Path) -> str:
     given = PurePosixPath(path.strip())
     if given.is_absolute() and given.is_relative_to(root.resolve()):
         given = given.relative_to(root.resolve())
+    if len(path.encode()) > LONGEST_PATH:
+        raise UserError(f"{source}: a path of {len(path.encode()):,} bytes, over {LONGEST_PATH:,}: {path[:60]}...")
     if given.is_absolute() or ".." in given.parts or not given.parts:
         raise UserError(f"{source}: the path {path!r} leaves the image root {root.resolve()}")
     return str(given)
 
 
+def _outside(root: Path, paths: pd.Series) -> int:
+    """How many of the files lie, by a link, outside of root."""
+    folder, top = functools.cache(os.path.realpath), os.path.join(os.path.realpath(root), "")
+
+    def place(path: str) -> str:
+        return os.path.realpath(path) if os.path.islink(path) else os.path.join(folder(os.path.dirname(path)), "")
+
+    return sum(not place(os.path.join(root, path)).startswith(top) for path in paths)
+
+
 def _from_folders(data: Path) -> Listing | None:
     if not data.is_dir():
         return None
-    splits = [(SPLIT_WORDS[d.name.lower()], d) for d in _folders(data) if d.name.lower() in SPLIT_WORDS]
-    places = splits if splits and not _class_folders(data) else [("", data)]
-    found, ignored = [], 0
+    places = _places(data)
+    found, ignored = [], _beside(data, places)
     for split, place in places:
         for folder in _class_folders(place):
-            images, others = _files(folder)
-            ignored += others
-            found += [(p.relative_to(data).as_posix(), folder.name.lower(), split) for p in images]
+            for each in walk(str(folder), hidden=True):
+                path = PurePosixPath(each.path).relative_to(data)
+                if why := _why_not(each, str(path)):
+                    ignored[why] += 1
+                    continue
+                ignored[INNER_SPLIT] += not split and any(word.lower() in SPLIT_WORDS for word in path.parts[1:-1])
+                found.append((str(path), folder.name.lower(), split))
     if not found:
         return None
     rows = pd.DataFrame(found, columns=["path", "label", "split"])
     if (data / "data.csv").exists():
         _check_data_csv(data / "data.csv", rows)
-    return Listing(data.resolve(), rows, ignored)
+    return Listing(data.resolve(), rows, dict(+ignored))
+
+
+def _places(data: Path) -> list[tuple[str, Path]]:
+    """Split and folder of the class folders: those of the splits, or DATA itself.
+
+    Raises:
+        UserError: both hold images.
+    """
+    splits = [(SPLIT_WORDS[d.name.lower()], d) for d in _folders(data) if d.name.lower() in SPLIT_WORDS]
+    inside = [folder for _, place in splits for folder in _class_folders(place) if _holds_images(folder)]
+    alone = [folder for folder in _class_folders(data) if _holds_images(folder)]
+    if alone and inside:
+        raise UserError(
+            f"DATA={data}: images in {alone[0].name}/ and in {inside[0].relative_to(data)}/, so their split could be "
+            "given or not. Put one of them elsewhere, or list the images in a CSV with path, label and split."
+        )
+    return splits if inside else [("", data)]
+
+
+def _beside(data: Path, places: list[tuple[str, Path]]) -> Counter:
+    """Images in DATA and its splits that lie in no class folder: where -> how many."""
+    folders = {data, *(place for _, place in places)}
+    known = folders.union(*(_class_folders(place) for _, place in places))
+    ignored: Counter = Counter()
+    for place in sorted(folders):
+        for path in sorted(place.iterdir()):
+            if path.is_dir() and path not in known and not path.name.startswith("."):
+                ignored[f"image in {path.relative_to(data)}/"] += sum(not each.status for each in walk(str(path)))
+            elif path.suffix.lower() in SUFFIXES and path.is_file() and not path.name.startswith("."):
+                ignored[f"image in no class folder of {place.name}/"] += 1
+    return ignored
+
+
+def _why_not(each: Named, path: str) -> str:
+    """What is said of a file that is not taken, '' of one that is; its path below DATA must fit into a CSV."""
+    if each.reason == OTHER_ENDING:
+        return f"ending {PurePosixPath(path).suffix or 'of no kind'}"
+    return each.reason or ("" if path.encode(errors="ignore").decode() == path else "name that is not UTF-8")
+
+
+def _holds_images(folder: Path) -> bool:
+    return any(not each.status for each in walk(str(folder), hidden=True))
 
 
 def _check_data_csv(path: Path, rows: pd.DataFrame) -> None:
     """Raises: UserError where the CSV of ids and labels and the class folders contradict each other."""
-    table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    table = _table(path)
     ids = next((column for column in ID_COLUMNS if column in table), None)
     if ids is None or "label" not in table:
         raise UserError(f"{path}: expected columns images_id and label; found {', '.join(table.columns)}")
@@ -198,27 +299,19 @@ def _by_stem(paths: pd.Series, labels: pd.Series) -> dict[str, str]:
 
 
 def _folders(place: Path) -> list[Path]:
-    return sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+    try:
+        return sorted(path for path in place.iterdir() if path.is_dir() and not path.name.startswith("."))
+    except OSError as error:
+        raise UserError(f"{place} cannot be read: {error.strerror or error}") from error
 
 
 def _class_folders(place: Path) -> list[Path]:
     return [path for path in _folders(place) if path.name.lower() in LABELS]
 
 
-def _files(folder: Path) -> tuple[list[Path], int]:
-    """Images anywhere below `folder` in a fixed order, and how many other files are there."""
-    files = [path for path in _walk(folder) if not path.name.startswith(".")]
-    images = [path for path in files if path.suffix.lower() in SUFFIXES]
-    return images, len(files) - len(images)
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    return (path for path in sorted(folder.rglob("*")) if path.is_file())
-
-
 def _what_is_there(data: Path) -> str:
-    if data.is_file():
-        return "a file that is no CSV"
+    if not data.is_dir():
+        return "neither a folder nor a file"
     names = sorted(path.name for path in data.iterdir())
     if not names:
         return "the folder is empty"

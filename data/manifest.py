@@ -23,13 +23,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cache.atomic import replacing, write_json
+from cache.atomic import replacing, write_text
 from cache.errors import UserError
 
 LABELS = ("real", "fake")
 SPLITS = ("train", "val", "test")
 COLUMNS = ("digest", "path", "label", "split", "group", "status", "note", "width", "height", "bytes", "format")
 STATISTICS = ("quantisation", "brightness", "colour", "sharpness")
+SAID = 200  # characters of another program's error
 BLACK_DIGEST = hashlib.sha256(b"").hexdigest()  # of the black image that can stand in for an unreadable one
 
 
@@ -91,19 +92,50 @@ class Manifest:
         return hashlib.sha256(columns.to_csv(index=False).encode()).hexdigest()[:12]
 
     def save(self, path: Path) -> None:
-        """Write the CSV, and beside it the JSON that `load` needs."""
+        """Write the CSV, and beside it the JSON without which it is no manifest.
+
+        Where the JSON will say something else than now it goes first: stopped anywhere, there is none, or one whose
+        halves belong together.
+        """
+        source = {"dataset": self.dataset, "root": str(self.root), "synthetic": self.synthetic}
+        beside, text = _beside(path), json.dumps(source, indent=2) + "\n"
+        if beside.exists() and beside.read_bytes() != text.encode():
+            beside.unlink()
         with replacing(path) as temporary:
             self.rows.to_csv(temporary, index=False)
-        source = {"dataset": self.dataset, "root": str(self.root), "synthetic": self.synthetic}
-        write_json(path.with_suffix(".json"), source)
+        write_text(beside, text)
 
     @classmethod
     def load(cls, path: Path) -> "Manifest":
-        """Raises: UserError if there is none."""
+        """Raises: UserError if there is none, or it is damaged."""
         if not path.exists():
             raise UserError(f"no manifest at {path}: run `make data DATA=...`")
-        source = json.loads(path.with_suffix(".json").read_text())
-        numbers = {name: int for name in ("width", "height", "bytes")} | {name: float for name in STATISTICS}
-        types = defaultdict(lambda: str, numbers)
-        rows = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={name: [""] for name in STATISTICS})
-        return cls(source["dataset"], Path(source["root"]), source["synthetic"], rows)
+        if not _beside(path).exists():
+            raise _damaged(path, f"{_beside(path).name}, which is written last, is not there")
+        try:
+            source = json.loads(_beside(path).read_bytes())
+            return cls(str(source["dataset"]), Path(source["root"]), source["synthetic"] is True, _read_rows(path))
+        except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
+            raise _damaged(path, f"{type(error).__name__}: {str(error)[:SAID]}") from error
+
+
+def _damaged(path: Path, why: str) -> UserError:
+    return UserError(f"{path} is damaged ({why}): `make data DATA=<the folder of its images>` makes it anew")
+
+
+def _beside(path: Path) -> Path:
+    return path.with_suffix(".json")
+
+
+def _read_rows(path: Path) -> pd.DataFrame:
+    """Raises: ValueError or LookupError where a cell has what no manifest has."""
+    numbers = {name: int for name in ("width", "height", "bytes")} | {name: float for name in STATISTICS}
+    types = defaultdict(lambda: str, numbers)
+    rows = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={name: [""] for name in STATISTICS})
+    rows[[*COLUMNS, *STATISTICS]]  # a KeyError names those that are not there
+    right = {"digest": rows.digest.str.fullmatch("[0-9a-f]{64}"), "label": rows.label.isin(LABELS),
+             "split": rows.split.isin(SPLITS), "path": ~rows.path.duplicated()}  # fmt: skip
+    for name, fits in right.items():
+        if not fits.all():
+            raise ValueError(f"line {int((~fits).argmax()) + 2}: {name} {rows[name][int((~fits).argmax())]!r}")
+    return rows

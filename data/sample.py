@@ -14,6 +14,7 @@ seams.json keeps the ellipse of each seam, so that a heat map can be checked aga
 """
 
 import io
+import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -21,7 +22,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 from scipy.ndimage import correlate, gaussian_filter
 
-from cache.atomic import write_bytes, write_json
+from cache.atomic import remove_leftovers, write_bytes, write_json
 from cache.progress import Progress
 from data.manifest import LABELS
 
@@ -37,8 +38,10 @@ Ellipse = tuple[float, float, float, float]  # left, top, right, bottom in pixel
 
 def draw_sample(folder: Path) -> None:
     """Fill folder/real and folder/fake, unless that is done; seams.json, written last, says that it is."""
+    for place in (folder, *(folder / label for label in LABELS)):
+        remove_leftovers(place)
     done = folder / "seams.json"
-    if done.exists() and f'"version": {VERSION},' in done.read_text():
+    if _version(done) == VERSION:
         return
     with Progress("data sample: drawing", COUNT) as progress, ThreadPoolExecutor() as pool:
         seams = {}
@@ -48,6 +51,14 @@ def draw_sample(folder: Path) -> None:
                 seams[name] = [round(edge, 1) for edge in seam]
             progress.advance(1)
     write_json(done, {"version": VERSION, "seed": SEED, "seams": seams})
+
+
+def _version(done: Path) -> int | None:
+    """Of the sample that is there; None where there is none, or its JSON is damaged."""
+    try:
+        return json.loads(done.read_bytes())["version"]
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return None
 
 
 def _portrait(index: int) -> tuple[str, bytes, Ellipse | None]:

@@ -61,6 +61,23 @@ def test_a_mistake_is_one_message_and_no_traceback(arguments, words):
     assert call.stdout == ""
 
 
+def test_names_of_files_command_no_terminal(faces):
+    (faces / "real" / "\x1b[2J\x1b]0;title\x07.jpg").write_bytes(b"")
+    (faces / "real" / os.fsdecode(b"\xff.jpg")).write_bytes(b"")
+    (faces / "\x9bnew").mkdir()
+    (faces / "\x9bnew" / "a.jpg").write_bytes(b"")
+    listed = faces / "listed.csv"
+    listed.write_text("path,label\n\x1b[31mred,7\n", encoding="utf-8")
+    good, bad = python("data", f"--data={faces}", "--bad_images=fail"), python("data", f"--data={faces}")
+    wrong = python("data", f"--data={listed}")
+    assert (good.returncode, bad.returncode, wrong.returncode) == (1, 0, 1), bad.stderr
+    for said in (good.stderr, bad.stdout, wrong.stderr):
+        assert not re.search("[\x00-\x08\x0b-\x1f\x7f-\x9f]", said), said
+    assert "left out, empty: 1, first real/\\x1b[2J\\x1b]0;title\\x07.jpg" in bad.stdout
+    assert "1 x image in \\x9bnew/" in bad.stdout
+    assert "1 x name that is not UTF-8" in bad.stdout
+
+
 def test_help_lists_every_flag_with_its_meaning():
     call = python("data", "--help")
     assert call.returncode == 0

@@ -24,6 +24,7 @@ from analysis.files import files_of
 from analysis.predict import PredictConfig, Prediction, Predictor
 from cache import paths
 from cache.errors import UserError
+from data import disk
 from finetune.run import FinetuneConfig
 from finetune.run import run as run_finetune
 from heads.run import HeadsConfig
@@ -405,9 +406,15 @@ def test_files_that_may_not_be_read_and_pipes(made, tmp_path, monkeypatch):
     os.mkfifo(pipe)
     with big.open("wb") as file:
         file.truncate(2**30 + 1)  # a hole: no disk behind it
-    predictor, refused = Predictor.of(made.sweep, batch=8), PermissionError(13, "Permission denied")
-    monkeypatch.setattr(Path, "read_bytes", lambda path: (_ for _ in ()).throw(refused))  # root may read everything
-    found = predictor.score([closed, pipe, big, tmp_path])
+    refuse = {str(closed): PermissionError(13, "Permission denied")}  # root may read everything
+
+    def opener(path, flags, really=disk._without_waiting):
+        if str(path) in refuse:
+            raise refuse[str(path)]
+        return really(path, flags)
+
+    monkeypatch.setattr(disk, "_without_waiting", opener)
+    found = Predictor.of(made.sweep, batch=8).score([closed, pipe, big, tmp_path])
     assert [(each.status, each.reason) for each in found] == [
         ("unreadable", "Permission denied"), ("unreadable", "no regular file"),
         ("enormous", "1,073,741,825 bytes, over 1,073,741,824"), ("unreadable", "a folder"),
