@@ -1,6 +1,7 @@
 """Every test lives in a world of its own: empty cache, data and runs folders, and small images drawn from a seed."""
 
 import io
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 from extract.loading import cores
 
-torch.set_num_threads(min(2, cores()))
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, cores()))
 
 
 @pytest.fixture(autouse=True)
