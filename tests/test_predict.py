@@ -249,7 +249,7 @@ def test_paths_images_and_arrays_from_python(made, tmp_path):
     with pytest.raises(UserError, match=r"\(H, W, 3\) uint8, not \(64, 64\) uint8"):
         judge.score(np.asarray(image.convert("L")))
     broken = Image.open(io.BytesIO(jpeg(image)[:900]))
-    assert judge.score([broken, image])[0].status == "unreadable"
+    assert judge.score([broken, image])[0].status == "truncated"
 
 
 def test_images_that_the_run_was_made_with_are_marked(made, capsys):
