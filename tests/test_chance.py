@@ -17,7 +17,7 @@ from heads.task import Fitted, Member, Task
 from tests import chance
 from tests.tables import features, folds
 
-SEEDS = {1: 6, 5: 12}  # by folds
+SEEDS = 12
 SURE = 4  # standard errors
 
 
@@ -49,10 +49,10 @@ def test_no_label_that_a_head_is_judged_by_reaches_its_parameters(family, count)
         assert np.array_equal(said(name, tensor, X), said(name, after.parameters[name], X)), name
 
 
-@pytest.mark.parametrize("count", SEEDS)
+@pytest.mark.parametrize("count", [1, 5])
 @pytest.mark.parametrize("family", chance.FAMILIES)
 def test_a_sweep_over_noise_stays_within_chance(family, count):
-    reached = [chance.swept(chance.FAMILIES[family], rows=100, folds=count, seed=seed) for seed in range(SEEDS[count])]
+    reached = [chance.swept(chance.FAMILIES[family], rows=100, folds=count, seed=seed) for seed in range(SEEDS)]
     for split in ("val", "test"):
         aucs = np.array([getattr(each, split) for each in reached])
-        assert abs(aucs.mean() - 0.5) < SURE * aucs.std(ddof=1) / np.sqrt(len(aucs)), (split, aucs)
+        assert abs(aucs.mean() - 0.5) < SURE * aucs.std(ddof=1) / np.sqrt(SEEDS), (split, aucs)
