@@ -6,7 +6,6 @@ its own. What the system says of a path that cannot be written becomes a sentenc
 """
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -16,6 +15,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
+
+try:
+    import fcntl
+except ImportError:
+    raise SystemExit("this program runs on Linux and macOS only: it needs their locks (Windows has WSL)") from None
 
 from cache.errors import UserError
 from cache.key import plain

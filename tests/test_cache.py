@@ -35,6 +35,14 @@ def rows(count: int, shape=(8, 4, 4), seed: int = 0) -> tuple[np.ndarray, np.nda
     return digests, rng.standard_normal((count, *shape)).astype(np.float16)
 
 
+def test_without_the_locks_of_linux_and_macos_one_sentence_says_so():
+    code = "import sys; sys.modules['fcntl'] = None; import cache.atomic"
+    call = subprocess.run([sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    assert call.returncode == 1
+    assert call.stderr.count("\n") == 1
+    assert "runs on Linux and macOS only" in call.stderr
+
+
 def test_key_is_the_record_and_nothing_else():
     assert SPEC.key == FeatureSpec.from_json(json.loads(canonical(SPEC))).key
     assert len({SPEC.key, replace(SPEC, view=1).key, replace(SPEC, compute="bf16").key}) == 3
