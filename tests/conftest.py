@@ -9,9 +9,9 @@ import pytest
 import torch
 from PIL import Image
 
-from extract.loading import cores
-
-torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, cores()))
+# Tensors are small here: threads that wait for one another cost more than they bring, many times over on busy cores.
+torch.set_num_threads(1)
+os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 
 @pytest.fixture(autouse=True)
