@@ -8,7 +8,8 @@ from PIL import Image
 from analysis import figures
 from analysis.figures import Picture, Tile
 from analysis.models import Model
-from data.images import BadImageError, decode
+from data.disk import BadImageError, read_file
+from data.images import decode
 from data.manifest import Manifest
 from heads.predictions import Predictions
 
@@ -66,8 +67,8 @@ def _tiles(model: Model, found: Predictions, chosen: np.ndarray, manifest: Manif
 def _thumbnail(path: Path) -> np.ndarray:
     """(h, w, 3) uint8 of at most THUMBNAIL pixels a side; a grey square for a file that is gone or is no image."""
     try:
-        image = decode(path.read_bytes())[0]
-    except (OSError, BadImageError):
+        image = decode(read_file(path)[0])[0]
+    except BadImageError:
         image = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "grey")
     image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
     return np.asarray(image)

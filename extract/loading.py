@@ -19,7 +19,8 @@ from torch.utils.data import DataLoader, Dataset
 from cache.errors import UserError
 from cache.features import Preprocess
 from data.augment import Draw
-from data.images import BadImageError, black, decode
+from data.disk import BadImageError, read_file
+from data.images import black, opened
 from data.manifest import Manifest
 from data.perturb import Perturbation
 from data.preprocess import to_input
@@ -176,12 +177,12 @@ class _Pixels(Dataset):
             return to_input(black(), self.how, digest=digest, draw=self.draw), ""
         path = os.path.join(self.root, self.paths[index])
         try:
-            with open(path, "rb") as file:
-                content = file.read()
+            content, _ = read_file(path)
             if hashlib.sha256(content).hexdigest() != digest:
                 return None, f"{path} changed since it was hashed: run `make data` again with REHASH=1"
-            return to_input(decode(content)[0], self.how, digest=digest, draw=self.draw), ""
-        except (OSError, BadImageError) as error:
+            with opened(content) as found:
+                return to_input(found.image, self.how, digest=digest, draw=self.draw), ""
+        except BadImageError as error:
             return None, f"{path} cannot be read any more ({error}): run `make data` again"
 
 
