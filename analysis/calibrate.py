@@ -10,9 +10,7 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
-from cache import runs
 from cache.errors import UserError
-from heads.outcome import CALIBRATION
 from heads.predictions import predictions_file, read_predictions
 
 DEFAULT_RULE = "youden"
@@ -86,25 +84,15 @@ def calibration_of(folder: Path) -> Calibration:
     """Of a finished sweep or training.
 
     Raises:
-        UserError: the run has lost the predictions that fix it.
+        UserError: the run has no validation predictions.
     """
-    file = fixing_file(folder)
-    found = read_predictions(file)
+    found = read_predictions(predictions_file(folder, "val"))
     if found is None:
         raise UserError(
-            f"{folder} has no {file.name}, so no threshold is known: delete the folder and "
+            f"{folder} has no {predictions_file(folder, 'val').name}, so no threshold is known: delete the folder and "
             "run `make heads` or `make finetune` again"
         )
     return calibrate(found.scores, found.fake)
-
-
-def fixing_file(folder: Path) -> Path:
-    """Validation scores of a finished run that were made as those of new images are, as its result.json says.
-
-    With the given split, and of a detector, that is what predictions-val.csv has.
-    """
-    made = runs.result(folder).get("scored_as_new", False)
-    return predictions_file(folder, CALIBRATION if made else "val")
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
-from analysis.calibrate import Calibration, calibration_of, fixing_file
+from analysis.calibrate import Calibration, calibration_of
 from analysis.evaluate import Evaluation, evaluate
 from analysis.other import Other, read_other, scored_elsewhere
 from analysis.perturbed import Perturbed, read_perturbed
@@ -16,7 +16,7 @@ from cache import runs
 from cache.errors import UserError
 from data.manifest import Manifest
 from finetune.outcome import finished
-from heads.outcome import VERSION, SweepResult, how_fixed
+from heads.outcome import VERSION, SweepResult
 from heads.predictions import Predictions, predictions_file, read_predictions, read_scores
 
 
@@ -32,7 +32,6 @@ class Run:
 class Model:
     """The chosen head of a sweep, or a fine-tuned detector, with what it reached.
 
-    val: of the scores that it was chosen by. fixed: of those that thresholds were fixed on: others with folds alone.
     test: None where no test image was scored; of one class alone it has no AUC. other: by data set.
     perturbed: None where it was not tried.
     """
@@ -41,7 +40,6 @@ class Model:
     made: Sweep | Training
     calibration: Calibration
     val: Evaluation
-    fixed: Evaluation
     test: Evaluation | None
     other: dict[str, Other]
     perturbed: Perturbed | None
@@ -69,12 +67,6 @@ class Model:
     def how_chosen(self) -> str:
         """In words."""
         return how_chosen(self.made) if isinstance(self.made, Sweep) else how_trained(self.made)
-
-    @property
-    def how_fixed(self) -> str:
-        """In words, of a sweep with folds, what scores fix the threshold; else ''."""
-        result = self.made.result
-        return how_fixed(result) if isinstance(self.made, Sweep) and result.folds > 1 else ""
 
     def predictions(self, split: str) -> Predictions | None:
         """None where the split was not scored."""
@@ -140,14 +132,11 @@ def _trainings(manifest: Manifest) -> dict[Path, Sweep | Training]:
 
 def _with_predictions(made: dict[Path, Sweep | Training]) -> dict[Path, Sweep | Training]:
     """A run that lost them cannot be judged."""
-    kept = {}
-    for folder, each in made.items():
-        lost = [file.name for file in (predictions_file(folder, "val"), fixing_file(folder)) if not file.exists()]
-        if lost:
-            print(f"report: {folder} has no {lost[0]} and is left out; delete the folder and make the run again")
-        else:
-            kept[folder] = each
-    return kept
+    for folder in made:
+        if not predictions_file(folder, "val").exists():
+            print(f"report: {folder} has no {predictions_file(folder, 'val').name} and is left out; delete the folder "
+                  "and make the run again")  # fmt: skip
+    return {folder: each for folder, each in made.items() if predictions_file(folder, "val").exists()}
 
 
 def _say_left_out(folder: Path) -> None:
@@ -156,17 +145,15 @@ def _say_left_out(folder: Path) -> None:
 
 def _model(run: Run, elsewhere: list[Path]) -> Model:
     calibration = calibration_of(run.folder)
-    val, test = (_evaluation(predictions_file(run.folder, split), calibration) for split in ("val", "test"))
-    file = fixing_file(run.folder)
-    fixed = val if file == predictions_file(run.folder, "val") else _evaluation(file, calibration)
+    val, test = (_evaluation(run.folder, split, calibration) for split in ("val", "test"))
     other = {each.result.dataset: each for each in (read_other(path, calibration) for path in elsewhere)}
     perturbed = read_perturbed(run.folder, calibration)
-    return Model(run.folder, run.made, calibration, val, fixed, test, other, perturbed)
+    return Model(run.folder, run.made, calibration, val, test, other, perturbed)
 
 
-def _evaluation(file: Path, calibration: Calibration) -> Evaluation | None:
-    """None where nothing was scored."""
-    found = read_predictions(file)
+def _evaluation(folder: Path, split: str, calibration: Calibration) -> Evaluation | None:
+    """None where nothing of the split was scored."""
+    found = read_predictions(predictions_file(folder, split))
     if found is None or not len(found.scores):
         return None
     return evaluate(found.scores, found.fake, found.groups, calibration=calibration)

@@ -64,10 +64,8 @@ def comparison_table(models: list[Model], found: list[Comparison]) -> Table:
 
 
 def metrics_table(model: Model) -> Table:
-    """Every metric on validation and test; with folds also of the validation scores that thresholds were fixed on."""
-    splits = {"validation": model.val}
-    splits |= {"validation, as new images": model.fixed} if model.fixed is not model.val else {}
-    splits |= {"test": model.test} if model.test else {}
+    """Every metric on validation and test."""
+    splits = {"validation": model.val} | ({"test": model.test} if model.test else {})
     rows = [{"metric": label} | {split: each.metrics.get(name) for split, each in splits.items()}
             for name, label in METRICS.items()]  # fmt: skip
     return Table("metrics", rows)
@@ -77,7 +75,7 @@ def thresholds_table(model: Model) -> Table:
     """What each threshold that validation fixed gave there and gives on the split shown."""
     rows = []
     for rule, meaning in RULES.items():
-        before, at = model.fixed.operating[rule], model.shown.operating[rule]
+        before, at = model.val.operating[rule], model.shown.operating[rule]
         rows.append({
             "rule": rule, "on validation": meaning, "score": at.threshold,
             "probability": model.calibration.probability(at.threshold),
@@ -100,7 +98,7 @@ def drifts(model: Model) -> list[str]:
         return found
     for label in ("real", "fake"):
         name = f"accuracy_{label}"
-        before, now = model.fixed.metrics.get(name), model.test.metrics.get(name) if model.test else None
+        before, now = model.val.metrics.get(name), model.test.metrics.get(name) if model.test else None
         if before and now and (now.high < before.low or before.high < now.low):
             found.append(
                 f"Of the {label} images {_percent(now)} are called rightly on test, {_percent(before)} were on "

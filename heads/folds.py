@@ -53,18 +53,6 @@ def cut(manifest: Manifest, count: int) -> Folds:
     return folds
 
 
-def without_one(folds: Folds) -> tuple[Folds, np.ndarray]:
-    """Three folds or more -> for each of them those that are left to make a committee without it, and its rows (P, N).
-
-    A committee has a member for each fold, which trains on the others and is judged by that one. Without fold k its
-    member j trains on what neither k nor j holds out and is judged by j: no label of k enters it.
-    """
-    count = range(len(folds))
-    aside, judged = np.array([(k, j) for k in count for j in count if j != k]).T
-    trained = folds.trained[aside] & folds.trained[judged]
-    return Folds(trained, folds.held_out[judged], folds.groups), folds.held_out[aside]
-
-
 def _mask(manifest: Manifest, split: str) -> np.ndarray:
     return manifest.split == split
 

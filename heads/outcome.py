@@ -13,10 +13,10 @@ from cache.key import file_digest
 from cache.table import FeatureTable
 from data.manifest import SPLITS, Manifest
 from heads import leaderboard
-from heads.families import HeadConfig, Tail
-from heads.folds import Folds, without_one
+from heads.families import Tail
+from heads.folds import Folds
 from heads.inputs import Choice, Inputs
-from heads.leaderboard import Setting, Trial, settings
+from heads.leaderboard import Setting, Trial, choose, settings
 from heads.models import Committee
 from heads.plan import is_convex
 from heads.saved import HeadRecord, assemble, save_head
@@ -24,7 +24,6 @@ from heads.scoring import member_scores, of_vectors
 
 STAGE = "heads"
 HEAD_FILE = "head.safetensors"
-CALIBRATION = "calibration"  # of predictions-calibration.csv
 VERSION = 3  # of result.json; in the sweep's key, so that a run of another version is made anew
 
 
@@ -34,8 +33,6 @@ class SweepResult:
 
     offered: all features; features: those that the chosen head reads. members: how many it averages, one for each of
     the folds and seeds. val_auc, val_auc_std: mean and spread over them. floor_auc: of the best convex head.
-    scored_as_new: whether predictions-calibration.csv has validation images scored as new ones are, for threshold and
-    temperature.
     """
 
     dataset: str
@@ -57,7 +54,6 @@ class SweepResult:
     val_auc: float
     val_auc_std: float | None
     floor_auc: float | None
-    scored_as_new: bool
     version: int = VERSION
 
 
@@ -65,8 +61,7 @@ class SweepResult:
 class Outcome:
     """Everything that a finished sweep knows; `save` makes the run folder of it.
 
-    backbone: one name, or several joined by +. choices: what pooled heads were offered, by name. chosen: of the trials.
-    without_one: the same setting with the members of heads.folds.without_one, or none.
+    backbone: one name, or several joined by +. choices: what pooled heads were offered, by name.
     views: by how many views heads are judged. augmentation: of the views behind the first.
     """
 
@@ -77,15 +72,19 @@ class Outcome:
     inputs: Inputs
     choices: dict[str, Choice]
     trials: list[Trial]
-    chosen: Setting
-    without_one: Setting
     views: int
     augmentation: str
+    one_se: bool
     device: str
 
     def save(self) -> None:
-        """Write the tables, the chosen head and its predictions, and result.json last."""
-        found, chosen = settings(self.trials), self.chosen
+        """Write the tables, choose, write the head and its predictions, and result.json last.
+
+        Raises:
+            UserError: every head diverged.
+        """
+        found = settings(self.trials)
+        chosen = choose(found, one_se=self.one_se)
         convex = [each for each in found if is_convex(each.config) and each.usable]
         write_table(self.folder / "leaderboard.csv", leaderboard.table(found))
         write_table(self.folder / "members.csv", leaderboard.members(found))
@@ -95,18 +94,11 @@ class Outcome:
         head = assemble(chosen.fitted, record)
         save_head(self.folder / HEAD_FILE, head, record)
         self._predict(chosen, self._scores(chosen, head))
-        self._predict_as_new()
         result = self._result(chosen, convex, found, record)
         runs.finish(self.folder, asdict(result))
         floor = f", best convex {result.floor_auc:.4f}" if convex else ""
         runs.log(self.folder, f"heads {result.backbone}: chose {chosen.name} among {len(found)} settings, "
                               f"val AUC {chosen.val_auc:.4f} over {len(chosen.trials)} members{floor}")  # fmt: skip
-        if result.folds > 1:
-            runs.log(self.folder, f"heads {result.backbone}: {how_fixed(result)}")
-
-    @property
-    def scored_as_new(self) -> bool:
-        return bool(self.without_one.trials) and self.without_one.usable
 
     def _record(self, chosen: Setting) -> HeadRecord:
         """What must be known to use the chosen head."""
@@ -124,23 +116,10 @@ class Outcome:
             rows = judged if split == "val" else self.manifest.where(split)
             if not len(rows):
                 continue
-            fair = _fair(scores, chosen, self.folds.held_out) if split == "val" else scores.mean(axis=1)
+            fair = _out_of_fold(scores, chosen, self.folds) if split == "val" else scores.mean(axis=1)
             if split == "test":
                 runs.count_test_scoring(self.manifest.dataset, self.folder.name, fair[rows])
             write_table(self.folder / f"predictions-{split}.csv", self._labelled(rows).assign(score=fair[rows]))
-
-    def _predict_as_new(self) -> None:
-        """predictions-calibration.csv, the same of each validation image by a committee that saw nothing of its fold.
-
-        Those of predictions-val.csv come from single members, which are less sure of each other's images than the mean
-        over all folds is of new ones.
-        """
-        if not self.scored_as_new:
-            return
-        members, rows = self.without_one, self.folds.judged
-        scores = self._scores(members, assemble(members.fitted, self._record(members)))
-        fair = _fair(scores, members, without_one(self.folds)[1])
-        write_table(self.folder / f"predictions-{CALIBRATION}.csv", self._labelled(rows).assign(score=fair[rows]))
 
     def _scores_of_inputs(self, convex: list[Setting]) -> pd.DataFrame:
         """For each choice of inputs the held-out scores of its best convex head, so that intervals can be drawn."""
@@ -149,7 +128,7 @@ class Outcome:
             best = next((each for each in convex if each.inputs == name), None)
             if best:
                 head = assemble(best.fitted, self._record(best))
-                found[name] = _fair(self._scores(best, head), best, self.folds.held_out)[self.folds.judged]
+                found[name] = _out_of_fold(self._scores(best, head), best, self.folds)[self.folds.judged]
         return found
 
     def _scores(self, setting: Setting, head: Committee) -> np.ndarray:
@@ -180,11 +159,10 @@ class Outcome:
             folds=len(self.folds),
             members=len(chosen.trials),
             views=len(self.inputs.X),
-            seconds=round(sum(trial.seconds for trial in self.trials + self.without_one.trials), 2),
+            seconds=round(sum(trial.seconds for trial in self.trials), 2),
             val_auc=chosen.val_auc,
             val_auc_std=chosen.val_auc_std if len(chosen.trials) > 1 else None,
             floor_auc=convex[0].val_auc if convex else None,
-            scored_as_new=self.scored_as_new,
         )
 
 
@@ -206,38 +184,8 @@ def validation_digest(run: Path) -> str:
     return file_digest(file)
 
 
-def is_scored_as_new(config: HeadConfig, folds: int) -> bool:
-    """Whether members are trained for it: two folds leave nothing to train on, and tails would take hours."""
-    return folds > 2 and not isinstance(config, Tail)
-
-
-def how_fixed(result: SweepResult) -> str:
-    """In words, of a sweep with folds: what scores fix threshold, temperature and band."""
-    if result.scored_as_new:
-        return (
-            "threshold, temperature and band are fixed on validation scores made as those of new images are: each by a "
-            f"committee of {result.folds - 1} folds, trained for this, that saw nothing of the image's own fold"
-        )
-    return (
-        "threshold, temperature and band are fixed on scores of single members, each of images that it did not see, "
-        f"because {_why_not(result)}; the mean over all folds is surer than one of them, so that probabilities are too "
-        "cautious"
-    )
-
-
-def _why_not(result: SweepResult) -> str:
-    if result.folds == 2:
-        return "two folds leave no third to train on"
-    if result.family == Tail.family:
-        return f"tails that leave out one more fold take {result.folds - 1} times as long as those that are kept"
-    return "one of the heads that leave out one more fold diverged"
-
-
-def _fair(scores: np.ndarray, setting: Setting, held_out: np.ndarray) -> np.ndarray:
-    """Of scores (N, M) for each row the mean over the members whose folds hold it out: (N,), nan where none does.
-
-    held_out: (F, N) bool.
-    """
-    fair = np.stack([held_out[each.member.fold] for each in setting.fitted], axis=1)  # (N, M)
+def _out_of_fold(scores: np.ndarray, setting: Setting, folds: Folds) -> np.ndarray:
+    """For each row the mean over the members that did not train on it but were judged by it: (N,), nan elsewhere."""
+    fair = np.stack([folds.held_out[each.member.fold] for each in setting.fitted], axis=1)  # (N, M)
     with np.errstate(invalid="ignore"):
         return np.where(fair, scores, 0).sum(axis=1) / fair.sum(axis=1)

@@ -3,14 +3,14 @@
     python -m heads --data=path --backbone=name --grid=grid.json --folds=5 --seeds=3
 
 The run folder gets leaderboard.csv (validation only) as buckets of heads finish; then members.csv, curves.csv,
-scores-inputs.csv, head.safetensors and predictions-{train,val,test}.csv; with folds predictions-calibration.csv too. A
-finished bucket is kept in buckets/ until all are: killed anywhere and run again, the sweep goes on behind the last one.
+scores-inputs.csv, head.safetensors and predictions-{train,val,test}.csv. A finished bucket is kept in buckets/ until
+all are: killed anywhere and run again, the sweep goes on behind the last one.
 """
 
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -24,16 +24,15 @@ from data.manifest import Manifest
 from heads import folds as cutting
 from heads import leaderboard
 from heads.families import Estimator, HeadConfig, Tail
-from heads.folds import Folds, without_one
+from heads.folds import Folds
 from heads.inputs import ALL, Choice, load_inputs
-from heads.leaderboard import Setting, Trial, choose, settings
-from heads.outcome import VERSION, Outcome, is_scored_as_new, write_table
+from heads.leaderboard import Trial, choose, settings
+from heads.outcome import VERSION, Outcome, write_table
 from heads.plan import Bucket, buckets, is_convex, load_trials, save_trials
 from heads.task import Fitted
 from heads.trainer import Trainer
 
 BUCKETS = "buckets"
-ASIDE = "aside"  # below it, of members that leave out one more fold
 SEARCH = "search"
 
 
@@ -117,34 +116,13 @@ class _Sweep:
             return
         self.trials = []  # not twice in memory
         self.trials = [trial for bucket in plan for trial in load_trials(self._file(bucket))]
-        chosen = choose(settings(self.trials), one_se=self.config.one_se)
-        self._outcome(chosen, self._of_committees(chosen)).save()
+        self._outcome().save()
 
     @contextmanager
     def _alone(self) -> Iterator[bool]:
         """No other process writes to the folder inside; whether one has finished it."""
         with locked(self.folder / "lock"):
             yield runs.is_complete(self.folder)
-
-    def _of_committees(self, chosen: Setting) -> list[Trial]:
-        """Members of the chosen setting for the committees that leave out one fold; none where that is not done."""
-        if not is_scored_as_new(chosen.config, self.config.folds):
-            return []
-        folds, _ = without_one(self.folds)
-        width = self.choices[chosen.inputs].width
-        plan = buckets([chosen.config], chosen.inputs, columns=width, folds=len(folds), seeds=self.config.seeds)
-        trainer, trials = self.trainer.on(folds), []
-        what = f"heads {_backbone(self.config.specs)}: {len(folds)} folds of committees without one"
-        with Progress(what, _work(plan), unit="head-epochs") as progress:
-            for bucket in plan:
-                path, started = self.folder / BUCKETS / ASIDE / bucket.file, progress.seconds
-                if not path.exists():
-                    fitted = trainer.train(bucket, lambda epoch, fitted: None)
-                    seconds = (progress.seconds - started) / len(fitted)
-                    save_trials(path, [Trial(bucket.inputs, each, seconds) for each in fitted])
-                trials += load_trials(path)
-                progress.advance(_work([bucket]))
-        return trials
 
     def _choices(self) -> dict[str, Choice]:
         choices = {choice.name: choice for choice in self.inputs.choices()}
@@ -218,7 +196,7 @@ class _Sweep:
 
         return self.trainer.train(bucket, report)
 
-    def _outcome(self, chosen: Setting, without: list[Trial]) -> Outcome:
+    def _outcome(self) -> Outcome:
         return Outcome(
             folder=self.folder,
             backbone=_backbone(self.config.specs),
@@ -227,10 +205,9 @@ class _Sweep:
             inputs=self.inputs,
             choices=self.choices,
             trials=self.trials,
-            chosen=chosen,
-            without_one=replace(chosen, trials=without),
             views=len(self.inputs.X) if self.config.mean_views else 1,
             augmentation=self.config.specs[-1].augmentation,
+            one_se=self.config.one_se,
             device=self.config.device,
         )
 

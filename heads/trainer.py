@@ -1,7 +1,7 @@
 """Buckets of heads to their families: what each is trained on is made here, once for all that share it."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from cache.table import FeatureTable
@@ -37,11 +37,6 @@ class Trainer:
     mean_views: bool
     _latest: tuple[str, Any] | None = None
     _measured: dict[tuple[str, int], float] = field(default_factory=dict)
-
-    def on(self, folds: Folds) -> "Trainer":
-        """The same on other folds, in place of this one, whose features are let go."""
-        self._latest = None
-        return replace(self, folds=folds)
 
     def train(self, bucket: Bucket, report: Report) -> list[Fitted]:
         """The bucket's members, in its order."""

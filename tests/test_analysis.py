@@ -39,7 +39,6 @@ RESULT = SweepResult(
     dataset="faces", manifest_key="0", synthetic=False, backbone="resnet18", random_weights=False,
     offered=["all", "a:avg", "b:avg"], features=["a:avg"], inputs="a:avg", head="linear lr=0.01", family="linear",
     settings=3, heads=5, folds=1, members=2, views=1, seconds=1.0, val_auc=0.9, val_auc_std=0.01, floor_auc=None,
-    scored_as_new=False,
 )  # fmt: skip
 
 

@@ -503,9 +503,7 @@ def model(folder: Path, threshold: float = 0.0, **splits: pd.DataFrame) -> Model
         fake = (table.label == "fake").to_numpy()
         evaluated[split] = evaluate(table.score.to_numpy(), fake, about.group.to_numpy(), calibration=fixed(threshold))
     val, test = (evaluated.get(split) for split in ("val", "test"))
-    return Model(
-        folder, made=None, calibration=fixed(threshold), val=val, fixed=val, test=test, other={}, perturbed=None
-    )
+    return Model(folder, made=None, calibration=fixed(threshold), val=val, test=test, other={}, perturbed=None)
 
 
 def faces_table(scores: list[float], fake: np.ndarray, start: int = 0) -> pd.DataFrame:
