@@ -85,7 +85,7 @@ verify: $(READY) ## every shard, every checksum
 	@$(PY) -m cache
 
 test: $(READY) ## the tests (ARGS="-k name" for some)
-	@$(PY) -m pytest $(ARGS)
+	@$(PY) -m pytest -n 2 --dist worksteal $(ARGS)
 
 bench: $(READY) ## speed, side by side with what people use today
 	@$(PY) -m tests.bench.store

@@ -159,6 +159,7 @@ def _why(error: OSError, path: Path) -> str:
             f"{path} cannot be written: a file stands where a folder belongs, or a folder where the file does "
             f"({error.filename or path}). Move it away, or choose other {FOLDERS}."
         )
-    if error.errno == errno.ENOENT and (TEMPORARY in str(error.filename) or not path.parent.is_dir()):
+    gone = TEMPORARY in str(error.filename) or not path.parent.is_dir()
+    if gone and error.errno in (errno.ENOENT, None):  # None is what pandas says
         return f"{path.parent} was removed while {path.name} was written: run again"
     return f"{path} could not be written: {error}. Put that right, or choose other {FOLDERS}, and run again."

@@ -8,10 +8,10 @@ import pandas as pd
 import pytest
 
 from analysis import perturbed, results
-from analysis.bootstrap import Interval
 from analysis.comparison import DataSet, _pictures
 from analysis.cost import cost_table, saving
 from analysis.evaluate import Evaluation
+from analysis.intervals import Interval
 from analysis.models import Model
 from analysis.other import Other
 from analysis.perturbed import Perturbed, Strength, _panel, read_perturbed
@@ -118,8 +118,9 @@ def test_of_two_tries_the_one_of_more_images_is_shown(tmp_path):
     fake = np.arange(8) % 2 == 0
     for name, count in (("a", 4), ("b", 8), ("c", 6)):
         folder = paths.run_dir(perturbed.STAGE, name)
-        table = pd.DataFrame({"label": np.where(fake, "fake", "real"), "group": np.arange(8), "none": fake - 0.5,
-                              "jpeg-50": -1.0})  # fmt: skip
+        names = [f"{number}.jpg" for number in range(8)]
+        table = pd.DataFrame({"path": names, "digest": names, "label": np.where(fake, "fake", "real"),
+                              "group": np.arange(8), "none": fake - 0.5, "jpeg-50": -1.0})  # fmt: skip
         write_table(folder / "predictions.csv", table[:count])
         record = PerturbedResult(tmp_path.name, validation_digest(tmp_path), "faces", "test", count, 8, ["jpeg-50"])
         runs.finish(folder, asdict(record))
@@ -134,7 +135,7 @@ def test_the_lowest_elsewhere_is_not_one_at_home(tmp_path):
 
     def data_set(name: str, home: float, elsewhere: dict[str, float | None]) -> DataSet:
         other = {
-            each: Other(OtherResult("run", each, "0", False, 4, 0), judged(auc)) for each, auc in elsewhere.items()
+            each: Other(OtherResult("run", "", each, "0", False, 4, 0), judged(auc)) for each, auc in elsewhere.items()
         }
         return DataSet(
             Manifest(name, tmp_path, False, pd.DataFrame()), model(tmp_path, val=judged(home), other=other), []

@@ -332,7 +332,7 @@ def test_a_run_is_found_by_what_tells_it_from_others(faces):
     second = run(HeadsConfig(data=str(faces), **{**RIDGE, "features": "layer1:avg"}))
     assert find_run(str(first)) == find_run(first.name) == find_run(first.name[-6:]) == first
     assert find_run("") in (first, second)
-    with pytest.raises(UserError, match=f"RUN=resnet18 could be any of 2 runs.*\n.*{first.name}"):
+    with pytest.raises(UserError, match=f"(?s)RUN=resnet18 could be any of 2 runs.*{first.name}"):
         find_run("resnet18")
     with pytest.raises(UserError, match="unknown run 'nothing'"):
         find_run("nothing")

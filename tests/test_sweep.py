@@ -223,7 +223,7 @@ def test_temporaries_of_a_killed_sweep_go_when_it_is_taken_up_again(faces, monke
         context.setattr(sweep, "save_trials", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             run(options)
-    assert not list(paths.runs_dir().glob("heads/**/.*"))
+    assert not list(paths.runs_dir().glob("heads/**/.*.part*"))
 
 
 def test_a_sweep_killed_anywhere_and_started_again_gives_the_same_leaderboard(faces, monkeypatch):

@@ -14,7 +14,6 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from analysis.predictions import read_predictions
 from analysis.sweeps import read_sweep
 from cache import paths, runs
 from cache.features import FeatureSpec, open_shard, shard_paths
@@ -40,6 +39,7 @@ from heads.fit import fit
 from heads.leaderboard import Trial
 from heads.outcome import HEAD_FILE, SweepResult
 from heads.plan import load_trials, save_trials
+from heads.predictions import read_predictions
 from heads.run import HeadsConfig
 from heads.run import run as sweep
 from heads.saved import HeadRecord, assemble, empty_head, load_head, save_head
