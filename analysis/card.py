@@ -13,6 +13,7 @@ from analysis.models import Model, find_models
 from analysis.onnx_graph import Parity
 from analysis.results import METRICS, drifts
 from cache import runs
+from cache.environment import describe_environment
 from cache.errors import UserError
 from cache.features import Preprocess
 from cache.key import file_digest
@@ -51,7 +52,7 @@ def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity
         drifts=drifts(figures.model) if figures.model else [],
         written=_written,
         calibration=calibration, rule=DEFAULT_RULE, rules=RULES, how=how, parity=parity, few=FEW, made=made,
-        exported=runs.environment(), scorings=runs.test_scorings(result["dataset"]),
+        exported=describe_environment(), scorings=runs.test_scorings(result["dataset"]),
         digests={"model.onnx": digest, made_file.name: file_digest(made_file)},
     )  # fmt: skip
 

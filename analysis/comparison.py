@@ -15,8 +15,9 @@ from analysis.page import PAGE, write_page
 from analysis.perturbed import NAMED
 from analysis.tables import Table
 from analysis.training_figures import heat_map
-from cache import paths, runs
+from cache import paths
 from cache.atomic import write_json
+from cache.environment import describe_environment
 from data.audit import examine
 from data.manifest import Manifest
 
@@ -62,7 +63,7 @@ def run(config: ComparisonConfig) -> Path:
     write_json(folder / "summary.json", {each.name: _summary(each, datasets) for each in found})
     write_page(
         folder, TEMPLATE, tables=[_overview(found), _transfer(found)], pictures=_pictures(found), keep=(),
-        found=found, page=PAGE, environment=runs.environment(),
+        found=found, page=PAGE, environment=describe_environment(),
         links={each.name: f"../{paths.report_dir(each.name).name}/{PAGE}" for each in found},
     )  # fmt: skip
     print(f"report of {len(found)} data sets: {', '.join(datasets)} -> {folder / PAGE}")

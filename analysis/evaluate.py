@@ -136,7 +136,7 @@ class _Judge:
         each = draws[part, name]
         if name in FPR_LIMITS:
             return Interval.of_draws(each.value, draws[BETWEEN, name], each.fake)
-        if name.startswith("ap"):  # what the resamples do not show of an AUC they do not show of these
+        if name in ("ap", "ap_real"):  # what the resamples do not show of an AUC they do not show of these
             return Interval.of_rate(each, inflation=auc_inflation(draws[METRICS, "auc"]))
         return interval_of(name, each, trials=self.trials.get(name))
 

@@ -14,9 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from cache.errors import UserError
-from cache.errors import printable as printable
-from data.disk import SKIPPED as SKIPPED
+from cache.errors import UserError, printable
 from data.disk import Named, read_file, walk
 from data.images import opened, pillow_errors, upright_rgb
 

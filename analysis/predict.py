@@ -24,15 +24,17 @@ import torch
 
 from analysis.calibrate import DEFAULT_RULE, RULES, calibration_of
 from analysis.chosen import RunOptions, model_file
-from analysis.files import SKIPPED, Named, files_of, printable
+from analysis.files import files_of
 from analysis.predictor import Prediction, Predictor
 from analysis.tables import write_for_people
 from cache import paths, runs
 from cache.atomic import write_bytes
 from cache.command import main, option
-from cache.errors import UserError, one_of
+from cache.environment import describe_environment
+from cache.errors import UserError, one_of, printable
 from cache.key import file_digest, key, plain
 from cache.progress import Progress
+from data.disk import SKIPPED, Named
 
 STAGE = "predict"
 VERSION = 1  # of predictions.json; in its key, so that a table of another version is made anew
@@ -189,7 +191,8 @@ def _about(predictor: Predictor, predictions: list[Prediction]) -> dict:
         "threshold": predictor.threshold, "rule": predictor.rule, "rule_meaning": RULES[predictor.rule],
         "probability": "of fake: 1 / (1 + exp(-score / temperature)), fixed on the run's validation images",
         "temperature": calibration.temperature, "uncertain_band": list(calibration.band),
-        "calibrated_on": calibration.images, "counts": dict(_counts(predictions)), "environment": runs.environment(),
+        "calibrated_on": calibration.images, "counts": dict(_counts(predictions)),
+        "environment": describe_environment(),
     }  # fmt: skip
 
 

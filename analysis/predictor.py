@@ -21,11 +21,11 @@ from PIL import Image
 
 from analysis.calibrate import DEFAULT_RULE, RULES, Calibration, calibration_of
 from analysis.chosen import detector_of, find_run, model_file
-from analysis.files import Named, contents, upright
+from analysis.files import contents, upright
 from cache import runs
 from cache.errors import UserError, one_of
 from cache.features import Preprocess
-from data.images import BadImageError
+from data.disk import BadImageError, Named
 from data.manifest import SPLITS, Manifest
 from data.preprocess import AUGMENTATION, of_view, to_input
 from extract.compute import training_device

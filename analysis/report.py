@@ -36,6 +36,7 @@ from analysis.tables import Table, write_for_people
 from analysis.trainings import Training, training_picture
 from cache import paths, runs
 from cache.atomic import write_json
+from cache.environment import describe_environment
 from cache.key import file_digest
 from data.audit import Audit, examine
 from data.manifest import Manifest
@@ -240,7 +241,7 @@ def _provenance(report: Report) -> Table:
 def _context(report: Report) -> Mapping[str, Any]:
     """What the words of the page need beside tables and pictures."""
     saved = saving(report.models, report.extractions, distinct=report.manifest.usable.rows.digest.nunique())
-    first, environment = next(iter(report.perturbed.values()), None), runs.environment()
+    first, environment = next(iter(report.perturbed.values()), None), describe_environment()
     others = other_data(each for model in report.models for each in model.other.values())
     return {
         "manifest": report.manifest, "audit": report.audit, "models": report.models, "best": report.best,

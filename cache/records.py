@@ -6,10 +6,9 @@ from dataclasses import MISSING, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
-from cache.errors import UserError
+from cache.errors import UserError, shown
 
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
-LONGEST = 60  # characters of a wrong value that are shown
 Kind = TypeVar("Kind")
 Makers = Mapping[type, Callable[[Any], Any]]
 
@@ -25,7 +24,7 @@ def from_plain(kind: type[Kind], record: Any, *, makers: Makers | None = None, w
         UserError: naming the field that is missing, unknown or of another type.
     """
     if not isinstance(record, Mapping):
-        raise UserError(f"{where or kind.__name__} = {_shown(record)}: expected an object")
+        raise UserError(f"{where or kind.__name__} = {shown(record)}: expected an object")
     names, needed = _fields(kind)
     before = f"{where}." if where else ""
     for what, found in (("lacks", needed - record.keys()), ("has an unknown", record.keys() - names.keys())):
@@ -59,7 +58,7 @@ def _fitting(wanted: Any, value: Any, name: str, makers: Makers) -> Any:
     if origin is dict and isinstance(value, dict):
         return {key: _fitting(inner[1], each, f"{name}.{key}", makers) for key, each in value.items()}
     if origin or not isinstance(value, (int, float) if wanted is float else wanted) or _is_bool(value, wanted):
-        raise UserError(f"{name} = {_shown(value)}: expected {WORDS.get(wanted, f'a {(origin or wanted).__name__}')}")
+        raise UserError(f"{name} = {shown(value)}: expected {WORDS.get(wanted, f'a {(origin or wanted).__name__}')}")
     return value
 
 
@@ -67,15 +66,10 @@ def _paired(inner: tuple, values: list | tuple, name: str) -> zip:
     """Each value with its type: of list[X], tuple[X, ...] or tuple[X, Y]."""
     kinds = inner if len(inner) > 1 and inner[1] is not Ellipsis else inner[:1] * len(values)
     if len(kinds) != len(values):
-        raise UserError(f"{name} = {_shown(values)}: expected {len(kinds)} values")
+        raise UserError(f"{name} = {shown(values)}: expected {len(kinds)} values")
     return zip(kinds, values, strict=True)
 
 
 def _is_bool(value: Any, wanted: Any) -> bool:
     """Whether True or False stands where a number is wanted: Python takes them for numbers."""
     return isinstance(value, bool) and wanted is not bool
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}..."

@@ -15,24 +15,20 @@ import hashlib
 import io
 import json
 import os
-import platform
-import shlex
-import subprocess
 import sys
 from collections.abc import Collection, Iterator
 from datetime import datetime
 from functools import cache
-from importlib import metadata
 from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
 import pandas as pd
-import torch
 
 from cache import paths
 from cache.atomic import append_line, locked, read_lines, write_json
-from cache.errors import UserError, masked
+from cache.environment import describe_environment
+from cache.errors import UserError
 from cache.key import canonical, file_digest, plain
 from cache.records import from_plain
 
@@ -43,19 +39,6 @@ LOCK = ".lock"  # held while a run begins or finishes
 COMMANDS = {"extract": "make extract", "heads": "make heads", "finetune": "make finetune", "tune": "make tune",
             "gradcam": "make gradcam"}  # fmt: skip
 Kind = TypeVar("Kind")
-PACKAGES = (
-    "torch",
-    "torchvision",
-    "timm",
-    "transformers",
-    "h5py",
-    "numpy",
-    "scikit-learn",
-    "pandas",
-    "pillow",
-    "grad-cam",
-    "onnxruntime",
-)
 
 
 class DamagedRun(UserError):
@@ -98,7 +81,7 @@ def begin(folder: Path, config: Any) -> None:
     with locked(folder / LOCK):
         if not is_complete(folder):
             write_json(folder / "config.json", config)
-            write_json(folder / "environment.json", environment())
+            write_json(folder / "environment.json", describe_environment())
 
 
 def finish(folder: Path, result: Any) -> None:
@@ -258,44 +241,3 @@ def _checksum(record: dict) -> str:
 def _say(text: str) -> None:
     """Once, however often it is found."""
     print(text, file=sys.stderr, flush=True)
-
-
-def environment() -> dict:
-    """Commit, command, versions and hardware, as JSON-able values."""
-    return {
-        "commit": _commit(),
-        "command": masked(shlex.join([_module(Path(sys.argv[0])), *sys.argv[1:]])),
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "platform": platform.platform(),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
-    }
-
-
-def _module(started: Path) -> str:
-    """What was started, as `python -m` names it: heads/__main__.py -> heads, finetune/tune.py -> finetune.tune."""
-    return ".".join(filter(None, [started.parent.name, started.stem if started.stem != "__main__" else ""]))
-
-
-def _commit() -> str:
-    call = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
-    try:
-        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown (not a git checkout)"
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()

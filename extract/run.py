@@ -8,7 +8,7 @@ Kill it anywhere and run it again: what the shards hold is not missing any more.
 import os
 from collections import defaultdict
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -29,18 +29,9 @@ from data.build import DataConfig
 from data.manifest import Manifest
 from data.perturb import Perturbation
 from data.preprocess import AUGMENTATION, of_view
-from extract.backbones import (
-    DEFAULT,
-    Backbone,
-    Normalise,
-    build,
-    default_features,
-    layout,
-    locate,
-    preprocess,
-    refuse_other_layout,
-)
+from extract.backbones import DEFAULT, Backbone, Normalise, build, default_features, locate, preprocess, refuse_unknown
 from extract.compute import COMPUTE, compute_of, computing_in, device_of, moved
+from extract.layout import layout, refuse_other_layout
 from extract.loading import batches, default_workers
 from extract.outcome import ExtractResult
 from extract.ranks import meet
@@ -78,8 +69,14 @@ class ExtractConfig(DataConfig):
             raise UserError(f"SIZE must be at most {LONGEST_SIDE} and VIEWS below {MOST_VIEWS}")
 
     def each_backbone(self) -> Iterator["ExtractConfig"]:
-        """One config for each backbone named, with the weights meant for it."""
+        """One config for each backbone named, with the weights meant for it.
+
+        Raises:
+            UserError: an unknown one, before any work starts; one weight file for several.
+        """
         names = self.backbone.replace(",", " ").split()
+        for name in names:
+            refuse_unknown(name)
         given = dict(word.split("=", 1) for word in self.weights.split() if "=" in word)
         for name in names:
             if self.weights and not given and self.weights != RANDOM and len(names) > 1:
@@ -115,7 +112,7 @@ def _filled(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
     if any((mask & mine).any() for mask in missing.values()):
         backbone = backbone or build(config.backbone, weights=config.weights)
         backbone.tapped(tuple(dict.fromkeys(spec.tap for spec in specs)))  # an unknown tap is told before anything
-        runs.begin(folder, config)
+        runs.begin(folder, _own(config))
         seconds, computed = _extract(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
     meet()  # what the other processes still compute is not missing
     if any(mask.any() for mask in missing.values()):
@@ -208,8 +205,8 @@ def _specs(config: ExtractConfig) -> tuple[list[FeatureSpec], Backbone | None]:
     weights = backbone.weights if backbone else locate(config.backbone, weights=config.weights)
     compute = compute_of(config.compute, device_of(config.device))
     wanted = parse_features(config.features or " ".join(default_features(config.backbone)))
-    refuse_other_layout(config.backbone, tuple(tap for tap, _ in wanted), crop=how.crop)
     laid_out = layout(config.backbone)
+    refuse_other_layout(config.backbone, tuple(tap for tap, _ in wanted), laid_out, crop=how.crop)
     return [
         FeatureSpec(
             backbone=config.backbone, weights=weights.identity, tap=tap, pooling=pooling, preprocess=how,
@@ -296,10 +293,15 @@ def _identity(manifest: Manifest, specs: list[FeatureSpec]) -> str:
     return key({"manifest": manifest.key, "specs": [spec.key for spec in specs]})
 
 
+def _own(config: ExtractConfig) -> dict:
+    """Its options without those of a stage that calls this one: they say nothing here, and one holds a password."""
+    return {each.name: getattr(config, each.name) for each in fields(ExtractConfig)}
+
+
 def _finish(folder: Path, config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec], seconds: float,
             computed: int, backbone: Backbone | None) -> None:  # fmt: skip
     if not (folder / "config.json").exists():
-        runs.begin(folder, config)
+        runs.begin(folder, _own(config))
     source = backbone.weights.source if backbone else locate(config.backbone, weights=config.weights).source
     size = sum(path.stat().st_size for spec in specs for path in shard_paths(spec.folder))
     rate = round(computed / seconds, 1) if seconds else 0.0

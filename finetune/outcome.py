@@ -15,6 +15,7 @@ from finetune.start import Start, scores
 from finetune.step import TrainingFailed
 from finetune.team import Team
 from heads.outcome import write_table
+from heads.predictions import ABOUT, predictions_file
 
 STAGE = "finetune"
 VERSION = 1  # of result.json; in a run's key, so that a run of another version is made anew
@@ -88,8 +89,8 @@ def _predict(detector: Detector, job: Job, team: Team, split: str) -> None:
         return
     if split == "test":
         runs.count_test_scoring(job.manifest.dataset, job.folder.name, found)
-    about = job.manifest.rows.iloc[rows][["path", "digest", "label", "group"]]
-    write_table(job.folder / f"predictions-{split}.csv", about.assign(score=found))
+    about = job.manifest.rows.iloc[rows][ABOUT]
+    write_table(predictions_file(job.folder, split), about.assign(score=found))
 
 
 def _result(job: Job, start: Start, history: list[Epoch], best: Epoch, *, recipe_name: str, smoke: bool,

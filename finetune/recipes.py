@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from cache.errors import UserError, one_of
+from cache.features import LONGEST_SIDE
 from cache.settings import Settings, setting
 from data.augment import Augmentation
 from heads.families import MOST_EPOCHS, MOST_SHARE
@@ -19,7 +20,6 @@ from heads.given import read_given
 
 DEFAULT = "two-phase"
 UNCHANGED = Augmentation()
-LARGEST_SIDE = 4096  # pixels of the input; a batch of two of such a side fills a GPU
 BY_LOSS = {"best_by": "loss", "best_after": 0.5}  # the epoch of lowest validation loss in the second half
 
 
@@ -50,7 +50,7 @@ class Recipe(Settings):
 
     start: str = setting("head", choices=("head", "pretrained", "scratch"))
     network: str = setting("")
-    size: int = setting(0, least=0, most=LARGEST_SIDE)
+    size: int = setting(0, least=0, most=LONGEST_SIDE)
     head_epochs: int = setting(0, least=0, most=MOST_EPOCHS)
     epochs: int = setting(5, least=1, most=MOST_EPOCHS)
     trained_from: str = setting("")

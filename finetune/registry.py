@@ -28,9 +28,11 @@ def register(folder: Path) -> None:
         everything = finished()
         write_json(paths.registry_file(), {run.name: _line(run, result) for run, result in everything})
         this = runs.result(folder).into(FinetuneResult)
-        rivals = [(run, result) for run, result in everything if _comparable(result, this) and _is_whole(run / BEST)]
-        if rivals:
-            _promote(*max(rivals, key=lambda each: each[1].val_auc))
+        rivals = [(run, result) for run, result in everything if _comparable(result, this)]
+        best_first = sorted(rivals, key=lambda each: each[1].val_auc, reverse=True)
+        whole = next((each for each in best_first if _is_whole(each[0] / BEST)), None)
+        if whole:
+            _promote(*whole)
 
 
 def _registry(path: Path) -> dict[str, dict]:

@@ -6,8 +6,8 @@ tens of steps where it needs hundreds on the features themselves.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from functools import cache
+from collections.abc import Iterator
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -15,18 +15,14 @@ from scipy.linalg import eigh
 from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 
-from heads.families import Ridge
+from heads.families import Logistic, Ridge
+from heads.lbfgs import lbfgs
 from heads.task import Fitted, Member, Task, judge
 
 CHUNK = 8192  # rows turned into float64 at once
 SMALLEST_VALUE = 1e-12  # of the largest eigenvalue; smaller ones are rounding
-MEMORY = 12  # steps that L-BFGS remembers
-MAX_STEPS = 1000
 USUAL_STEPS = 300  # until the last penalty has converged; for the estimate of time alone
-MAX_HALVINGS = 40
-SMALLEST_CURVATURE = 1e-200
-SUFFICIENT = 1e-4  # share of the expected decrease that a step must bring (Armijo 1966)
-ROUNDING = 1e-14  # of a loss
+ROUNDING = 1e-14  # of a leverage of one
 SMALLEST_PENALTY = 1e-10  # of the largest eigenvalue; below it scores of left-out rows are rounding
 LARGEST = 256  # rows of a group that are left out together
 TOLERANCE = 1e-6  # bound on the distance of weights and intercept from the optimum
@@ -94,15 +90,11 @@ def fit_convex(members: list[Member], task: Task) -> list[Fitted]:
     for fold in dict.fromkeys(member.fold for member in members):
         X, fake = task.training_rows(fold)
         principal = Principal(X)
-        for kind in (True, False):
-            mine = [m for m in members if m.fold == fold and isinstance(m.config, Ridge) == kind]
-            penalties = [member.config.penalty for member in mine]
-            if mine and kind:
-                heads = ridge_logits(principal, fake, penalties, groups=task.training_groups(fold))
-            elif mine:
-                heads = logistic_path(principal, fake, penalties)
+        paths = {Ridge: partial(ridge_logits, groups=task.training_groups(fold)), Logistic: logistic_path}
+        for kind, path in paths.items():
+            mine = [member for member in members if member.fold == fold and isinstance(member.config, kind)]
             if mine:
-                fitted |= _judged(mine, *heads, task)
+                fitted |= _judged(mine, *path(principal, fake, [member.config.penalty for member in mine]), task)
     return [fitted[member] for member in members]
 
 
@@ -204,7 +196,7 @@ def logistic_path(principal: Principal, fake: np.ndarray, penalties: list[float]
     """Weights (P, D) and intercepts (P,), float64, of L2-penalised logistic regression for every penalty.
 
     Minimises the mean log loss plus penalty / 2 * |w|^2, all penalties together. A penalty that has not converged
-    after MAX_STEPS stays where it is: an early-stopped head like any other.
+    after heads.lbfgs.MAX_STEPS stays where it is: an early-stopped head like any other.
 
     Args:
         fake: (N,) bool.
@@ -225,74 +217,6 @@ def logistic_path(principal: Principal, fake: np.ndarray, penalties: list[float]
     found = lbfgs(evaluate, curvature, tolerance=TOLERANCE * np.minimum(strength, FLATTEST))
     weights = principal.weights(found[:-1])
     return weights, found[-1] - weights @ principal.mean
-
-
-def lbfgs(evaluate: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], curvature: np.ndarray, *,
-          tolerance: np.ndarray) -> np.ndarray:  # fmt: skip
-    """Minimise P strictly convex functions of n numbers at once, from zero: (n, P).
-
-    L-BFGS (Liu and Nocedal 1989) in every column, with backtracking of its own for each; a finished column leaves.
-
-    Args:
-        evaluate: x (n, p) and the numbers (p,) of its columns -> losses (p,), gradients (n, p).
-        curvature: (n, P), diagonal guess of the Hessians. tolerance: (P,), norm of the gradient that ends a column.
-    """
-    which = np.arange(curvature.shape[1])
-    x, found = np.zeros_like(curvature), np.zeros_like(curvature)
-    loss, gradient = evaluate(x, which)
-    history: list[tuple[np.ndarray, np.ndarray]] = []
-    moved = np.ones(len(which), bool)
-    for _ in range(MAX_STEPS):
-        running = moved & (np.linalg.norm(gradient, axis=0) > tolerance[which])
-        if not running.all():
-            found[:, which] = x
-            which, x, loss, gradient = which[running], x[:, running], loss[running], gradient[:, running]
-            history = [(step[:, running], change[:, running]) for step, change in history]
-        if not len(which):
-            return found
-        direction = -_inverse_hessian_times(gradient, history, curvature[:, which])
-        step, loss, new_gradient = _backtracked(evaluate, which, x, loss, gradient, direction)
-        moved = step.any(axis=0)  # a column that no step improves is as good as rounding lets it be
-        history = [*history[1 - MEMORY :], (step, new_gradient - gradient)]
-        x, gradient = x + step, new_gradient
-    found[:, which] = x
-    return found
-
-
-def _backtracked(evaluate: Callable, which: np.ndarray, x: np.ndarray, loss: np.ndarray, gradient: np.ndarray,
-                 direction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
-    """The first of direction, direction / 2, ... that lowers each column's loss enough, else 0; with loss, gradient."""
-    slope = (direction * gradient).sum(axis=0)
-    length = np.ones_like(loss)
-    for _ in range(MAX_HALVINGS):
-        step = length * direction
-        new_loss, new_gradient = evaluate(x + step, which)
-        # Rounding of the loss itself must not stop a column that is nearly there.
-        enough = new_loss <= loss + SUFFICIENT * length * slope + ROUNDING * np.abs(loss)
-        if enough.all():
-            break
-        length = np.where(enough, length, length / 2)
-    step = np.where(enough, step, 0.0)
-    return step, np.where(enough, new_loss, loss), np.where(enough, new_gradient, gradient)
-
-
-def _inverse_hessian_times(gradient: np.ndarray, history: list[tuple[np.ndarray, np.ndarray]],
-                           curvature: np.ndarray) -> np.ndarray:  # fmt: skip
-    """The two-loop recursion in every column."""
-    q, shares = gradient, []
-    inverse = [_reciprocals((step * change).sum(axis=0)) for step, change in history]
-    for (step, change), rho in zip(reversed(history), reversed(inverse), strict=True):
-        shares.append(rho * (step * q).sum(axis=0))
-        q = q - shares[-1] * change
-    q = q / curvature
-    for (step, change), rho, share in zip(history, inverse, reversed(shares), strict=True):
-        q = q + step * (share - rho * (change * q).sum(axis=0))
-    return q
-
-
-def _reciprocals(curvature: np.ndarray) -> np.ndarray:
-    """1 / curvature (P,); 0, which leaves a step out, where rounding has eaten it."""
-    return np.where(curvature > SMALLEST_CURVATURE, 1 / np.maximum(curvature, SMALLEST_CURVATURE), 0.0)
 
 
 def to_logits(scores: np.ndarray, fake: np.ndarray) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from cache.errors import UserError
 from cache.key import key
 from data.manifest import Manifest
 from heads.outcome import HEAD_FILE, validation_digest, write_table
+from heads.predictions import ABOUT
 from heads.saved import load_head
 from heads.scoring import member_scores
 
@@ -84,7 +85,7 @@ def score_elsewhere(run: Path, manifest_file: Path, scored: Callable[[Manifest],
     if not len(fresh):
         raise UserError(f"{manifest.dataset} holds no image that {own.dataset} does not hold: it is no other data")
     scores = scored(fresh)
-    write_table(folder / "predictions.csv", fresh.rows[["path", "digest", "label", "group"]].assign(score=scores))
+    write_table(folder / "predictions.csv", fresh.rows[ABOUT].assign(score=scores))
     left_out = int(known.sum())
     found = OtherResult(run.name, scored_by, manifest.dataset, manifest.key, manifest.synthetic, len(fresh), left_out)
     runs.finish(folder, asdict(found))

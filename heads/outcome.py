@@ -19,6 +19,7 @@ from heads.inputs import Choice, Inputs
 from heads.leaderboard import Setting, Trial, choose, settings
 from heads.models import Committee
 from heads.plan import is_convex
+from heads.predictions import ABOUT, predictions_file
 from heads.saved import HeadRecord, assemble, save_head
 from heads.scoring import member_scores, of_vectors
 
@@ -119,7 +120,7 @@ class Outcome:
             fair = _out_of_fold(scores, chosen, self.folds) if split == "val" else scores.mean(axis=1)
             if split == "test":
                 runs.count_test_scoring(self.manifest.dataset, self.folder.name, fair[rows])
-            write_table(self.folder / f"predictions-{split}.csv", self._labelled(rows).assign(score=fair[rows]))
+            write_table(predictions_file(self.folder, split), self._labelled(rows).assign(score=fair[rows]))
 
     def _scores_of_inputs(self, convex: list[Setting]) -> pd.DataFrame:
         """For each choice of inputs the held-out scores of its best convex head, so that intervals can be drawn."""
@@ -139,7 +140,7 @@ class Outcome:
         return np.mean([of_vectors(head, view[:, columns]) for view in self.inputs.X[: self.views]], axis=0)
 
     def _labelled(self, rows: np.ndarray) -> pd.DataFrame:
-        return self.manifest.rows.iloc[rows][["path", "digest", "label", "group"]].copy()
+        return self.manifest.rows.iloc[rows][ABOUT].copy()
 
     def _result(self, chosen: Setting, convex: list[Setting], found: list[Setting],
                 record: HeadRecord) -> SweepResult:  # fmt: skip
@@ -178,7 +179,7 @@ def validation_digest(run: Path) -> str:
     Raises:
         UserError: it has lost them.
     """
-    file = run / "predictions-val.csv"
+    file = predictions_file(run, "val")
     if not file.exists():
         raise UserError(f"{run} has no {file.name}: delete the folder and make the run again")
     return file_digest(file)

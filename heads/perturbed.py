@@ -16,6 +16,7 @@ from cache.key import key
 from data.manifest import Manifest
 from data.perturb import PERTURBATIONS, VERSION, Perturbation
 from heads.outcome import HEAD_FILE, validation_digest, write_table
+from heads.predictions import ABOUT
 from heads.saved import load_head
 from heads.scoring import member_scores
 
@@ -89,7 +90,7 @@ def score_perturbed(run: Path, manifest: Manifest, chosen: Manifest,
     split = judged_split(manifest)
     if split == "test":
         runs.count_test_scoring(manifest.dataset, folder.name, np.stack(list(scores.values())))
-    about = chosen.rows[["path", "digest", "label", "group"]]
+    about = chosen.rows[ABOUT]
     write_table(folder / "predictions.csv", about.assign(**scores))
     names = [each.name for each in PERTURBATIONS]
     of = len(manifest.where(split))

@@ -8,9 +8,9 @@ import numpy as np
 import pandas as pd
 
 from cache.runs import DamagedRun, is_sealed, read_table
+from data.manifest import LABELS
 
-ABOUT = ("path", "digest", "label", "group")  # columns of an image, text all
-LABELS = {"real", "fake"}
+ABOUT = ["path", "digest", "label", "group"]  # columns of an image, text all
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ def read_scores(path: Path, names: Collection[str] = ("score",)) -> pd.DataFrame
     """
     kinds = dict.fromkeys(ABOUT, str) | dict.fromkeys(names, float)
     table = read_table(path, kinds, dtype=kinds, keep_default_na=False)
-    strange = set(table.label) - LABELS
+    strange = set(table.label) - set(LABELS)
     if strange:
         raise DamagedRun(path, f"a label is {min(strange)!r}, neither real nor fake")
     return table

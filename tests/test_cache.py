@@ -18,6 +18,7 @@ from torch import nn
 from cache import paths, runs
 from cache.atomic import append_line, copy, read_lines, remove_leftovers, replacing, write_text
 from cache.checkpoint import load_strictly, load_weights, save_weights
+from cache.environment import describe_environment
 from cache.errors import UserError, masked, shown
 from cache.features import DamagedShard, FeatureSpec, Preprocess, open_shard, shard_paths, write_shard
 from cache.key import canonical, differences, key
@@ -89,7 +90,7 @@ def test_passwords_in_urls_are_not_shown(text, without):
 
 def test_the_command_that_a_run_keeps_has_no_password(monkeypatch):
     monkeypatch.setattr("sys.argv", ["finetune/tune.py", "--storage=mysql://me:ti ger@host/db", "--trials=3"])
-    assert runs.environment()["command"] == "finetune.tune '--storage=mysql://me:***@host/db' --trials=3"
+    assert describe_environment()["command"] == "finetune.tune '--storage=mysql://me:***@host/db' --trials=3"
 
 
 @pytest.mark.parametrize("value", [10**5000, "x" * 10**6, [[10**5000] * 1000] * 1000, {"a": "b" * 10**6}], ids=range(4))

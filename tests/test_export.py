@@ -16,7 +16,8 @@ from analysis.onnx_graph import compare, to_onnx
 from analysis.predict import Predictor
 from cache.errors import UserError
 from cache.features import FeatureSpec
-from extract.backbones import build, layout, preprocess
+from extract.backbones import build, preprocess
+from extract.layout import layout
 from finetune.detector import Detector, FeatureDetector
 from finetune.networks import preprocess_for
 from finetune.saved import NetworkRecord, network_detector

@@ -22,8 +22,11 @@ from data.preprocess import to_input
 from extract import backbones, loading, weights, writing
 from extract.__main__ import run_each
 from extract.backbones import build
+from extract.layout import layout, refuse_other_layout
 from extract.loading import Crew
 from extract.run import ExtractConfig, run, specs_of, tables
+from heads.run import HeadsConfig
+from heads.run import run_each as run_heads
 from tests.conftest import write_faces
 
 FOUR = {
@@ -267,6 +270,15 @@ def test_mistakes_are_told_before_work(faces, options, words):
 
 
 @pytest.mark.parametrize(
+    "work", [lambda **given: run_each(ExtractConfig(**given)), lambda **given: run_heads(HeadsConfig(**given))]
+)
+def test_a_misspelt_backbone_is_told_before_an_image_is_read(faces, work):
+    with pytest.raises(UserError, match="unknown backbone 'resnt18'; did you mean resnet18"):
+        work(data=str(faces), backbone="tf_efficientnet_lite0 resnt18")
+    assert not paths.data_dir().exists()
+
+
+@pytest.mark.parametrize(
     ("backbone", "features", "words"),
     [
         ("volo_d1_224", "", r"network.0 of volo_d1_224 gives \(1, 28, 28, 192\).*channels first, 192 channels"),
@@ -290,7 +302,7 @@ def test_a_tap_that_is_not_laid_out_as_its_network_says_is_refused(faces, backbo
 )  # fmt: skip
 def test_taps_that_are_laid_out_as_their_network_says_are_not(backbone):
     taps = tuple(feature.rpartition(":")[0] for feature in backbones.default_features(backbone))
-    backbones.refuse_other_layout(backbone, taps, crop=backbones.preprocess(backbone).crop)
+    refuse_other_layout(backbone, taps, layout(backbone), crop=backbones.preprocess(backbone).crop)
 
 
 def test_several_backbones_take_turns(faces):

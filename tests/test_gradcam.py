@@ -22,7 +22,8 @@ from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
 from data.manifest import Manifest
 from data.sample import SIDE
-from extract.backbones import Backbone, build, layout
+from extract.backbones import Backbone, build
+from extract.layout import layout
 from extract.weights import Weights
 from finetune.detector import FeatureDetector, NetworkDetector
 from finetune.networks import preprocess_for

@@ -9,6 +9,7 @@ import pytest
 
 from cache import paths, runs
 from cache.errors import UserError
+from extract.run import run as extract
 from finetune.job import BEST, METRICS
 from finetune.tune import TuneConfig, run
 from tests.test_finetune import SMALL, Killed, kill_at, plain
@@ -90,3 +91,11 @@ def test_a_storage_that_cannot_be_opened_is_told(few):
     with pytest.raises(UserError, match=shown) as told:
         run(options(few, 1, storage="nosuch://me:h%40nd/l3@s@host/db?ssl_token=tiger&x=1"))
     assert not re.search("h%40nd|l3|tiger", str(told.value))
+
+
+def test_no_stage_that_a_search_sets_off_keeps_its_password(few):
+    """Extraction takes the options of whoever calls it, and notes its own alone."""
+    extract(options(few, 1, storage="postgresql://me:hush@host/studies"))
+    kept = [path for folder in (paths.runs_dir(), paths.data_dir()) for path in folder.rglob("*.json")]
+    assert any(path.name == "config.json" for path in kept)
+    assert not any("hush" in path.read_text() for path in kept)

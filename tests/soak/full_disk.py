@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from cache.errors import UserError
-from tests.soak.stages import STAGES, World, held_by, world
+from tests.soak.stages import STAGES, World, held_by, in_turn
 
 SENTENCE = "the disk is full"
 ROOM = 1 << 30  # bytes
@@ -80,13 +80,7 @@ def _mount(*arguments: str) -> None:
 
 def main(times: int, wanted: list[str]) -> int:
     """The number of stages that did not do as they should."""
-    wrong = 0
-    with world(wanted) as made:
-        for stage in wanted:
-            line = filled(made, stage, times)
-            wrong += not line.endswith(": equal")
-            print(line, flush=True)
-    return wrong
+    return in_turn(wanted, lambda made, stage: filled(made, stage, times))
 
 
 if __name__ == "__main__":

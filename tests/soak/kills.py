@@ -4,7 +4,7 @@
     python -m tests.soak.kills 20 extract heads
 
 One to three kills in a row, then the stage is run to its end: features, leaderboards (but for the clock), heads,
-predictions, tables and pictures must be the same bytes, and the ledger must have as many lines. Prints a line a stage;
+predictions, tables and pictures must be the same bytes, and the ledger must count as many. Prints a line a stage;
 exits 1 if anything differs.
 """
 
@@ -14,7 +14,7 @@ import signal
 import sys
 import time
 
-from tests.soak.stages import STAGES, World, world
+from tests.soak.stages import STAGES, World, in_turn
 
 
 def killed(made: World, stage: str, times: int) -> str:
@@ -45,14 +45,8 @@ def _killed(made: World, stage: str, moment: float) -> bool:
 
 
 def main(times: int, wanted: list[str]) -> int:
-    """The number of stages that were not equal."""
-    wrong = 0
-    with world(wanted) as made:
-        for stage in wanted:
-            line = killed(made, stage, times)
-            wrong += not line.endswith(": equal")
-            print(line, flush=True)
-    return wrong
+    """The number of stages that did not do as they should."""
+    return in_turn(wanted, lambda made, stage: killed(made, stage, times))
 
 
 if __name__ == "__main__":

@@ -170,6 +170,17 @@ def _run_once(made: World, stage: str) -> None:
     made.whole[stage] = left(made.place, STAGES[stage])
 
 
+def in_turn(wanted: list[str], attempt: Callable[[World, str], str]) -> int:
+    """Print what `attempt` says of each stage; the number of those that do not end in `equal`."""
+    wrong = 0
+    with world(wanted) as made:
+        for stage in wanted:
+            line = attempt(made, stage)
+            wrong += not line.endswith(": equal")
+            print(line, flush=True)
+    return wrong
+
+
 def held_by(folder: Path) -> int:
     """Bytes, in pages as a tmpfs counts them."""
     return sum(-(-path.stat().st_size // 4096) * 4096 for path in folder.rglob("*") if path.is_file())

@@ -1,0 +1,69 @@
+"""What a run was made by and on, for whoever wants to make it again: commit, command, versions, hardware."""
+
+import os
+import platform
+import shlex
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+
+import torch
+
+from cache import paths
+from cache.errors import masked
+
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "transformers",
+    "h5py",
+    "numpy",
+    "scikit-learn",
+    "pandas",
+    "pillow",
+    "grad-cam",
+    "onnxruntime",
+)
+
+
+def describe_environment() -> dict:
+    """Commit, command, versions and hardware, as JSON-able values."""
+    return {
+        "commit": _commit(),
+        "command": masked(shlex.join([_module(Path(sys.argv[0])), *sys.argv[1:]])),
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "platform": platform.platform(),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+    }
+
+
+def _module(started: Path) -> str:
+    """What was started, as `python -m` names it: heads/__main__.py -> heads, finetune/tune.py -> finetune.tune."""
+    return ".".join(filter(None, [started.parent.name, started.stem if started.stem != "__main__" else ""]))
+
+
+def _commit() -> str:
+    call = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(call, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown (not a git checkout)"
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
