@@ -43,8 +43,14 @@ def describe_environment() -> dict:
 
 
 def _module(started: Path) -> str:
-    """What was started, as `python -m` names it: heads/__main__.py -> heads, finetune/tune.py -> finetune.tune."""
-    return ".".join(filter(None, [started.parent.name, started.stem if started.stem != "__main__" else ""]))
+    """What was started, as `python -m` names it: analysis/gradcam/__main__.py -> analysis.gradcam."""
+    inside = started.resolve().with_suffix("")
+    parts = inside.relative_to(paths.ROOT).parts if _is_ours(inside) else inside.parts[-2:]
+    return ".".join(part for part in parts if part != "__main__")
+
+
+def _is_ours(path: Path) -> bool:
+    return path.is_relative_to(paths.ROOT) and not path.is_relative_to(sys.prefix)
 
 
 def _commit() -> str:

@@ -17,11 +17,11 @@ from cache.features import FeatureSpec, Preprocess
 from cache.pooling import pool
 from extract.backbones import Backbone, Normalise, parts
 from extract.compute import computing_in, training_compute
-from heads.estimators import EstimatorHead
+from heads.fitting.estimators import EstimatorHead
+from heads.fitting.stack import Committee, Stack
+from heads.fitting.tails import TailHead, TailNetwork, width_of
+from heads.head_file import load_head
 from heads.inputs import vectors
-from heads.models import Committee, Stack
-from heads.saved import load_head
-from heads.tail import TailHead, TailNetwork, width_of
 
 HEAD = "head"  # the stage of everything behind the networks
 NETWORK_PREFIX = re.compile(r"(trunks\.\d+\.tapped|head\.networks\.\d+\.body|network\.body)\.")

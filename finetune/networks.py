@@ -1,6 +1,6 @@
 """Networks that the original projects trained from nothing: normalised images (N, 3, H, W) -> vectors (N, D).
 
-The last linear layer of each is the detector's own (heads.tail.TailNetwork), so none is here.
+The last linear layer of each is the detector's own (heads.fitting.tails.TailNetwork), so none is here.
 """
 
 from collections import OrderedDict

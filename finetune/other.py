@@ -8,9 +8,9 @@ from cache import paths
 from data import build as data_build
 from data.manifest import Manifest
 from extract.compute import training_device
-from finetune.job import BEST
-from finetune.saved import load_detector
+from finetune.detector_file import load_detector
 from finetune.start import scores
+from finetune.training.job import BEST
 from heads.other import score_elsewhere
 from heads.run import HeadsConfig, on_other_data
 

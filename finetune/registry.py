@@ -11,9 +11,9 @@ from pathlib import Path
 from cache import paths, runs
 from cache.atomic import copy, locked, write_json
 from cache.errors import UserError
-from finetune.job import BEST
-from finetune.outcome import FinetuneResult, finished
-from finetune.saved import read_record
+from finetune.detector_file import read_record
+from finetune.training.conclusion import FinetuneResult, finished
+from finetune.training.job import BEST
 
 LISTED = ("dataset", "recipe", "network", "val_auc", "val_accuracy", "best_epoch", "smoke", "random_weights", "seed")
 

@@ -26,17 +26,17 @@ from data.manifest import SPLITS, Manifest
 from extract.backbones import DEFAULT
 from extract.compute import compute_of, training_device
 from extract.weights import RANDOM
-from finetune.fit import Training
-from finetune.job import Job
-from finetune.outcome import STAGE, VERSION, conclude
+from finetune.detector_file import DetectorRecord, NetworkRecord
 from finetune.recipes import DEFAULT as DEFAULT_RECIPE
 from finetune.recipes import Asked, Recipe, read_recipe
 from finetune.registry import register
-from finetune.saved import DetectorRecord, NetworkRecord
 from finetune.start import Start, build_detector, find_start, parity, with_network
-from finetune.team import Team, team
 from finetune.trackers import FOLDER as TRACKED
 from finetune.trackers import Tracker, check_tracker, trackers
+from finetune.training.conclusion import STAGE, VERSION, conclude
+from finetune.training.job import Job
+from finetune.training.loop import Training
+from finetune.training.team import Team, team
 from heads.run import HeadsConfig
 
 NAMED_IMAGES = 5  # of each split, in log.txt

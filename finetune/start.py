@@ -19,16 +19,16 @@ from extract.loading import batches, default_workers
 from extract.run import CPU_BATCH, GPU_BATCH
 from extract.weights import RANDOM
 from finetune.detector import Detector, FeatureDetector
+from finetune.detector_file import DetectorRecord, NetworkRecord, network_detector
 from finetune.networks import NETWORKS, preprocess_for
 from finetune.recipes import Recipe
-from finetune.saved import DetectorRecord, NetworkRecord, network_detector
-from heads.outcome import HEAD_FILE
+from heads.fitting.tails import seeded
+from heads.head_file import HeadRecord, load_head
 from heads.predictions import read_scores
 from heads.run import HeadsConfig, extract_for
 from heads.run import run as run_heads
-from heads.saved import HeadRecord, load_head
 from heads.scoring import member_scores
-from heads.tail import seeded
+from heads.sweep.conclusion import HEAD_FILE
 
 PARITY_IMAGES = 256  # of the validation split, compared at every start
 # Largest difference in standard deviations of the scores that another machine may make with the same number type. The

@@ -25,15 +25,15 @@ from cache.command import main, option
 from cache.errors import UserError, masked, shown
 from cache.key import key
 from extract.compute import training_device
-from finetune import state
-from finetune.job import BEST
-from finetune.outcome import FinetuneResult
 from finetune.recipes import Asked, changed, read_recipe
 from finetune.run import FinetuneConfig, prepare, train
 from finetune.run import run as finetune
-from finetune.step import TrainingFailed
-from finetune.team import Team
-from heads.grid import Range
+from finetune.training import state
+from finetune.training.conclusion import FinetuneResult
+from finetune.training.job import BEST
+from finetune.training.step import TrainingFailed
+from finetune.training.team import Team
+from heads.sweep.grid import Range
 
 STAGE = "tune"
 HEARTBEAT = 60  # seconds; a trial whose process is silent for longer was killed and is begun again

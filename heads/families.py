@@ -1,9 +1,9 @@
 """The families of heads: one frozen record of hyperparameters each, checked when it is made.
 
-linear, mlp          trained by gradient, many at once (heads.fit)
-tail                 the rest of the backbone on cached maps (heads.tail)
-ridge, logistic      convex, a whole penalty path at once (heads.convex)
-sklearn              a scikit-learn classifier (heads.estimators) that can be kept (heads.classifiers)
+linear, mlp          trained by gradient, many at once (heads.fitting.stacked)
+tail                 the rest of the backbone on cached maps (heads.fitting.tails)
+ridge, logistic      convex, a whole penalty path at once (heads.fitting.convex)
+sklearn              a scikit-learn classifier (heads.fitting.estimators) that can be kept (heads.fitting.classifiers)
 
 A record's name is its identity: two different records never share one.
 """

@@ -14,10 +14,10 @@ from cache import paths, runs
 from cache.errors import UserError
 from cache.key import key
 from data.manifest import Manifest
-from heads.outcome import HEAD_FILE, validation_digest, write_table
+from heads.head_file import load_head
 from heads.predictions import ABOUT
-from heads.saved import load_head
 from heads.scoring import member_scores
+from heads.sweep.conclusion import HEAD_FILE, validation_digest, write_table
 
 VERSION = 2  # of result.json
 

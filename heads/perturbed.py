@@ -15,10 +15,10 @@ from cache import paths, runs
 from cache.key import key
 from data.manifest import Manifest
 from data.perturb import PERTURBATIONS, VERSION, Perturbation
-from heads.outcome import HEAD_FILE, validation_digest, write_table
+from heads.head_file import load_head
 from heads.predictions import ABOUT
-from heads.saved import load_head
 from heads.scoring import member_scores
+from heads.sweep.conclusion import HEAD_FILE, validation_digest, write_table
 
 STAGE = "perturbed"
 UNCHANGED = "none"  # the column of the images as they are

@@ -22,13 +22,13 @@ from extract.run import run as extract
 from extract.run import run_perturbed as extract_perturbed
 from heads import other
 from heads.families import Tail
-from heads.grid import read_grid
+from heads.head_file import HeadRecord, load_head
 from heads.other import OtherConfig
-from heads.outcome import HEAD_FILE
 from heads.perturbed import score_head
-from heads.saved import HeadRecord, load_head
-from heads.sweep import SEARCH, SweepConfig
-from heads.sweep import run as sweep
+from heads.sweep.conclusion import HEAD_FILE
+from heads.sweep.grid import read_grid
+from heads.sweep.run import SEARCH, SweepConfig
+from heads.sweep.run import run as sweep
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,9 +9,9 @@ from cache.features import FeatureSpec
 from cache.table import FeatureTable
 from data.manifest import Manifest
 from heads.families import Tail
+from heads.fitting.stack import Committee
+from heads.head_file import HeadRecord
 from heads.inputs import load_inputs
-from heads.models import Committee
-from heads.saved import HeadRecord
 from heads.stream import MapStream
 
 AT_ONCE = 16_384  # rows of pooled features

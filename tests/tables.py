@@ -2,8 +2,8 @@
 
 import numpy as np
 
+from heads.fitting.task import Task
 from heads.folds import Folds
-from heads.task import Task
 
 
 def features(rows: int, columns: int, *, views: int = 1, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

@@ -11,28 +11,28 @@ import pandas as pd
 import pytest
 from sklearn import metrics as theirs
 
-from analysis import report
-from analysis.__main__ import ReportCommand
-from analysis.__main__ import run as run_report
-from analysis.compared import compared_inputs
-from analysis.models import comparable_aucs
-from analysis.report import ReportConfig
-from analysis.sweep_pictures import sweep_pictures
-from analysis.sweeps import SHOWN, Sweep, how_chosen, leaders
-from analysis.trainings import Training, how_trained, read_training, training_picture
+from analysis.found.models import comparable_aucs
+from analysis.found.sweeps import SHOWN, Sweep, how_chosen, leaders
+from analysis.found.trainings import Training, how_trained, read_training, training_picture
+from analysis.judge.leads import compared_inputs
+from analysis.page.html import report_page as report
+from analysis.page.report_page import ReportConfig
+from analysis.page.sweep_pictures import sweep_pictures
+from analysis.report import ReportCommand
+from analysis.report import run as run_report
 from cache import paths, runs
 from cache.errors import UserError
 from data.build import DataConfig
 from data.build import run as build
 from data.manifest import Manifest
-from finetune.epochs import Epoch
-from finetune.outcome import VERSION as TRAINING_VERSION
-from finetune.outcome import FinetuneResult
 from finetune.recipes import RECIPES, Recipe
 from finetune.run import FinetuneConfig
 from finetune.run import run as run_finetune
-from heads.outcome import SweepResult, write_table
+from finetune.training.conclusion import VERSION as TRAINING_VERSION
+from finetune.training.conclusion import FinetuneResult
+from finetune.training.epochs import Epoch
 from heads.run import HeadsConfig, run
+from heads.sweep.conclusion import SweepResult, write_table
 from tests.small import RESULTS, RIDGE
 
 RESULT = SweepResult(

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from heads.convex import fit_convex
-from heads.estimators import fit_estimators, from_bytes, raw_scores
 from heads.families import Estimator
-from heads.fit import fit
+from heads.fitting.convex import fit_convex
+from heads.fitting.estimators import fit_estimators, from_bytes, raw_scores
+from heads.fitting.stacked import fit
+from heads.fitting.task import Fitted, Member, Task
 from heads.folds import Folds
-from heads.grid import read_grid
-from heads.plan import is_convex
-from heads.task import Fitted, Member, Task
+from heads.sweep.buckets import is_convex
+from heads.sweep.grid import read_grid
 from tests import chance
 from tests.tables import features, folds
 

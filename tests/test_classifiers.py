@@ -16,12 +16,12 @@ from skops.io import dumps
 from cache.checkpoint import save_weights
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
-from heads.classifiers import CLASSIFIERS, PARTS, _is_known, from_bytes, to_bytes
-from heads.estimators import SHORT_NAMES, fit_estimators
 from heads.families import Estimator
-from heads.grid import read_grid
-from heads.saved import HeadRecord, assemble, load_head, save_head
-from heads.task import Member
+from heads.fitting.classifiers import CLASSIFIERS, PARTS, _is_known, from_bytes, to_bytes
+from heads.fitting.estimators import SHORT_NAMES, fit_estimators
+from heads.fitting.task import Member
+from heads.head_file import HeadRecord, assemble, load_head, save_head
+from heads.sweep.grid import read_grid
 from tests.tables import task
 
 SPEC = FeatureSpec("net", "ab", "a", "avg", Preprocess(0, 64, "bicubic", (0.5,) * 3, (0.5,) * 3), "fp32", "float32")

@@ -10,13 +10,13 @@ from sklearn.metrics import roc_auc_score
 
 from cache.errors import UserError
 from heads import families
-from heads.convex import Principal, fit_convex, left_out_scores, logistic_path, ridge_path, to_logits
-from heads.estimators import fit_estimator, fit_estimators, is_logit
 from heads.families import Estimator, Logistic
+from heads.fitting.convex import Principal, fit_convex, left_out_scores, logistic_path, ridge_path, to_logits
+from heads.fitting.estimators import fit_estimator, fit_estimators, is_logit
+from heads.fitting.task import Member, Task
 from heads.folds import Folds
-from heads.grid import read_grid
-from heads.saved import HeadRecord, assemble
-from heads.task import Member, Task
+from heads.head_file import HeadRecord, assemble
+from heads.sweep.grid import read_grid
 from tests.tables import features, folds, task
 
 PENALTIES = [1e-3, 0.1, 1.0]

@@ -11,9 +11,9 @@ import torch
 from cache.checkpoint import load_weights, save_weights
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
-from finetune.saved import DetectorRecord, NetworkRecord, load_detector, network_detector, save_detector
+from finetune.detector_file import DetectorRecord, NetworkRecord, load_detector, network_detector, save_detector
 from heads.families import Estimator, Mlp, Ridge, Tail
-from heads.saved import HeadRecord, empty_head, load_head, save_head
+from heads.head_file import HeadRecord, empty_head, load_head, save_head
 
 HOW = Preprocess(72, 64, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 SPEC = FeatureSpec("resnet18", "ab12", "layer1", "avg", HOW, "fp32", "float32")

@@ -12,29 +12,29 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis.models import find_models
+from analysis.found.models import find_models
 from cache import paths, runs
 from cache.features import FeatureSpec
 from cache.key import key
 from cache.table import open_shards
 from data.manifest import Manifest
 from extract.run import run as extract
-from finetune.job import BEST
+from finetune.detector_file import load_detector
 from finetune.recipes import RECIPES
 from finetune.run import FinetuneConfig
 from finetune.run import run as finetune
-from finetune.saved import load_detector
 from finetune.start import scores
+from finetune.training.job import BEST
 from heads.families import Estimator, Linear, Logistic, Mlp, Ridge, Tail, from_json
-from heads.outcome import HEAD_FILE
+from heads.fitting.task import Member
+from heads.head_file import load_head
 from heads.perturbed import chosen_images, perturbed_folder
-from heads.plan import Bucket
 from heads.predictions import read_predictions
 from heads.run import HeadsConfig, run_other
 from heads.run import run as heads
-from heads.saved import load_head
 from heads.scoring import member_scores
-from heads.task import Member
+from heads.sweep.buckets import Bucket
+from heads.sweep.conclusion import HEAD_FILE
 
 EARLIER = Path(__file__).parent / "earlier"
 KEYS = json.loads((EARLIER / "keys.json").read_text())

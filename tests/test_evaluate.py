@@ -11,21 +11,21 @@ from PIL import Image
 from scipy.stats import binom, norm
 from sklearn import metrics as theirs
 
-from analysis.bootstrap import RESAMPLES, Draws, Units, bootstrap, resamples
-from analysis.calibrate import RULES, Calibration, calibrate
-from analysis.compared import _accuracy_lead, _auc_lead, _Pair, auc_gain, compare
-from analysis.evaluate import BETWEEN, BINS, METRICS, _Judge, auc_intervals, evaluate, roc
-from analysis.intervals import Interval, auc_inflation, interval_of
-from analysis.models import Model
-from analysis.other import Other
-from analysis.ranking import Pairs, Ranking, Verdicts
-from analysis.slices import Slice, jpeg_quality, slices
-from analysis.tables import Table
+from analysis.found.models import Model
+from analysis.found.other_data import Other
+from analysis.judge.bootstrap import RESAMPLES, Draws, Units, bootstrap, resamples
+from analysis.judge.calibrate import RULES, Calibration, calibrate
+from analysis.judge.evaluate import BETWEEN, BINS, METRICS, _Judge, auc_intervals, evaluate, roc
+from analysis.judge.intervals import Interval, auc_inflation, interval_of
+from analysis.judge.leads import _accuracy_lead, _auc_lead, _Pair, auc_gain, compare
+from analysis.judge.ranking import Pairs, Ranking, Verdicts
+from analysis.judge.slices import Slice, jpeg_quality, slices
+from analysis.page.tables import Table
 from cache.errors import UserError
 from data.manifest import Manifest
 from heads.other import OtherResult
-from heads.outcome import write_table
 from heads.predictions import Predictions
+from heads.sweep.conclusion import write_table
 
 RANKED = ("auc", "ap", "ap_real", "eer", "tpr_at_fpr_1", "tpr_at_fpr_5")
 
@@ -308,7 +308,7 @@ def test_resamples_weigh_groups_of_each_kind(seed):
 
 
 def test_blocks_are_no_part_of_what_is_drawn(monkeypatch):
-    monkeypatch.setattr("analysis.bootstrap.BLOCK", 70)  # seven resamples at a time
+    monkeypatch.setattr("analysis.judge.bootstrap.BLOCK", 70)  # seven resamples at a time
     fake = np.arange(10) < 5
     drawn = bootstrap(lambda weights: {"first": weights[:, 0]}, fake, np.arange(10))["first"]
     assert (len(drawn.samples), drawn.value) == (RESAMPLES, 1)

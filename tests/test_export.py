@@ -10,21 +10,21 @@ import onnx
 import pytest
 import torch
 
-from analysis import card, export, onnx_graph
-from analysis.export import ExportConfig
-from analysis.onnx_graph import compare, to_onnx
-from analysis.predict import Predictor
+from analysis.export.onnx_graph import compare, to_onnx
+from analysis.export.run import ExportConfig, card, onnx_graph
+from analysis.export.run import run as export
+from analysis.predict.run import Predictor
 from cache.errors import UserError
 from cache.features import FeatureSpec
 from extract.backbones import build, preprocess
 from extract.layout import layout
 from finetune.detector import Detector, FeatureDetector
+from finetune.detector_file import NetworkRecord, network_detector
 from finetune.networks import preprocess_for
-from finetune.saved import NetworkRecord, network_detector
 from heads.families import Mlp, Tail
+from heads.head_file import HeadRecord, empty_head
 from heads.run import HeadsConfig
 from heads.run import run as run_heads
-from heads.saved import HeadRecord, empty_head
 from tests.conftest import picture
 from tests.test_predict import SMALL, made  # noqa: F401  (a fixture)
 

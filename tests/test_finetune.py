@@ -23,18 +23,20 @@ from cache.checkpoint import load_state, save_state
 from cache.errors import UserError
 from data.augment import Augmentation
 from data.manifest import Manifest
-from finetune import epochs, fit, optimise, start, state, step
 from finetune import run as finetune_run
+from finetune import start
 from finetune.detector import HEAD, NORMS, FeatureDetector
-from finetune.epochs import steps_of
-from finetune.job import BEST, METRICS
+from finetune.detector_file import load_detector
 from finetune.networks import NETWORKS
-from finetune.outcome import FinetuneResult, finished
 from finetune.recipes import RECIPES, Recipe, read_recipe
 from finetune.run import FinetuneConfig, run
-from finetune.saved import load_detector
 from finetune.start import scores
-from finetune.state import ENTRIES, FILE
+from finetune.training import epochs, optimise, state, step
+from finetune.training import loop as fit
+from finetune.training.conclusion import FinetuneResult, finished
+from finetune.training.epochs import steps_of
+from finetune.training.job import BEST, METRICS
+from finetune.training.state import ENTRIES, FILE
 
 GRID = '[{"family": "linear", "lr": 0.01, "epochs": 3}]'
 # Everything that has a state: average, momentum, parts, clipping, augmentation, gradual unfreezing, both phases.
@@ -196,7 +198,7 @@ def test_sigkill_in_the_middle_of_an_epoch_leaves_no_trace(few, world, monkeypat
     given = {"data": str(few), "recipe": json.dumps(plain(epochs=2)), "save_every": 1, **SMALL}
     code = f"""
 import os, signal
-from finetune import state
+from finetune.training import state
 from finetune.run import FinetuneConfig, run
 saved, save = iter(range(9)), state.save
 def dying(*args):
@@ -415,7 +417,7 @@ def training(few: Path, recipe: dict) -> tuple[FeatureDetector, Recipe]:
     """A detector as it starts, and the recipe."""
     from finetune.run import prepare
     from finetune.start import build_detector
-    from finetune.team import Team
+    from finetune.training.team import Team
 
     config = options(few, recipe)
     _, job, start = prepare(config, read_recipe(config.recipe), Team(torch.device("cpu")))

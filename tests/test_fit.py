@@ -7,11 +7,11 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from heads import metrics
 from heads.families import Linear, Mlp
-from heads.fit import _Training, class_weights, fit
-from heads.models import Dropout, Head, Shape, _dropped, _linear, initial
-from heads.task import Fitted, Member, Point, Task
+from heads.fitting import metrics
+from heads.fitting.stack import Dropout, Head, Shape, _dropped, _linear, initial
+from heads.fitting.stacked import _Training, class_weights, fit
+from heads.fitting.task import Fitted, Member, Point, Task
 from tests.tables import features, folds, task
 
 VARIED = [

@@ -11,12 +11,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from analysis import faithfulness, gradcam
-from analysis.gradcam import MOST, GradcamConfig, find_heat_maps, run
-from analysis.heatmaps import BATCH, METHODS, Explained, heat_maps
-from analysis.overlays import overlay
-from analysis.seams import HALF_WIDTH, on_seams, seam_bands, seam_shares
-from analysis.shown import SHEET, read_heat_maps, select
+from analysis.gradcam.heatmaps import BATCH, METHODS, Explained, heat_maps
+from analysis.gradcam.overlays import overlay
+from analysis.gradcam.run import MOST, GradcamConfig, faithfulness, find_heat_maps, run
+from analysis.gradcam.run import run as gradcam
+from analysis.gradcam.seams import HALF_WIDTH, on_seams, seam_bands, seam_shares
+from analysis.gradcam.shown import SHEET, read_heat_maps, select
 from cache import paths, runs
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
@@ -26,13 +26,13 @@ from extract.backbones import Backbone, build
 from extract.layout import layout
 from extract.weights import Weights
 from finetune.detector import FeatureDetector, NetworkDetector
+from finetune.detector_file import NetworkRecord, network_detector
 from finetune.networks import preprocess_for
-from finetune.saved import NetworkRecord, network_detector
 from heads.families import Tail
-from heads.models import Head, Shape, initial
+from heads.fitting.stack import Head, Shape, initial
+from heads.fitting.tails import outline, seeded
 from heads.run import HeadsConfig
 from heads.run import run as run_heads
-from heads.tail import outline, seeded
 from tests.conftest import picture
 
 pytestmark = pytest.mark.filterwarnings("ignore:__array_wrap__:DeprecationWarning")  # of the library's imputer

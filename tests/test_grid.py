@@ -7,7 +7,7 @@ import pytest
 
 from cache.errors import UserError
 from heads.families import Linear, Mlp, Tail
-from heads.grid import GRIDS, read_grid
+from heads.sweep.grid import GRIDS, read_grid
 
 
 def test_a_grid_is_all_combinations_without_repeats(tmp_path):

@@ -3,6 +3,7 @@
 import ast
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,12 @@ import pytest
 from cache.paths import ROOT
 
 ORDER = ["cache", "data", "extract", "heads", "finetune", "analysis"]
-FILES = [path for folder in ORDER for path in sorted((ROOT / folder).glob("*.py"))]
+FILES = [path for folder in ORDER for path in sorted((ROOT / folder).rglob("*.py"))]
 WRITERS = {"to_csv", "to_json", "savefig", "save_file", "write_text", "write_bytes", "mkdir", "dump", "imsave"}
+
+
+def folder_of(path: Path) -> str:
+    return path.relative_to(ROOT).parts[0]
 
 
 def calls(path: Path) -> list[ast.Call]:
@@ -30,7 +35,7 @@ def imported(path: Path) -> set[str]:
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_imports_point_left(path):
-    right = ORDER[ORDER.index(path.parent.name) + 1 :]
+    right = ORDER[ORDER.index(folder_of(path)) + 1 :]
     assert not imported(path) & {*right, "tests"}
 
 
@@ -38,7 +43,14 @@ def test_no_folder_for_leftovers():
     assert not {path.stem for path in FILES} & {"utils", "util", "common", "core", "helpers", "misc"}
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if p.parent.name != "cache"], ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_two_files_share_a_name():
+    """But those whose name says the same everywhere: a stage's options, what it runs, its command, its base class."""
+    names = Counter(path.stem for path in FILES)
+    shared = {name for name, count in names.items() if count > 1}
+    assert shared <= {"__init__", "__main__", "run", "base", "options"}
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if folder_of(p) != "cache"], ids=lambda p: str(p.relative_to(ROOT)))
 def test_only_cache_writes(path):
     """Outside cache, whatever writes to a path does so to the temporary one that `replacing` gave."""
     given = {"temporary", "buffer"}
@@ -71,14 +83,15 @@ def test_stages_are_run_functions():
     for module in (
         "data/build.py",
         "extract/run.py",
-        "heads/sweep.py",
+        "heads/sweep/run.py",
         "heads/run.py",
         "finetune/run.py",
         "analysis/report.py",
-        "analysis/comparison.py",
-        "analysis/gradcam.py",
-        "analysis/predict.py",
-        "analysis/export.py",
+        "analysis/page/report_page.py",
+        "analysis/page/datasets.py",
+        "analysis/gradcam/run.py",
+        "analysis/predict/run.py",
+        "analysis/export/run.py",
     ):
         tree = ast.parse((ROOT / module).read_text())
         run = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "run")
@@ -88,6 +101,6 @@ def test_stages_are_run_functions():
 
 def test_the_sweep_needs_no_images():
     heavy = ["torchvision", "timm", "transformers", "PIL", "extract"]
-    code = f"import heads.sweep, sys; print([name for name in {heavy} if name in sys.modules])"
+    code = f"import heads.sweep.run, sys; print([name for name in {heavy} if name in sys.modules])"
     found = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

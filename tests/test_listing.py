@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import chosen
-from analysis.files import files_of
+from analysis.found import run_option as chosen
+from analysis.predict.files import files_of
 from cache import paths
 from cache.errors import UserError
 from data import build, manifest, probes, sample

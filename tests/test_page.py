@@ -7,16 +7,17 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from analysis import perturbed, results
-from analysis.comparison import DataSet, _pictures
-from analysis.cost import cost_table, saving
-from analysis.evaluate import Evaluation
-from analysis.intervals import Interval
-from analysis.models import Model
-from analysis.other import Other
-from analysis.perturbed import Perturbed, Strength, _panel, read_perturbed
-from analysis.tables import Table
-from analysis.trainings import training_picture
+from analysis.found import changed_images as perturbed
+from analysis.found.changed_images import Perturbed, Strength, _panel, read_perturbed
+from analysis.found.cost import cost_table, saving
+from analysis.found.models import Model
+from analysis.found.other_data import Other
+from analysis.found.trainings import training_picture
+from analysis.judge.evaluate import Evaluation
+from analysis.judge.intervals import Interval
+from analysis.page.datasets import DataSet, _pictures
+from analysis.page.html import results
+from analysis.page.tables import Table
 from cache import paths, runs
 from cache.features import FeatureSpec, Preprocess
 from data.manifest import Manifest
@@ -24,8 +25,8 @@ from data.perturb import KINDS, Perturbation
 from extract.outcome import ExtractResult
 from finetune.recipes import Recipe
 from heads.other import OtherResult
-from heads.outcome import write_table
 from heads.perturbed import UNCHANGED, PerturbedResult, validation_digest
+from heads.sweep.conclusion import write_table
 from tests.test_analysis import ridge, sweep, training
 from tests.test_evaluate import faces_table, fixed
 from tests.test_evaluate import model as scored

@@ -9,11 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from analysis.__main__ import ReportCommand, _perturb
-from analysis.__main__ import run as run_report
-from analysis.calibrate import calibration_of
-from analysis.chosen import detector_of
-from analysis.perturbed import read_perturbed
+from analysis.found.changed_images import read_perturbed
+from analysis.found.run_option import detector_of
+from analysis.judge.calibrate import calibration_of
+from analysis.report import ReportCommand, _perturb
+from analysis.report import run as run_report
 from cache import paths, runs
 from cache.features import Preprocess
 from data.manifest import Manifest

@@ -18,10 +18,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from analysis import predict, predictor
-from analysis.calibrate import calibration_of
-from analysis.files import files_of
-from analysis.predict import PredictConfig, Prediction, Predictor
+from analysis.judge.calibrate import calibration_of
+from analysis.predict.files import files_of
+from analysis.predict.run import PredictConfig, Prediction, Predictor, predictor
+from analysis.predict.run import run as predict
 from cache import paths
 from cache.errors import UserError
 from data import disk

@@ -11,15 +11,16 @@ import pandas as pd
 import pytest
 from sklearn import metrics as theirs
 
-from analysis import report, results
-from analysis.__main__ import ReportCommand
-from analysis.__main__ import run as run_report
-from analysis.calibrate import calibration_of
-from analysis.chosen import find_run
-from analysis.cost import extractions_on, saving
-from analysis.models import Model, find_models
-from analysis.other import Other, scored_elsewhere
-from analysis.report import ReportConfig
+from analysis.found.cost import extractions_on, saving
+from analysis.found.models import Model, find_models
+from analysis.found.other_data import Other, scored_elsewhere
+from analysis.found.run_option import find_run
+from analysis.judge.calibrate import calibration_of
+from analysis.page.html import report_page as report
+from analysis.page.html import results
+from analysis.page.report_page import ReportConfig
+from analysis.report import ReportCommand
+from analysis.report import run as run_report
 from cache import paths, runs
 from cache.atomic import write_text
 from cache.errors import UserError

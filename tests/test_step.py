@@ -19,18 +19,19 @@ from cache.features import FeatureSpec, Preprocess
 from data.augment import Augmentation
 from extract.backbones import Backbone
 from extract.weights import Weights
-from finetune import epochs, fit, optimise, step
 from finetune.detector import NetworkDetector, Trunk
-from finetune.epochs import Epoch, is_best
-from finetune.job import BEST, METRICS
+from finetune.detector_file import load_detector
 from finetune.networks import NETWORKS
 from finetune.recipes import Recipe, read_recipe
 from finetune.run import FinetuneConfig, prepare, run
-from finetune.saved import load_detector
-from finetune.state import FILE, Learner, Standing
-from finetune.step import Stepper
-from finetune.team import Team
-from heads.fit import class_weights
+from finetune.training import epochs, optimise, step
+from finetune.training import loop as fit
+from finetune.training.epochs import Epoch, is_best
+from finetune.training.job import BEST, METRICS
+from finetune.training.state import FILE, Learner, Standing
+from finetune.training.step import Stepper
+from finetune.training.team import Team
+from heads.fitting.stacked import class_weights
 from tests.test_finetune import Killed, kill_at
 
 ALONE = Team(torch.device("cpu"))

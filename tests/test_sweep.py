@@ -15,7 +15,7 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from analysis.models import ranked_runs
+from analysis.found.models import ranked_runs
 from cache import paths, runs
 from cache.errors import UserError
 from cache.runs import DamagedRun
@@ -23,15 +23,17 @@ from data import build as data_build
 from data.build import DataConfig
 from data.manifest import Manifest
 from extract.run import run as extract
-from heads import folds, plan, sweep
+from heads import folds
 from heads.families import Linear, Mlp, Ridge
+from heads.fitting.task import Fitted, Member
+from heads.head_file import load_head
 from heads.inputs import _allocated, load_inputs
-from heads.leaderboard import Trial, choose, settings
-from heads.outcome import HEAD_FILE
 from heads.run import HeadsConfig, run, run_other
-from heads.saved import load_head
 from heads.scoring import member_scores
-from heads.task import Fitted, Member
+from heads.sweep.conclusion import HEAD_FILE
+from heads.sweep.leaderboard import Trial, choose, settings
+from heads.sweep.run import buckets as plan
+from heads.sweep.run import run as sweep
 from tests.conftest import write_faces
 from tests.test_finetune import torchrun
 

@@ -22,13 +22,13 @@ from extract.run import run as extract
 from finetune.detector import FeatureDetector
 from heads import folds, stream
 from heads.families import Tail
-from heads.grid import GRIDS
-from heads.outcome import HEAD_FILE
+from heads.fitting.tails import MapTask, _Training, fit_tails
+from heads.fitting.task import Member
+from heads.head_file import HeadRecord, assemble
 from heads.run import HeadsConfig, run
-from heads.saved import HeadRecord, assemble
 from heads.stream import MapStream
-from heads.tail import MapTask, _Training, fit_tails
-from heads.task import Member
+from heads.sweep.conclusion import HEAD_FILE
+from heads.sweep.grid import GRIDS
 from tests.conftest import kept_faces
 from tests.test_fit import same
 

@@ -10,7 +10,7 @@ import pytest
 from cache import paths, runs
 from cache.errors import UserError
 from extract.run import run as extract
-from finetune.job import BEST, METRICS
+from finetune.training.job import BEST, METRICS
 from finetune.tune import TuneConfig, run
 from tests.test_finetune import SMALL, Killed, kill_at, plain
 

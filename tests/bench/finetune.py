@@ -27,11 +27,11 @@ from data.build import DataConfig
 from data.manifest import Manifest
 from extract.backbones import build, preprocess
 from extract.compute import computing_in, device_of
-from finetune.fit import Training
-from finetune.job import Job
+from finetune.detector_file import DetectorRecord, NetworkRecord, network_detector
 from finetune.recipes import Recipe
-from finetune.saved import DetectorRecord, NetworkRecord, network_detector
-from finetune.team import Team
+from finetune.training.job import Job
+from finetune.training.loop import Training
+from finetune.training.team import Team
 from tests.bench import rounds
 from tests.conftest import write_faces
 

@@ -14,9 +14,9 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, TensorDataset
 
 from heads.families import Linear
-from heads.fit import fit
+from heads.fitting.stacked import fit
+from heads.fitting.task import Member, Task
 from heads.folds import Folds
-from heads.task import Member, Task
 from tests.bench import rounds
 
 ROWS, HELD_OUT, COLUMNS, HEADS, BATCH = 100_000, 10_000, 1024, 64, 1024

@@ -14,7 +14,7 @@ import pandas as pd
 import torch
 from PIL import Image
 
-from analysis.sweeps import read_sweep
+from analysis.found.sweeps import read_sweep
 from cache import paths, runs
 from cache.features import FeatureSpec, open_shard, shard_paths
 from data import build as data_build
@@ -25,25 +25,25 @@ from data.manifest import Manifest
 from extract.run import run as extract
 from extract.run import specs_of
 from extract.weights import Weights
-from finetune import state
-from finetune.job import BEST
-from finetune.optimise import optimiser_of
+from finetune.detector_file import load_detector
 from finetune.recipes import Recipe
 from finetune.run import FinetuneConfig
 from finetune.run import run as finetune
-from finetune.saved import load_detector
-from heads.convex import fit_convex
-from heads.estimators import fit_estimators
+from finetune.training import state
+from finetune.training.job import BEST
+from finetune.training.optimise import optimiser_of
 from heads.families import Estimator, HeadConfig, Linear, Logistic, Mlp, Ridge, Tail
-from heads.fit import fit
-from heads.leaderboard import Trial
-from heads.outcome import HEAD_FILE, SweepResult
-from heads.plan import load_trials, save_trials
+from heads.fitting.convex import fit_convex
+from heads.fitting.estimators import fit_estimators
+from heads.fitting.stacked import fit
+from heads.fitting.task import Member
+from heads.head_file import HeadRecord, assemble, empty_head, load_head, save_head
 from heads.predictions import read_predictions
 from heads.run import HeadsConfig
 from heads.run import run as sweep
-from heads.saved import HeadRecord, assemble, empty_head, load_head, save_head
-from heads.task import Member
+from heads.sweep.buckets import load_trials, save_trials
+from heads.sweep.conclusion import HEAD_FILE, SweepResult
+from heads.sweep.leaderboard import Trial
 from tests.conftest import picture, write_faces
 from tests.tables import task
 

@@ -33,9 +33,9 @@ from cache.key import canonical
 from finetune.recipes import read_recipe
 from finetune.tune import _check_range
 from heads.families import from_json
-from heads.grid import MOST_HEADS, read_grid
-from heads.outcome import HEAD_FILE
-from heads.saved import load_head
+from heads.head_file import load_head
+from heads.sweep.conclusion import HEAD_FILE
+from heads.sweep.grid import MOST_HEADS, read_grid
 from tests.soak import files, inputs
 from tests.soak.files import Kind, fingerprint
 

@@ -9,7 +9,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 from finetune.recipes import RECIPES
-from heads.grid import GRIDS
+from heads.sweep.grid import GRIDS
 
 TOKENS = [
     *(b"", b"0", b"-1", b"1e999", b"nan", b"NaN", b"Infinity", b"null", b"true", b"real", b"fake", b"=1+1", b"../x"),

@@ -22,11 +22,11 @@ import numpy as np
 import pandas as pd
 import skops.io  # noqa: F401, as all that children would import: a disturbance should cost the work and not a start
 
-import analysis.heatmaps  # noqa: F401
-from analysis.__main__ import ReportCommand
-from analysis.__main__ import run as report
-from analysis.predict import PredictConfig
-from analysis.predict import run as predict
+import analysis.gradcam.heatmaps  # noqa: F401
+from analysis.predict.run import PredictConfig
+from analysis.predict.run import run as predict
+from analysis.report import ReportCommand
+from analysis.report import run as report
 from cache import paths
 from cache.errors import UserError, one_of
 from cache.features import open_shard, shard_paths

@@ -1,0 +1,88 @@
+"""The model card of an exported run (Mitchell et al. 2019, arXiv:1810.03993), as Markdown from its own figures."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from analysis.export.onnx_graph import Parity
+from analysis.found.models import Model, find_models
+from analysis.found.run_option import model_file
+from analysis.judge.calibrate import DEFAULT_RULE, RULES, Calibration
+from analysis.judge.evaluate import Evaluation
+from analysis.judge.intervals import Interval
+from analysis.page.results import METRICS, drifts
+from cache import runs
+from cache.environment import describe_environment
+from cache.errors import UserError
+from cache.features import Preprocess
+from cache.key import file_digest
+from data.audit import Audit, examine
+from data.manifest import Manifest
+
+TEMPLATE = "card.md.j2"
+FIRST = ("auc", "accuracy", "balanced_accuracy", "accuracy_real", "accuracy_fake")  # rows of the table; others follow
+FEW = 1000  # test images, below which the card says that they are few
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What a run reached and on what data; missing: why that cannot be said, in words, where both are None."""
+
+    model: Model | None
+    audit: Audit | None
+    missing: str = ""
+
+
+def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity, digest: str) -> str:
+    """README.md of an export.
+
+    Args:
+        folder: of the run. parity: of the graph with the detector. digest: sha256 of model.onnx.
+    """
+    figures, made_file = _figures_of(folder), model_file(folder)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    made, result = runs.read_json(folder / "environment.json"), runs.result(folder)
+    return environment.get_template(TEMPLATE).render(
+        run=folder.name, result=dict(result), network=result.get("network") or result["backbone"],
+        model=figures.model, audit=figures.audit, missing=figures.missing,
+        columns=_columns(figures.model), names=_names(figures.model), labels=METRICS,
+        drifts=drifts(figures.model) if figures.model else [],
+        written=_written,
+        calibration=calibration, rule=DEFAULT_RULE, rules=RULES, how=how, parity=parity, few=FEW, made=made,
+        exported=describe_environment(), scorings=runs.test_scorings(result["dataset"]),
+        digests={"model.onnx": digest, made_file.name: file_digest(made_file)},
+    )  # fmt: skip
+
+
+def _figures_of(folder: Path) -> Figures:
+    """The only place that asks the other parts of the analysis for figures."""
+    try:
+        manifest = Manifest.load(Path(runs.read_json(folder / "config.json")["manifest"]))
+        found = {each.folder.resolve(): each for each in find_models(manifest)}
+        return Figures(found[folder.resolve()], examine(manifest))
+    except KeyError:
+        return Figures(None, None, "the data set has changed since the run, or it only tried that everything runs")
+    except UserError as error:
+        return Figures(None, None, str(error))
+
+
+def _columns(model: Model | None) -> dict[str, Evaluation]:
+    """Validation, test, and every other data set that was scored."""
+    if model is None:
+        return {}
+    own = {"validation": model.val, "test": model.test}
+    other = {f"other data: {name}": each.evaluation for name, each in model.other.items()}
+    return {name: each for name, each in (own | other).items() if each}
+
+
+def _names(model: Model | None) -> list[str]:
+    """Of the metrics, those first that are asked for first."""
+    found = dict.fromkeys(name for each in _columns(model).values() for name in each.metrics)
+    return [name for name in FIRST if name in found] + [name for name in found if name not in FIRST]
+
+
+def _written(interval: Interval | None) -> str:
+    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]" if interval else "–"

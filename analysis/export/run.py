@@ -1,0 +1,117 @@
+"""`make export`: a finished run as an ONNX graph that needs nothing of this program, and the card that goes with it.
+
+    python -m analysis.export --run=name
+
+runs/export/<run>/preprocess.json, README.md, example.py, model.onnx      the graph, last, says that all are there
+
+The graph is compared with the detector before anything is written. A head of scikit-learn, and one that is judged by
+the mean over several views or joins backbones with different preprocessings, cannot be exported.
+"""
+
+import hashlib
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from analysis.export.card import card
+from analysis.export.onnx_graph import INPUT, OUTPUT, compare, to_onnx
+from analysis.found.run_option import RunOptions, detector_of
+from analysis.judge.calibrate import DEFAULT_RULE, RULES, Calibration, calibration_of
+from analysis.predict.predictor import views_of
+from cache import paths, runs
+from cache.atomic import copy, write_bytes, write_json, write_text
+from cache.command import option
+from cache.errors import UserError
+from cache.features import Preprocess
+from data.manifest import Manifest
+from extract.loading import batches
+from heads.predictions import predictions_file, read_predictions
+
+STAGE = "export"
+MODEL = "model.onnx"
+EXAMPLE = Path(__file__).with_name("onnx_example.py")
+IMAGES = 32  # of the validation split, that the graph is compared on
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(RunOptions):
+    """Write a finished run as an ONNX graph, with its preprocessing, a model card and an example."""
+
+    out: str = option("", "folder to write to (default: one in runs/export)")
+    opset: int = option(0, "version of the ONNX operators (default: PyTorch's own)")
+
+
+def run(config: ExportConfig) -> Path:
+    """Export what config names; its folder. Made anew at each call.
+
+    Raises:
+        UserError: no such run; a detector that cannot be a graph, or whose graph says something else.
+    """
+    started = time.perf_counter()
+    judge = config.find()
+    calibration = calibration_of(judge)
+    _refuse_views(judge)
+    detector = detector_of(judge)
+    model = to_onnx(detector, opset=config.opset)
+    pixels, against = _pixels(judge, detector.preprocess)
+    spread = float(read_predictions(predictions_file(judge, "val")).scores.std())
+    parity = compare(model, detector, pixels, against=against, spread=spread, threshold=calibration.threshold)
+    folder = Path(config.out).expanduser() if config.out else paths.run_dir(STAGE, judge.name)
+    text = card(judge, calibration, detector.preprocess, parity, hashlib.sha256(model).hexdigest())
+    (folder / MODEL).unlink(missing_ok=True)
+    write_json(folder / "preprocess.json", _preprocess(detector.preprocess, calibration))
+    write_text(folder / "README.md", text)
+    copy(EXAMPLE, folder / "example.py")
+    write_bytes(folder / MODEL, model)
+    print(
+        f"export {judge.name}: {parity.words}; {len(model) / 1e6:.1f} MB, {parity.milliseconds:.0f} ms an image, "
+        f"made in {time.perf_counter() - started:.0f} s -> {folder / MODEL}"
+    )
+    return folder
+
+
+def _refuse_views(judge: Path) -> None:
+    if views_of(judge) > 1:
+        raise UserError(
+            f"{judge.name} is judged by the mean over {views_of(judge)} views of an image, and a graph sees one: its "
+            "threshold would not hold. Export a run without MEAN_VIEWS."
+        )
+
+
+def _pixels(judge: Path, how: Preprocess) -> tuple[np.ndarray, str]:
+    """Validation images of the run's data set, spread over the split; seeded noise where they are gone."""
+    try:
+        manifest = Manifest.load(Path(runs.read_json(judge / "config.json")["manifest"])).usable
+        rows = manifest.where("val")
+        rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), IMAGES)).astype(int)]
+        if len(rows) > 1:
+            return next(batches(manifest, rows, how, size=len(rows), workers=0)).pixels.numpy(), "validation images"
+    except UserError as error:
+        print(f"export: compared on noise, because validation images cannot be had: {error}")
+    return np.random.default_rng(0).integers(0, 256, (8, how.crop, how.crop, 3), np.uint8), "images of noise"
+
+
+def _preprocess(how: Preprocess, calibration: Calibration) -> dict:
+    """Everything between an image file and a decision that is not in the graph."""
+    resize = (
+        f"resize with {how.interpolation} interpolation (Pillow, antialiased) by resize / shorter side, both sides "
+        f"rounded and at least {how.resize}" if how.resize else "no resize"
+    )  # fmt: skip
+    return {
+        "steps": [
+            "decode; of an animation the first frame", "turn upright as EXIF says",
+            "16-bit values: scale by 255 / 65535", "transparent images: lay over white", "convert to RGB", resize,
+            f"cut out the central {how.crop}x{how.crop} pixels from left = round((width - {how.crop}) / 2), top alike; "
+            "black where the image is smaller",
+            f"uint8 array (N, {how.crop}, {how.crop}, 3), RGB, not normalised: the graph does that",
+        ],
+        "resize": how.resize, "crop": how.crop, "interpolation": how.interpolation,
+        "input": {"name": INPUT, "type": "uint8", "shape": ["N", how.crop, how.crop, 3]},
+        "output": {"name": OUTPUT, "type": "float32", "shape": ["N"], "meaning": "logit of fake"},
+        "threshold": calibration.threshold, "rule": DEFAULT_RULE, "thresholds": calibration.thresholds, "rules": RULES,
+        "decision": "fake where score >= threshold, else real",
+        "temperature": calibration.temperature, "probability": "of fake: 1 / (1 + exp(-score / temperature))",
+        "uncertain_band": list(calibration.band), "uncertain": "low <= score < high: too close to call",
+    }  # fmt: skip

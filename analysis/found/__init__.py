@@ -1,0 +1,1 @@
+"""Run folders -> records: what there is on a data set."""

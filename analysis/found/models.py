@@ -1,0 +1,159 @@
+"""The finished runs on a data set as it is now -> models with what they reached, the best first."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from sklearn.metrics import roc_auc_score
+
+from analysis.found.changed_images import Perturbed, read_perturbed
+from analysis.found.other_data import Other, read_other, scored_elsewhere
+from analysis.found.sweeps import Sweep, how_chosen, read_sweep
+from analysis.found.trainings import Training, how_trained, read_training, trainings_on
+from analysis.judge.calibrate import Calibration, calibration_of
+from analysis.judge.evaluate import Evaluation, evaluate
+from cache import runs
+from cache.errors import UserError
+from data.manifest import Manifest
+from finetune.training.conclusion import finished
+from heads.predictions import Predictions, predictions_file, read_predictions, read_scores
+from heads.sweep.conclusion import VERSION, SweepResult
+
+
+@dataclass(frozen=True)
+class Run:
+    """A finished sweep or training."""
+
+    folder: Path
+    made: Sweep | Training
+
+
+@dataclass(frozen=True)
+class Model:
+    """The chosen head of a sweep, or a fine-tuned detector, with what it reached.
+
+    test: None where no test image was scored; of one class alone it has no AUC. other: by data set.
+    perturbed: None where it was not tried.
+    """
+
+    folder: Path
+    made: Sweep | Training
+    calibration: Calibration
+    val: Evaluation
+    test: Evaluation | None
+    other: dict[str, Other]
+    perturbed: Perturbed | None
+
+    @property
+    def run(self) -> str:
+        return self.folder.name
+
+    @property
+    def title(self) -> str:
+        """Network and head, or network and recipe."""
+        return f"{self.made.title}: {self.made.name}"
+
+    @property
+    def split(self) -> str:
+        """Of `shown`."""
+        return "test" if self.test else "val"
+
+    @property
+    def shown(self) -> Evaluation:
+        """What the page shows most of: the test split, or validation where there is none."""
+        return self.test or self.val
+
+    @property
+    def how_chosen(self) -> str:
+        """In words."""
+        return how_chosen(self.made) if isinstance(self.made, Sweep) else how_trained(self.made)
+
+    def predictions(self, split: str) -> Predictions | None:
+        """None where the split was not scored."""
+        return read_predictions(predictions_file(self.folder, split))
+
+
+def find_models(manifest: Manifest) -> list[Model]:
+    """The best first, as `ranked_runs` has them.
+
+    Raises:
+        UserError: there is none.
+    """
+    ranked = ranked_runs(manifest)
+    if not ranked:
+        raise UserError(f"no finished run on {manifest.dataset} as it is now: run `make heads DATA=...` first")
+    elsewhere = scored_elsewhere([each.folder for each in ranked])
+    return [_model(each, elsewhere[each.folder.name]) for each in ranked]
+
+
+def ranked_runs(manifest: Manifest) -> list[Run]:
+    """By AUC on the validation images that all of them judged; of equals, heads before detectors."""
+    made = _with_predictions(_sweeps(manifest) | _trainings(manifest))
+    folders = list(made)
+    aucs = comparable_aucs(folders) or [made[folder].result.val_auc for folder in folders] if made else []
+    ranked = sorted(zip(aucs, folders, strict=True), key=lambda each: -each[0])
+    return [Run(folder, made[folder]) for _, folder in ranked]
+
+
+def comparable_aucs(folders: list[Path]) -> list[float] | None:
+    """Validation AUC of every run on the images that all of them judged; None where those are of one class."""
+    tables = [read_scores(predictions_file(folder, "val")).set_index("path") for folder in folders]
+    scores = pd.concat([table.score for table in tables], axis=1, join="inner")
+    fake = tables[0].label[scores.index] == "fake"
+    if fake.nunique() < 2:
+        return None
+    return [float(roc_auc_score(fake, scores.iloc[:, number])) for number in range(len(folders))]
+
+
+def of_stage(models: list[Model], stage: str) -> list[Model]:
+    """In the same order."""
+    return [model for model in models if model.made.stage == stage]
+
+
+def _sweeps(manifest: Manifest) -> dict[Path, Sweep | Training]:
+    """By run folder."""
+    found = {}
+    for folder, record in runs.results(Sweep.stage):
+        if record.get("version") != VERSION:
+            _say_left_out(folder)
+        elif (record["dataset"], record["manifest_key"]) == (manifest.dataset, manifest.key):
+            found[folder] = read_sweep(folder, record.into(SweepResult))
+    return found
+
+
+def _trainings(manifest: Manifest) -> dict[Path, Sweep | Training]:
+    """By run folder."""
+    readable = dict(finished())
+    for folder, _ in runs.results(Training.stage):
+        if folder not in readable:
+            _say_left_out(folder)
+    return {folder: read_training(folder, result) for folder, result in trainings_on(manifest)}
+
+
+def _with_predictions(made: dict[Path, Sweep | Training]) -> dict[Path, Sweep | Training]:
+    """A run that lost them cannot be judged."""
+    for folder in made:
+        if not predictions_file(folder, "val").exists():
+            print(f"report: {folder} has no {predictions_file(folder, 'val').name} and is left out; delete the folder "
+                  "and make the run again")  # fmt: skip
+    return {folder: each for folder, each in made.items() if predictions_file(folder, "val").exists()}
+
+
+def _say_left_out(folder: Path) -> None:
+    print(f"report: {folder.name} was made by another version of the program and is left out")
+
+
+def _model(run: Run, elsewhere: list[Path]) -> Model:
+    calibration = calibration_of(run.folder)
+    val, test = (_evaluation(run.folder, split, calibration) for split in ("val", "test"))
+    other = {each.result.dataset: each for each in (read_other(path, calibration) for path in elsewhere)}
+    perturbed = read_perturbed(run.folder, calibration)
+    return Model(run.folder, run.made, calibration, val, test, other, perturbed)
+
+
+def _evaluation(folder: Path, split: str, calibration: Calibration) -> Evaluation | None:
+    """None where nothing of the split was scored."""
+    found = read_predictions(predictions_file(folder, split))
+    if found is None or not len(found.scores):
+        return None
+    return evaluate(found.scores, found.fake, found.groups, calibration=calibration)

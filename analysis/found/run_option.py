@@ -1,0 +1,108 @@
+"""RUN -> the folder of a finished sweep or training, and the detector that it left: pixels to logit of fake."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from analysis.found.models import ranked_runs
+from cache import paths, runs
+from cache.command import Options, option
+from cache.errors import UserError, one_of
+from data.build import DataConfig
+from data.manifest import Manifest
+from extract.backbones import build
+from finetune.detector import Detector, FeatureDetector
+from finetune.detector_file import load_detector
+from finetune.run import SMOKE_SUFFIX
+from finetune.training.conclusion import STAGE as TRAININGS
+from finetune.training.job import BEST
+from heads.head_file import load_head
+from heads.sweep.conclusion import HEAD_FILE
+from heads.sweep.conclusion import STAGE as SWEEPS
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(Options):
+    """Options of the commands that take a finished run."""
+
+    run: str = option("", "a run's name or folder (default: the best one)")
+    data: str = option("", "whose best run, where there are runs on several data sets")
+
+    def find(self) -> Path:
+        """The run's folder. Raises: UserError as find_run."""
+        return find_run(self.run, dataset=DataConfig(data=self.data).dataset if self.data else "")
+
+
+def find_run(run: str, *, dataset: str = "") -> Path:
+    """The folder of the run that RUN names: its folder, its name, or a part that only one name has.
+
+    Args:
+        run: '' = the best run on `dataset`, by validation AUC. dataset: '' = the only one with finished runs.
+
+    Raises:
+        UserError: no run, several that the name or the data set could mean, or one that is not finished.
+    """
+    if not run:
+        return _best(dataset)
+    folder = Path(run).expanduser()
+    if folder.is_dir():
+        if not runs.is_complete(folder) or not _has_model(folder):
+            raise UserError(f"RUN={run} is no finished run of `make heads` or `make finetune`")
+        return folder
+    known = {each.name: each for stage in (SWEEPS, TRAININGS) for each in runs.complete_runs(stage)}
+    if not known:
+        raise UserError(f"RUN={run}: there is no finished run yet: `make heads DATA=...` first")
+    meant = [run] if run in known else [name for name in known if run in name]
+    if len(meant) > 1:
+        raise UserError(f"RUN={run} could be any of {len(meant)} runs; name one of them:\n  " + "\n  ".join(meant))
+    return known[meant[0] if meant else one_of(run, known, what="run")]
+
+
+def detector_of(folder: Path) -> Detector:
+    """The detector of a finished sweep or training, in eval mode, frozen, on the CPU.
+
+    Raises:
+        UserError: its file is missing or damaged; the weights of its backbone are not the ones it was trained on.
+    """
+    if model_file(folder).name == BEST:
+        return load_detector(folder / BEST)[0]
+    head, record = load_head(folder / HEAD_FILE)
+    weights = runs.read_json(folder / "config.json")["weights"]
+    names = dict.fromkeys(spec.backbone for spec in record.inputs)
+    backbones = [build(name, weights=weights.get(name, "")) for name in names]
+    return FeatureDetector(backbones, head, record.inputs).eval().requires_grad_(False)
+
+
+def model_file(folder: Path) -> Path:
+    """What a finished run left: its detector, or its head."""
+    return folder / BEST if (folder / BEST).exists() else folder / HEAD_FILE
+
+
+def _has_model(folder: Path) -> bool:
+    return model_file(folder).exists()
+
+
+def _best(dataset: str) -> Path:
+    names = [dataset] if dataset else [name for name in paths.known_datasets() if not name.endswith(SMOKE_SUFFIX)]
+    found = {name: ranked_runs(manifest) for name in names if (manifest := _manifest(name, asked=bool(dataset)))}
+    found = {name: ranked for name, ranked in found.items() if ranked}
+    if not found:
+        on = f" on {dataset}" if dataset else ""
+        raise UserError(f"there is no finished run{on} yet: `make heads DATA=...` first")
+    if len(found) > 1:
+        raise UserError(f"there are runs on {', '.join(found)}: say which data set with DATA=, or which run with RUN=")
+    return next(iter(found.values()))[0].folder
+
+
+def _manifest(name: str, *, asked: bool) -> Manifest | None:
+    """Of a data set. None where it is damaged and nobody asked for this one: then the others are still there.
+
+    Raises:
+        UserError: it was asked for and is damaged, or there is none.
+    """
+    try:
+        return Manifest.load(paths.manifest_file(name))
+    except UserError as error:
+        if asked:
+            raise
+        print(f"left out: {error}")
+        return None

@@ -1,0 +1,138 @@
+"""A sweep's run folder -> the sentences and tables that say what was tried and how one was chosen; validation only."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from cache import runs
+from heads.families import FAMILIES, TrainedConfig
+from heads.predictions import read_scores
+from heads.sweep.conclusion import STAGE, SweepResult
+from heads.sweep.leaderboard import CURVE
+
+SHOWN = 15  # settings in the table and picture of leaders
+TRAINED = {family: kind for family, kind in FAMILIES.items() if issubclass(kind, TrainedConfig)}
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """A finished sweep.
+
+    settings: leaderboard.csv, best first, with `kind` (the family, or which scikit-learn classifier). curves:
+    curves.csv. scores: scores-inputs.csv, by path. one_se: the simplest setting near the best one was chosen.
+    """
+
+    result: SweepResult
+    settings: pd.DataFrame
+    curves: pd.DataFrame
+    scores: pd.DataFrame
+    one_se: bool
+
+    stage: ClassVar[str] = STAGE
+
+    @property
+    def title(self) -> str:
+        """The backbone, or several."""
+        return f"{self.result.backbone}{' (random weights)' if self.result.random_weights else ''}"
+
+    @property
+    def name(self) -> str:
+        """The head that was chosen."""
+        return self.result.head
+
+    @property
+    def detail(self) -> str:
+        """What the head reads."""
+        names = self.result.features
+        return " ".join(names) if len(names) < 4 else f"{len(names)} features, {names[0]} to {names[-1]}"
+
+    @property
+    def kept(self) -> str:
+        """What the detector is made of."""
+        members, folds = self.result.members, self.result.folds
+        return f"mean of {members} heads{f', {folds} folds' if folds > 1 else ''}" if members > 1 else "one head"
+
+    @property
+    def label(self) -> str:
+        """In a legend."""
+        return f"{self.title} {self.result.family}"
+
+    @property
+    def facts(self) -> dict:
+        """What summary.json and models.csv say of it."""
+        return {"backbone": self.result.backbone, "random_weights": self.result.random_weights,
+                "features": self.detail, "head": self.result.head}  # fmt: skip
+
+    @property
+    def is_chosen(self) -> pd.Series:
+        """Which row of `settings` it is."""
+        return (self.settings["head"] == self.result.head) & (self.settings.inputs == self.result.inputs)
+
+    @property
+    def diverged(self) -> int:
+        """Settings with a member whose loss stopped being finite."""
+        return int((self.settings.diverged > 0).sum())
+
+    @property
+    def finite(self) -> pd.DataFrame:
+        """Settings that could have been chosen."""
+        return self.settings[np.isfinite(self.settings.val_auc) & np.isfinite(self.settings.val_loss)]
+
+    @property
+    def trained(self) -> pd.DataFrame:
+        """Settings that were trained by gradient, diverged ones included."""
+        return self.settings[self.settings.family.isin(TRAINED)]
+
+
+def read_sweep(folder: Path, result: SweepResult) -> Sweep:
+    """The tables of a finished run folder."""
+    settings = runs.read_table(folder / "leaderboard.csv", ("inputs", "head", "val_auc", "val_loss", "family"))
+    settings["kind"] = settings.family
+    if "estimator" in settings:
+        settings["kind"] = settings.estimator.str.rpartition(".")[2].fillna(settings.family)
+    scores = read_scores(folder / "scores-inputs.csv", ()).set_index("path")
+    config = runs.read_json(folder / "config.json")
+    return Sweep(result, settings, runs.read_table(folder / "curves.csv", CURVE), scores, config["one_se"])
+
+
+def leaders(sweep: Sweep) -> pd.DataFrame:
+    """The best of each family on each choice of inputs, filled up with the next best; the chosen one always there."""
+    found = sweep.finite.assign(chosen=sweep.is_chosen)
+    rank = found.groupby(["inputs", "kind"]).cumcount()
+    first = found.assign(rank=rank).sort_values(["chosen", "rank"], ascending=[False, True], kind="stable")
+    return first.head(SHOWN).sort_index()
+
+
+def how_chosen(sweep: Sweep) -> str:
+    """In words: judged on what, chosen by which rule, among what, averaged over whom."""
+    result = sweep.result
+    judged = "on the validation split"
+    if result.folds > 1:
+        judged = f"in {result.folds}-fold cross-validation over train and validation together"
+    rule = "the highest validation AUC"
+    if sweep.one_se:
+        rule = "the simplest head within one standard error of the highest validation AUC"
+    text = f"Every setting was judged {judged}. This one has {rule}"
+    if result.settings > 1:
+        text += f" of {result.settings} settings ({result.heads} heads)"
+    if len(result.offered) > 1:
+        text += f"; its inputs, {quoted(result.inputs)}, are one of {len(result.offered)} choices"
+    views = f" Heads were trained on {result.views} views of each image." if result.views > 1 else ""
+    return f"{text}. {_averaged(result)}{views}"
+
+
+def quoted(inputs: str) -> str:
+    """A choice of inputs in a sentence."""
+    return "all features" if inputs == "all" else f"“{inputs}”"
+
+
+def _averaged(result: SweepResult) -> str:
+    """What the detector is made of."""
+    if result.members == 1:
+        return "The detector is a single head."
+    seeds = result.members // result.folds
+    each = [f"{count} {what}" for count, what in ((result.folds, "folds"), (seeds, "seeds")) if count > 1]
+    return f"The detector is the mean of {result.members} such heads ({' times '.join(each)})."

@@ -1,0 +1,1 @@
+"""Where a detector sees its evidence, and how far the maps can be believed."""

@@ -1,0 +1,7 @@
+"""`make gradcam`: heat maps of a finished run, and their checks. `python -m analysis.gradcam --help` lists the options."""
+
+from analysis.gradcam.run import GradcamConfig, run
+from cache.command import main
+
+if __name__ == "__main__":
+    main(GradcamConfig, run, command="python -m analysis.gradcam")

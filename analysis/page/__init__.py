@@ -1,0 +1,1 @@
+"""Records -> the page: tables, pictures, words."""

@@ -1,0 +1,74 @@
+"""Images of the split that is shown, with what they are and what they were called: a sample, and the mistakes."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from analysis.found.models import Model
+from analysis.page.figures import Picture, Tile
+from analysis.page.html import figures
+from data.disk import BadImageError, read_file
+from data.images import decode
+from data.manifest import Manifest
+from heads.predictions import Predictions
+
+THUMBNAIL = 128  # pixels
+COLUMNS = 6
+SAMPLE, ERRORS = 24, 24  # tiles
+
+
+def gallery(model: Model, manifest: Manifest) -> list[Picture]:
+    """A random sample of the split, and the most confident mistakes, if there are any."""
+    found = model.predictions(model.split)
+    order = np.argsort(manifest.rows.set_index("path").digest[found.paths].to_numpy())  # by chance, and always the same
+    wrong = np.flatnonzero((found.scores >= model.calibration.threshold) != found.fake)
+    worst = wrong[np.argsort(-np.abs(found.scores[wrong] - model.calibration.threshold))]
+    made = [_sample(model, found, np.sort(order[:SAMPLE]), manifest)]
+    return made + ([_errors(model, found, worst, manifest)] if len(worst) else [])
+
+
+def _sample(model: Model, found: Predictions, chosen: np.ndarray, manifest: Manifest) -> Picture:
+    tiles = _tiles(model, found, chosen, manifest)
+    wrong = sum(tile.wrong for tile in tiles)
+    return Picture(
+        "sample",
+        figures.tiles(tiles, columns=COLUMNS, title=f"{len(tiles)} images of the {model.split} split"),
+        f"{len(tiles)} images of the {model.split} split, their labels and what they were called; {wrong} are wrong",
+        f"Drawn by chance. Each caption is the true label, what the image was called, and the probability of fake; "
+        f"fake is called from p = {model.calibration.probability(model.calibration.threshold):.3f} on.",
+    )
+
+
+def _errors(model: Model, found: Predictions, worst: np.ndarray, manifest: Manifest) -> Picture:
+    tiles = _tiles(model, found, worst[:ERRORS], manifest)
+    return Picture(
+        "errors",
+        figures.tiles(
+            tiles, columns=COLUMNS, title=f"Wrong on the {model.split} split, farthest from the threshold first"
+        ),
+        f"The {len(tiles)} of {len(worst)} mistakes on the {model.split} split that are farthest from the threshold",
+        f"The {len(tiles)} of {len(worst)} mistakes whose scores are farthest from the threshold, which is at "
+        f"p = {model.calibration.probability(model.calibration.threshold):.3f}. Captions as above.",
+    )
+
+
+def _tiles(model: Model, found: Predictions, chosen: np.ndarray, manifest: Manifest) -> list[Tile]:
+    probability = model.calibration.probability(found.scores)
+    tiles = []
+    for number in chosen:
+        truth, called = ("fake" if each else "real" for each in
+                         (found.fake[number], found.scores[number] >= model.calibration.threshold))  # fmt: skip
+        caption = f"{truth}, called {called}\np = {probability[number]:.3f}"
+        tiles.append(Tile(_thumbnail(manifest.root / found.paths[number]), caption, truth != called))
+    return tiles
+
+
+def _thumbnail(path: Path) -> np.ndarray:
+    """(h, w, 3) uint8 of at most THUMBNAIL pixels a side; a grey square for a file that is gone or is no image."""
+    try:
+        image = decode(read_file(path)[0])[0]
+    except BadImageError:
+        image = Image.new("RGB", (THUMBNAIL, THUMBNAIL), "grey")
+    image.thumbnail((THUMBNAIL, THUMBNAIL), Image.Resampling.BICUBIC)
+    return np.asarray(image)

@@ -1,0 +1,120 @@
+"""What the page shows as a table and the folder holds as a CSV: one record for both, so that neither lags behind.
+
+CSVs for people go through `write_for_people`.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from markupsafe import Markup, escape
+from pandas.api.types import is_numeric_dtype
+
+from analysis.judge.intervals import Interval
+from heads.sweep.conclusion import write_table
+
+FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")  # what makes one of a cell that begins with it
+
+
+@dataclass(frozen=True)
+class Table:
+    """rows: column -> text, number, Interval or None (there is none), the same columns in each row.
+
+    name: of the CSV. chosen: the row to mark. hidden: columns that only the CSV has. digits: of floats, by column.
+    limit: rows on the page, where the CSV has more.
+    """
+
+    name: str
+    rows: list[Mapping[str, Any]]
+    chosen: int | None = None
+    hidden: tuple[str, ...] = ()
+    digits: Mapping[str, int] = field(default_factory=dict)
+    limit: int | None = None
+
+    @property
+    def columns(self) -> list[str]:
+        """Those on the page."""
+        return [name for name in self.rows[0] if name not in self.hidden] if self.rows else []
+
+    @property
+    def shown(self) -> list[Mapping[str, Any]]:
+        """Rows on the page."""
+        return self.rows[: self.limit]
+
+    @property
+    def left_to_csv(self) -> int:
+        """Rows that the page leaves to the CSV."""
+        return len(self.rows) - len(self.shown)
+
+    def is_number(self, column: str) -> bool:
+        """Whether a column is set flush right: numbers and nothing else."""
+        values = [row[column] for row in self.rows if row[column] is not None]
+        return bool(values) and all(isinstance(each, int | float | Interval) for each in values)
+
+    def cell(self, row: Mapping[str, Any], column: str) -> Markup:
+        """A value as HTML."""
+        return _shown(row[column], self.digits.get(column, 3))
+
+    def save(self, folder: Path) -> None:
+        """As CSV: an interval is three columns, the bounds with `low` and `high` behind the name."""
+        write_for_people(folder / f"{self.name}.csv", pd.DataFrame([_flat(row) for row in self.rows]))
+
+
+def write_for_people(path: Path, table: pd.DataFrame) -> None:
+    """As CSV for a spreadsheet, in which names of files and groups, which may be anybody's, are no formulas.
+
+    What this program reads again is written by heads.sweep.conclusion.write_table, exactly as it is.
+    """
+    texts = table.apply(lambda column: column if is_numeric_dtype(column) else column.map(as_text))
+    write_table(path, texts.rename(columns=as_text))
+
+
+def as_text(value: Any) -> Any:
+    """A cell: a text that a spreadsheet would carry out gets an apostrophe in front (OWASP, CSV injection).
+
+    A number stays one, a negative one too. A carriage return is written out: the csv module does not quote it, and what
+    comes behind would be a line of its own.
+    """
+    if not isinstance(value, str):
+        return value
+    value = value.replace("\r", "\\r")
+    return f"'{value}" if value.startswith(FORMULA) and not _is_number(value) else value
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def interval(value: Interval, digits: int = 3) -> Markup:
+    """.950 [.926, .969], with the bounds in a softer colour."""
+    low, high = f"{value.low:.{digits}f}", f"{value.high:.{digits}f}"
+    return Markup('{} <span class="soft">[{}, {}]</span>').format(f"{value.value:.{digits}f}", low, high)
+
+
+def _shown(value: Any, digits: int) -> Markup:
+    if value is None or (isinstance(value, float) and np.isnan(value)):
+        return Markup('<span class="soft">none</span>')
+    if isinstance(value, Interval):
+        return interval(value, digits)
+    if isinstance(value, bool | np.bool_):
+        return Markup("yes" if value else "no")
+    if isinstance(value, int | np.integer):
+        return escape(f"{value:,}".replace(",", "\u202f"))
+    return escape(f"{value:.{digits}f}" if isinstance(value, float) else value)
+
+
+def _flat(row: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Interval):
+            flat |= {name: value.value, f"{name} low": value.low, f"{name} high": value.high}
+        else:
+            flat[name] = value
+    return flat

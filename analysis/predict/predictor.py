@@ -1,0 +1,227 @@
+"""Images -> what a finished run says of each: score, calibrated probability, decision, and whether it is a close call.
+
+    from analysis.predict.run import Predictor
+    for each in Predictor.load("run").score(["face.jpg", pil_image, array]):
+        print(each.path, each.probability, each.decision)
+
+Images go the way of training: the same decoding, preprocessing and views, and batches of one size that are filled up
+with black (extract.loading.Batch says why), so that a score is the one that the run saved for the same image, and does
+not depend on which others came with it.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image
+
+from analysis.found.run_option import detector_of, find_run, model_file
+from analysis.judge.calibrate import DEFAULT_RULE, RULES, Calibration, calibration_of
+from analysis.predict.files import contents, upright
+from cache import runs
+from cache.errors import UserError, one_of
+from cache.features import Preprocess
+from data.disk import BadImageError, Named
+from data.manifest import SPLITS, Manifest
+from data.preprocess import AUGMENTATION, of_view, to_input
+from extract.compute import training_device
+from extract.loading import cores
+from extract.run import CPU_BATCH, GPU_BATCH
+from finetune.detector import Detector
+from finetune.training.job import BEST
+from heads.head_file import read_record
+from heads.predictions import predictions_file, read_scores
+from heads.sweep.conclusion import HEAD_FILE
+
+Source = Named | str | Path | Image.Image | np.ndarray
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One image. Where status is not ok, `reason` says why and there is no score.
+
+    digest: sha256 of the file's bytes, or of the pixels of an image in memory; '' where nothing could be read.
+    score: logit of fake. probability: of fake, calibrated. decision: real or fake. note: what was done to the image.
+    seen: the split of the run's own data that holds it, else ''. heat_map: the name of its picture, if one was drawn.
+    """
+
+    path: str
+    digest: str = ""
+    status: str = "ok"
+    reason: str = ""
+    score: float | None = None
+    probability: float | None = None
+    decision: str = ""
+    uncertain: bool | None = None
+    note: str = ""
+    seen: str = ""
+    heat_map: str = ""
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A finished run, ready to judge images.
+
+    detector: on `device`, in eval mode. rule: of calibrate.RULES. views: scores are means over so many. seen: digest of
+    the run's own images -> split. size: images in a forward pass.
+    """
+
+    folder: Path
+    detector: Detector
+    device: torch.device
+    calibration: Calibration
+    rule: str
+    views: int
+    seen: dict[str, str]
+    size: int
+
+    @classmethod
+    def load(cls, run: str = "", *, data: str = "", device: str = "auto", batch: int = 0,
+             threshold: str = DEFAULT_RULE) -> "Predictor":  # fmt: skip
+        """run, data: as analysis.found.run_option.find_run takes them. device: auto, cpu, cuda, cuda:1.
+
+        Raises:
+            UserError: no such run, or one without what it needs; an unknown rule; a device that is not there.
+        """
+        return cls.of(find_run(run, dataset=data), device=device, batch=batch, threshold=threshold)
+
+    @classmethod
+    def of(cls, folder: Path, *, device: str = "auto", batch: int = 0, threshold: str = DEFAULT_RULE) -> "Predictor":
+        """Of the folder of a finished run. Raises: UserError as `load`."""
+        one_of(threshold, RULES, what="THRESHOLD")
+        calibration = calibration_of(folder)
+        where = training_device(device)
+        size = batch or (CPU_BATCH if where.type == "cpu" else GPU_BATCH)
+        detector = detector_of(folder).to(where)
+        return cls(folder, detector, where, calibration, threshold, views_of(folder), _seen(folder), size)
+
+    @property
+    def threshold(self) -> float:
+        """Logit; a score at or above it is called fake."""
+        return self.calibration.thresholds[self.rule]
+
+    def score(self, images: Iterable[Source] | Source) -> list[Prediction]:
+        """One Prediction an image, in their order; a bad file is one with a status and a reason.
+
+        images: paths, PIL images, or RGB arrays (H, W, 3) uint8; one or several.
+
+        Raises:
+            UserError: an array of another shape or type; too little memory for the batch.
+        """
+        one = isinstance(images, Source) and not (isinstance(images, np.ndarray) and images.ndim == 4)
+        return list(self.stream([images] if one else list(images)))
+
+    def stream(self, images: Sequence[Source]) -> Iterator[Prediction]:
+        """The same one after another; no more than two batches of images are in memory."""
+        starts = range(0, len(images), self.size)
+        ahead = 0 if self.device.type == "cpu" else 1  # beside a CPU's forward pass decoding would only be in the way
+        with ThreadPoolExecutor(cores()) as pool:
+            waiting: deque[list[Future[_Opened]]] = deque()
+            for start in starts:
+                waiting.append([pool.submit(self._open, each) for each in images[start : start + self.size]])
+                if len(waiting) > ahead:
+                    yield from self._judged([each.result() for each in waiting.popleft()])
+            for part in waiting:
+                yield from self._judged([each.result() for each in part])
+
+    def inputs(self, source: Source) -> list[np.ndarray]:
+        """What the detector takes of an image in the evaluation view: (side, side, 3) uint8 for each preprocessing.
+
+        Raises:
+            BadImageError: it cannot be read.
+        """
+        with upright(contents(source)[0]) as (image, _):
+            return [_input(image, how, "", 0) for how in self.detector.preprocesses]
+
+    def _open(self, source: Source) -> "_Opened":
+        path = source.path if isinstance(source, Named) else str(source) if isinstance(source, str | Path) else ""
+        if isinstance(source, Named) and source.status:
+            return _Opened(Prediction(path, status=source.status, reason=source.reason))
+        digest = ""
+        try:
+            content, digest = contents(source)
+            with upright(content) as (image, note):
+                pixels = [[_input(image, how, digest, view) for how in self.detector.preprocesses]
+                          for view in range(self.views)]  # fmt: skip
+        except BadImageError as error:
+            return _Opened(Prediction(path, digest, error.status, str(error)))
+        return _Opened(Prediction(path, digest, note=note, seen=self.seen.get(digest, "")), pixels)
+
+    def _judged(self, images: list["_Opened"]) -> Iterator[Prediction]:
+        good = [each.pixels for each in images if each.pixels]
+        scores = self._scores(good) if good else np.zeros(0)
+        judged = zip(scores, self.calibration.probability(scores), self.calibration.uncertain(scores), strict=True)
+        for each in images:
+            yield self._verdict(each.prediction, *next(judged)) if each.pixels else each.prediction
+
+    def _verdict(self, of: Prediction, score: float, probability: float, uncertain: bool) -> Prediction:
+        if not np.isfinite(score):
+            return replace(of, status="failed", reason="the network's output for it is not finite")
+        decision = "fake" if score >= self.threshold else "real"
+        return replace(of, score=float(score), probability=float(probability), decision=decision,
+                       uncertain=bool(uncertain))  # fmt: skip
+
+    @torch.inference_mode()
+    def _scores(self, images: list[list[list[np.ndarray]]]) -> np.ndarray:
+        """Logits (k,) float64 of k <= size images, each a list of views and each of those one array a preprocessing."""
+        try:
+            views = [self.detector(*map(self._batch, zip(*view, strict=True))) for view in zip(*images, strict=True)]
+        except torch.OutOfMemoryError as error:
+            raise UserError(f"out of memory with {self.size} images at once: lower BATCH") from error
+        return np.mean([view[: len(images)].cpu().double().numpy() for view in views], axis=0)
+
+    def _batch(self, pixels: tuple[np.ndarray, ...]) -> torch.Tensor:
+        full = torch.zeros(self.size, *pixels[0].shape, dtype=torch.uint8)
+        full[: len(pixels)] = torch.from_numpy(np.stack(pixels))
+        return full.to(self.device)
+
+
+@dataclass(frozen=True)
+class _Opened:
+    """pixels: of each view, for each preprocessing; None where there is no image."""
+
+    prediction: Prediction
+    pixels: list[list[np.ndarray]] | None = None
+
+
+def views_of(folder: Path) -> int:
+    """Over how many views of an image the scores of a finished run are means.
+
+    Raises:
+        UserError: views that this version of the program draws otherwise.
+    """
+    if model_file(folder).name == BEST:
+        return 1
+    record = read_record(folder / HEAD_FILE)
+    if record.views > 1 and record.augmentation != AUGMENTATION:
+        raise UserError(f"{folder.name} is judged by views of {record.augmentation}; this program draws {AUGMENTATION}")
+    return record.views
+
+
+def _input(image: Image.Image, how: Preprocess, digest: str, view: int) -> np.ndarray:
+    return to_input(image, how, digest=digest, draw=of_view(view))
+
+
+def _seen(folder: Path) -> dict[str, str]:
+    """Digest -> split of the run's own images: of its data set or, where that has changed since, of what it scored."""
+    own = _own(Path(runs.read_json(folder / "config.json")["manifest"]))
+    if own and own.key == runs.result(folder)["manifest_key"]:
+        return dict(zip(own.rows.digest, own.rows.split, strict=True))
+    files = {split: predictions_file(folder, split) for split in SPLITS}
+    tables = {split: read_scores(file).digest for split, file in files.items() if file.exists()}
+    return {digest: split for split, digests in tables.items() for digest in digests}
+
+
+def _own(path: Path) -> Manifest | None:
+    """The usable rows of a run's data set as it is now; None where it is gone or damaged."""
+    if not path.exists():
+        return None
+    try:
+        return Manifest.load(path).usable
+    except UserError as error:
+        print(f"predict: what the run has seen is known from its scores, because {error}")
+        return None

@@ -1,0 +1,246 @@
+"""`make predict`: images -> a table of what a finished run says of each.
+
+    python -m analysis.predict --images="photos more/*.jpg" --run=name
+
+runs/predict/<run>-<key>/predictions.csv     a line an image, also for those that cannot be scored; for spreadsheets
+                         predictions.json    the same, every name as it is, and what judged them
+                         heat-0001-face.png  where the evidence lies, of as many images as HEAT_MAPS says
+
+Written at the end, predictions.json last: stopped before, there is nothing. The same images under the same run are not
+scored again. From Python: analysis.predict.Predictor.
+"""
+
+import json
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass, fields, replace
+from itertools import takewhile
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+from analysis.found.run_option import RunOptions, model_file
+from analysis.judge.calibrate import DEFAULT_RULE, RULES, calibration_of
+from analysis.page.tables import write_for_people
+from analysis.predict.files import files_of
+from analysis.predict.predictor import Prediction, Predictor
+from cache import paths, runs
+from cache.atomic import write_bytes
+from cache.command import option
+from cache.environment import describe_environment
+from cache.errors import UserError, one_of, printable
+from cache.key import file_digest, key, plain
+from cache.progress import Progress
+from data.disk import SKIPPED, Named
+
+STAGE = "predict"
+VERSION = 1  # of predictions.json; in its key, so that a table of another version is made anew
+LONGEST = 40  # letters of an image's name in that of its heat map
+TABLE, RECORD = "predictions.csv", "predictions.json"
+PICTURE = re.compile(r"heat-\d{4,}-[\w.+-]*\.png")  # what `_Drawer` calls a heat map: never a path
+IMAGES = '  "images": [\n'  # the line of predictions.json that the images follow
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(RunOptions):
+    """Say of images whether a finished run takes them for real or fake, and how sure it is."""
+
+    images: str = option("", "files, folders and patterns, separated by spaces")
+    out: str = option("", "folder for the tables (default: one in runs/predict)")
+    device: str = option("auto", "cpu, cuda, cuda:1; auto = the best there is")
+    batch: int = option(0, "images in a forward pass (default 32 on a CPU, 256 on a GPU)")
+    threshold: str = option(DEFAULT_RULE, f"{', '.join(RULES)}: which of the run's thresholds decides")
+    heat_maps: int = option(0, "of how many images, the first ones, to draw where the evidence lies")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(self.threshold, RULES, what="THRESHOLD")
+        if min(self.batch, self.heat_maps) < 0:
+            raise UserError("BATCH and HEAT_MAPS must not be negative")
+
+
+def run(config: PredictConfig) -> Path:
+    """Score the images that config names; the folder with the tables. Does nothing when it has them already.
+
+    Raises:
+        UserError: no such run, or no image there.
+    """
+    files = files_of(config.images)
+    judge = config.find()
+    identity = _identity(judge, config, files)
+    folder = Path(config.out).expanduser() if config.out else paths.run_dir(STAGE, f"{judge.name}-{identity}")
+    if _identity_of(folder) != identity:
+        earlier = _earlier_pictures(folder)
+        predictor = Predictor.of(judge, device=config.device, batch=config.batch, threshold=config.threshold)
+        draw = _Drawer(predictor, config.heat_maps)
+        predictions = [replace(draw(each), path=printable(each.path)) for each in _scored(predictor, files)]
+        closing = _closing(predictions, predictor)
+        _clear(folder, earlier)
+        for name, picture in draw.pictures.items():
+            write_bytes(folder / name, picture)
+        _write(folder, predictions, {"key": identity, "closing": closing} | _about(predictor, predictions))
+    print(f"predict: {_head(folder)['closing']} -> {folder / TABLE}")
+    return folder
+
+
+def _scored(predictor: Predictor, files: list[Named]) -> Iterator[Prediction]:
+    with Progress("predict", len(files)) as progress:
+        for each in predictor.stream(files):
+            yield each
+            progress.advance(1)
+
+
+class _Drawer:
+    """Prediction -> the same, with the name of its heat map if it is among the first `count`.
+
+    pictures: PNGs by name.
+    """
+
+    def __init__(self, predictor: Predictor, count: int) -> None:
+        self.predictor, self.count = predictor, count
+        self.pictures: dict[str, bytes] = {}
+        if count:  # what cannot be explained is refused before anything is scored
+            from analysis.gradcam.heatmaps import Explained  # the library behind it takes seconds to import
+
+            self.explained = Explained(predictor.detector)
+
+    def __call__(self, one: Prediction) -> Prediction:
+        if one.status != "ok" or len(self.pictures) == self.count:
+            return one
+        from analysis.gradcam.overlays import side_by_side
+
+        (pixels,) = self.predictor.inputs(one.path)
+        (heat,) = self.explained.maps(torch.tensor(pixels)[None], [one.decision])
+        name = f"heat-{len(self.pictures) + 1:04d}-{paths.safe(printable(Path(one.path).stem))[:LONGEST]}.png"
+        self.pictures[name] = side_by_side(pixels, heat)
+        return replace(one, heat_map=name)
+
+
+def _identity(judge: Path, config: PredictConfig, files: list[Named]) -> str:
+    """What the tables depend on. Files are known by size and date, so that none is read before it is scored."""
+    known = [[each.path, each.status, *_stamp(each.path)] for each in files]
+    model, calibration = file_digest(model_file(judge)), plain(calibration_of(judge))
+    return key({"version": VERSION, "run": judge.name, "model": model, "calibration": calibration, "files": known,
+                "rule": config.threshold, "heat_maps": config.heat_maps})  # fmt: skip
+
+
+def _stamp(path: str) -> tuple[int, int]:
+    try:
+        about = os.stat(path)
+    except (OSError, ValueError):
+        return -1, -1
+    return about.st_size, about.st_mtime_ns
+
+
+def _identity_of(folder: Path) -> str:
+    """Of the tables that are there; '' = none, or none of this program."""
+    try:
+        return _head(folder).get("key", "") if (folder / RECORD).exists() else ""
+    except ValueError:
+        return ""
+
+
+def _head(folder: Path) -> dict:
+    """What predictions.json says before its lines of images, of which there may be a million."""
+    with open(folder / RECORD, encoding="utf-8") as file:
+        head = "".join(takewhile(lambda line: line != IMAGES, file))
+    return json.loads(head.rstrip().removesuffix(",") + "}")
+
+
+def _earlier_pictures(folder: Path) -> list[Path]:
+    """The heat maps of the images that were scored into this folder before.
+
+    Whoever hands over a folder may have written anything into its table, and what it names is removed: only what this
+    program would have called a heat map, and in this folder, is one.
+
+    Raises:
+        UserError: a table that this program did not write.
+    """
+    if not _identity_of(folder) or not (folder / TABLE).exists():
+        return []
+    try:
+        names = pd.read_csv(folder / TABLE, dtype=str, keep_default_na=False, usecols=["heat_map"]).heat_map
+    except (ValueError, OSError) as error:  # pandas' own errors of damaged tables are ValueErrors
+        raise UserError(
+            f"{folder / TABLE} is not as this program wrote it ({error}): delete it, or give another folder as OUT"
+        ) from error
+    return [folder / name for name in names if PICTURE.fullmatch(name)]
+
+
+def _clear(folder: Path, pictures: list[Path]) -> None:
+    """Take away what says that the tables of earlier images are there, and their heat maps."""
+    if _identity_of(folder):
+        (folder / RECORD).unlink()
+        for path in pictures:
+            path.unlink(missing_ok=True)
+
+
+def _about(predictor: Predictor, predictions: list[Prediction]) -> dict:
+    """What judged the images, as JSON-able values."""
+    judge, calibration, model = predictor.folder, predictor.calibration, model_file(predictor.folder)
+    result = runs.result(judge)
+    return {
+        "run": judge.name, "folder": str(judge), "model": {"file": model.name, "sha256": file_digest(model)},
+        "dataset": result["dataset"], "synthetic": result["synthetic"], "random_weights": result["random_weights"],
+        "preprocess": [asdict(each) for each in predictor.detector.preprocesses], "views": predictor.views,
+        "compute": predictor.detector.compute, "device": str(predictor.device), "batch": predictor.size,
+        "score": "logit of fake; at or above the threshold an image is called fake",
+        "threshold": predictor.threshold, "rule": predictor.rule, "rule_meaning": RULES[predictor.rule],
+        "probability": "of fake: 1 / (1 + exp(-score / temperature)), fixed on the run's validation images",
+        "temperature": calibration.temperature, "uncertain_band": list(calibration.band),
+        "calibrated_on": calibration.images, "counts": dict(_counts(predictions)),
+        "environment": describe_environment(),
+    }  # fmt: skip
+
+
+def _write(folder: Path, predictions: list[Prediction], about: dict) -> None:
+    """The JSON has a line an image, so that a million of them need no second copy as one text."""
+    columns = {each.name: [getattr(row, each.name) for row in predictions] for each in fields(Prediction)}
+    columns["uncertain"] = ["" if each is None else str(each).lower() for each in columns["uncertain"]]
+    write_for_people(folder / TABLE, pd.DataFrame(columns))
+    head = json.dumps(about, indent=2, allow_nan=False).removesuffix("\n}")
+    lines = (json.dumps(asdict(each), allow_nan=False).encode() for each in predictions)
+    write_bytes(folder / RECORD, head.encode(), f",\n{IMAGES}".encode(), b",\n".join(lines), b"\n  ]\n}\n")
+
+
+def _counts(predictions: Iterable[Prediction]) -> Counter:
+    """By decision, or by status where there is none; uncertain and seen images once more."""
+    counts: Counter = Counter()
+    for each in predictions:
+        counts[each.decision or each.status] += 1
+        counts["uncertain"] += bool(each.uncertain)
+        counts["trained_on"] += each.seen == "train"
+    return counts
+
+
+def _closing(predictions: list[Prediction], predictor: Predictor) -> str:
+    """One image in a sentence, several in numbers."""
+    result = runs.result(predictor.folder)
+    words = {"random weights": result["random_weights"], "trained on synthetic images": result["synthetic"]}
+    judge = " ".join([predictor.folder.name, *(f"({word})" for word, holds in words.items() if holds)])
+    if len(predictions) == 1:
+        return _sentence(predictions[0], judge, predictor.threshold)
+    counts = _counts(predictions)
+    judged = counts["real"] + counts["fake"]
+    bad = Counter(each.status for each in predictions if each.status not in ("ok", SKIPPED))
+    reasons = ", ".join(f"{count} {status}" for status, count in sorted(bad.items()))
+    more = {
+        "of them too close to call": counts["uncertain"], "of them it was trained on": counts["trained_on"],
+        f"bad ({reasons})": sum(bad.values()), "skipped, no images by their names": counts[SKIPPED],
+    }  # fmt: skip
+    first = f"{judged} image{'s' * (judged != 1)} judged by {judge}: {counts['fake']} fake, {counts['real']} real"
+    return "; ".join([first, *(f"{count} {words}" for words, count in more.items() if count)])
+
+
+def _sentence(one: Prediction, judge: str, threshold: float) -> str:
+    if one.status != "ok":
+        return f"{one.path} cannot be judged, it is {one.status}: {one.reason}"
+    close = "; too close to call" if one.uncertain else ""
+    known = f"; it is in the {one.seen} split of the run's own data" if one.seen else ""
+    return (
+        f"{one.path} is called {one.decision} by {judge}: probability of fake {one.probability:.3f} (score "
+        f"{one.score:.2f}, threshold {threshold:.2f}){close}{known}"
+    )

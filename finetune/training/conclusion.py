@@ -1,0 +1,113 @@
+"""What a finished training leaves behind: the predictions of the epoch that is kept, and result.json last."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from cache import runs
+from cache.key import file_digest
+from finetune.detector import Detector
+from finetune.detector_file import load_detector
+from finetune.start import Start, scores
+from finetune.training.epochs import Epoch
+from finetune.training.job import BEST, Job
+from finetune.training.step import TrainingFailed
+from finetune.training.team import Team
+from heads.predictions import ABOUT, predictions_file
+from heads.sweep.conclusion import write_table
+
+STAGE = "finetune"
+VERSION = 1  # of result.json; in a run's key, so that a run of another version is made anew
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """result.json of runs/finetune/*.
+
+    recipe: its name; started_from: head, pretrained or scratch. best_epoch: the one kept, whose figures the others
+    are; train_accuracy is that of the epoch in training mode. images_per_second: median over the epochs. seconds: of
+    training. head_run: the sweep that it started from, '' if none. detector: sha256 of best.safetensors.
+    """
+
+    dataset: str
+    manifest_key: str
+    synthetic: bool
+    recipe: str
+    network: str
+    started_from: str
+    random_weights: bool
+    smoke: bool
+    seed: int
+    head_run: str
+    parameters: int
+    epochs: int
+    best_epoch: int
+    val_auc: float
+    val_loss: float
+    val_accuracy: float
+    train_loss: float
+    train_accuracy: float
+    images_per_second: float
+    seconds: float
+    detector: str
+    version: int = VERSION
+
+
+def conclude(job: Job, start: Start, history: list[Epoch], team: Team, *, recipe_name: str, smoke: bool,
+             test: bool) -> None:  # fmt: skip
+    """Score the splits with the best epoch's weights and write them; result.json last.
+
+    Args:
+        test: whether the test split is scored, and counted, too.
+
+    Raises:
+        UserError: no epoch could be kept.
+    """
+    if not (job.folder / BEST).exists():
+        raise TrainingFailed(f"no epoch of {job.folder} has a finite validation loss: lower `lr` in RECIPE")
+    detector, record = load_detector(job.folder / BEST)
+    detector = detector.to(team.device)
+    for split in ("val", "test") if test else ("val",):
+        _predict(detector, job, team, split)
+    if not team.leads:
+        return
+    best = history[record.made["epoch"] - 1]
+    parameters = sum(p.numel() for p in detector.parameters())
+    result = _result(job, start, history, best, recipe_name=recipe_name, smoke=smoke, parameters=parameters)
+    runs.finish(job.folder, asdict(result))
+    runs.log(job.folder, f"finetune {recipe_name} ({start.network}): epoch {best.epoch} of {len(history)}, val AUC "
+                         f"{best.val_auc:.4f}, val accuracy {best.val_accuracy:.4f}")  # fmt: skip
+
+
+def _predict(detector: Detector, job: Job, team: Team, split: str) -> None:
+    """predictions-<split>.csv: path, digest, label, group, score (logit of fake). The test's is counted."""
+    rows = job.manifest.where(split)
+    mine = scores(detector, job.manifest, team.share(rows), team.device, batch=job.batch, workers=job.workers)
+    found = team.gathered(rows, mine)
+    if not team.leads or not len(rows):
+        return
+    if split == "test":
+        runs.count_test_scoring(job.manifest.dataset, job.folder.name, found)
+    about = job.manifest.rows.iloc[rows][ABOUT]
+    write_table(predictions_file(job.folder, split), about.assign(score=found))
+
+
+def _result(job: Job, start: Start, history: list[Epoch], best: Epoch, *, recipe_name: str, smoke: bool,
+            parameters: int) -> FinetuneResult:  # fmt: skip
+    return FinetuneResult(
+        dataset=job.manifest.dataset, manifest_key=job.manifest.key, synthetic=job.manifest.synthetic,
+        recipe=recipe_name, network=start.network, started_from=job.recipe.start, random_weights=start.random_weights,
+        smoke=smoke, seed=job.seed, head_run=start.head_file.parent.name if start.head_file else "",
+        parameters=parameters, epochs=len(history), best_epoch=best.epoch,
+        val_auc=best.val_auc, val_loss=best.val_loss, val_accuracy=best.val_accuracy, train_loss=best.train_loss,
+        train_accuracy=best.train_accuracy, seconds=round(sum(each.seconds for each in history), 1),
+        images_per_second=round(float(np.median([each.images_per_second for each in history])), 1),
+        detector=file_digest(job.folder / BEST),
+    )  # fmt: skip
+
+
+def finished() -> list[tuple[Path, FinetuneResult]]:
+    """Every finished training that this version of the program made, by name."""
+    found = [(folder, record) for folder, record in runs.results(STAGE) if record.get("version") == VERSION]
+    return [(folder, record.into(FinetuneResult)) for folder, record in found]

@@ -1,0 +1,33 @@
+"""What is trained on what, and where it is kept."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from data.manifest import Manifest
+from finetune.detector_file import DetectorRecord
+from finetune.recipes import Recipe
+
+BEST = "best.safetensors"  # the detector of the epoch that is kept
+METRICS = "metrics.csv"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is trained on what, and where it is kept.
+
+    made_from: JSON-able, all that the numbers depend on. save_every: steps between two checkpoints, 0 = by the clock
+    and at the end of every epoch. keep_every: epochs between two that are kept for good, 0 = none. workers, batch: of
+    decoding and of evaluation, as for extraction.
+    """
+
+    folder: Path
+    manifest: Manifest
+    recipe: Recipe
+    record: DetectorRecord
+    made_from: dict
+    seed: int = 0
+    save_every: int = 0
+    keep_every: int = 0
+    auto_accumulate: bool = False
+    workers: int = -1
+    batch: int = 0

@@ -1,0 +1,1 @@
+"""How heads are computed: many at once, whatever their family."""

@@ -1,0 +1,226 @@
+"""Many linear or mlp heads over one table in one pass: every hyperparameter is a vector along the heads.
+
+fitted = fit(members, task)      members share a Shape and a batch size (heads.sweep.buckets makes such buckets)
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+import torch
+from torch.nn.functional import binary_cross_entropy_with_logits
+
+from heads.fitting import metrics
+from heads.fitting.stack import Dropout, Shape, Stack, initial
+from heads.fitting.task import Fitted, Member, Point, Task
+
+BETAS = (0.9, 0.999)
+EPSILON = 1e-8
+ACTIVATIONS = 64_000_000  # numbers of one layer of all heads at once, when heads are judged
+Report = Callable[[int, list[Fitted]], None]  # epochs done, every member so far
+
+
+def fit(members: list[Member], task: Task, *, report: Report | None = None) -> list[Fitted]:
+    """Train heads of one shape together; each ends as it would alone, and keeps its epoch of best validation AUC.
+
+    Batches, and the view that each row is drawn in, depend on the epoch only, so that all heads share them: that is
+    what makes one matrix product serve them all. A fold's held-out rows are in the batch with weight 0. Seeds
+    differ in the initialisation and in dropout. A head that has run its epochs or its patience leaves the stack.
+    """
+    best = [Fitted(member, {}, math.nan, math.inf) for member in members]
+    training = _Training(members, task)
+    epoch = 0
+    while len(training.active):
+        losses = training.run_epoch(epoch)
+        auc, val_loss = training.judge()
+        for slot, number in enumerate(training.active):
+            point = Point(epoch + 1, float(losses[slot]), float(val_loss[slot]), float(auc[slot]))
+            held = best[number].with_point(point)
+            best[number] = held.after_epoch(epoch, point, lambda slot=slot: training.parameters(slot))
+        epoch += 1
+        training.keep([slot for slot, number in enumerate(training.active) if best[number].goes_on(epoch)])
+        if report:
+            report(epoch, best)
+    return best
+
+
+def seconds_an_epoch(members: list[Member], task: Task) -> float:
+    """What an epoch of these heads takes without its validation, from the second of two steps."""
+    training = _Training(members, task)
+    rows = torch.from_numpy(task.folds.rows[: training.batch])
+    training.step(rows, rows, progress=0.0, step=0)
+    started = time.perf_counter()
+    training.step(rows, rows, progress=0.0, step=1)
+    return (time.perf_counter() - started) * math.ceil(len(task.folds.rows) / training.batch)
+
+
+class _Training:
+    """The stack, its optimiser and its view of the rows. `active`: numbers of the members that are still trained."""
+
+    def __init__(self, members: list[Member], task: Task) -> None:
+        self.task, self.members = task, members
+        device = task.X.device
+        fold = torch.tensor([member.fold for member in members])
+        shape = Shape.of(members[0].config, task.columns)
+        self.stack = Stack(
+            shape,
+            initial(shape, [member.seed for member in members]),
+            mean=task.mean[fold] if len(task.folds) > 1 else None,
+            std=task.std[fold] if len(task.folds) > 1 else None,
+        ).to(device)
+        self.optimiser = _StackedAdamW(self.stack, members)
+        self.active = list(range(len(members)))
+        self.batch = members[0].config.batch
+        self.rows = torch.from_numpy(task.folds.rows)
+        self.weightings = list(dict.fromkeys(map(_weighting, members)))
+        self.row_weights = torch.stack([self._row_weights(*each) for each in self.weightings])  # (K, N)
+        self.even = bool((self.row_weights[:, self.rows.to(device)] == 1).all())
+        self._read_members()
+
+    def _read_members(self) -> None:
+        """The vectors along the heads that are active now."""
+        members, device = [self.members[number] for number in self.active], self.task.X.device
+        configs = [member.config for member in members]
+        self.smoothing = torch.tensor([config.label_smoothing for config in configs], device=device)
+        self.weighting = torch.tensor([self.weightings.index(_weighting(m)) for m in members], device=device)
+        self.drops = any(config.dropout for config in configs)
+        self.dropout = Dropout(
+            torch.tensor([config.dropout for config in configs], device=device), tuple(m.seed for m in members), 0
+        )
+        self.held_out = {
+            fold: torch.tensor([slot for slot, member in enumerate(members) if member.fold == fold], device=device)
+            for fold in dict.fromkeys(member.fold for member in members)
+        }
+
+    def _row_weights(self, fold: int, balance: float) -> torch.Tensor:
+        trained = torch.from_numpy(self.task.folds.trained[fold]).to(self.task.fake.device)
+        return class_weights(trained, self.task.fake, balance)
+
+    def run_epoch(self, epoch: int) -> torch.Tensor:
+        """Mean training loss of each active head: (H,)."""
+        generator = torch.Generator().manual_seed(epoch)
+        rows = self.rows[torch.randperm(len(self.rows), generator=generator)]
+        views = torch.randint(len(self.task.X), (len(rows),), generator=generator)
+        at = rows + views * self.task.X.shape[1]
+        steps = math.ceil(len(rows) / self.batch)
+        total = torch.zeros(len(self.active), device=self.task.X.device)
+        batches = zip(rows.split(self.batch), at.split(self.batch), strict=True)
+        for number, (batch_rows, batch_at) in enumerate(batches):
+            step = epoch * steps + number
+            total += self.step(batch_rows, batch_at, progress=step / steps, step=step)
+        return (total / steps).cpu()
+
+    def step(self, rows: torch.Tensor, at: torch.Tensor, *, progress: float, step: int) -> torch.Tensor:
+        """One update on rows of the manifest, `at` in the flat features; the losses (H,). progress in epochs."""
+        device = self.task.X.device
+        rows, at = rows.to(device), at.to(device)
+        dropout = replace(self.dropout, step=step) if self.drops else None
+        logits = self.stack(self.task.flat.index_select(0, at), dropout)  # several times faster than flat[at]
+        targets = self.task.fake[rows].float()[:, None] * (1 - self.smoothing) + self.smoothing / 2
+        losses = binary_cross_entropy_with_logits(logits, targets, reduction="none")
+        # A head's loss is its own mean; the sum over heads gives each one its own gradient.
+        losses = losses.mean(dim=0) if self.even else self._weighted(losses, rows)
+        gradients = torch.autograd.grad(losses.sum(), list(self.stack.parameters()))
+        self.optimiser.step(gradients, progress=progress)
+        return losses.detach()
+
+    def _weighted(self, losses: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
+        """Each head's mean of losses (n, H) under its weights of the rows: (H,)."""
+        weights = self.row_weights[:, rows].T[:, self.weighting]
+        return (losses * weights).sum(dim=0) / weights.sum(dim=0).clamp_min(EPSILON)
+
+    @torch.no_grad()
+    def judge(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """AUC (H,) float64 and log loss (H,) of every active head on the rows that its fold holds out."""
+        auc = torch.empty(len(self.active), dtype=torch.float64)
+        loss = torch.empty(len(self.active))
+        views = self.task.X if self.task.mean_views else self.task.X[:1]
+        for fold, slots in self.held_out.items():
+            rows = torch.from_numpy(np.flatnonzero(self.task.folds.held_out[fold])).to(self.task.X.device)
+            stack = self.stack if len(slots) == len(self.active) else self.stack.selected(slots)
+            scores = torch.cat([sum(stack(view.index_select(0, part)) for view in views) for part in self._parts(rows)])
+            scores /= len(views)
+            fake = self.task.fake[rows]
+            auc[slots.cpu()], loss[slots.cpu()] = metrics.auc(scores, fake), metrics.log_loss(scores, fake).cpu()
+        return auc, loss
+
+    def _parts(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Rows in pieces whose activations, heads x rows x width, stay bounded."""
+        width = max(self.stack.shape.hidden, default=1)
+        return rows.split(max(1, ACTIVATIONS // (len(self.active) * width)))
+
+    def parameters(self, slot: int) -> dict[str, torch.Tensor]:
+        tensors = {name: p[slot].detach().cpu().clone() for name, p in self.stack.named_parameters()}
+        return tensors | self.task.standardisation(self.members[self.active[slot]].fold)
+
+    def keep(self, slots: list[int]) -> None:
+        """Go on with these of the active heads only."""
+        if len(slots) == len(self.active):
+            return
+        self.active = [self.active[slot] for slot in slots]
+        if self.active:
+            chosen = torch.tensor(slots, device=self.task.X.device)
+            self.stack = self.stack.selected(chosen)
+            self.optimiser.keep(self.stack, chosen)
+            self._read_members()
+
+
+def _weighting(member: Member) -> tuple[int, float]:
+    """What the weights of the rows depend on."""
+    return member.fold, member.config.class_balance
+
+
+def class_weights(trained: torch.Tensor, fake: torch.Tensor, balance: float) -> torch.Tensor:
+    """Weight of every row (N,) float32: 0 where not trained on, else (rows / (2 * rows of its class)) ** balance."""
+    shares = torch.where(fake, (fake & trained).sum(), (~fake & trained).sum()) / trained.sum()
+    return trained * (0.5 / shares) ** balance
+
+
+class _StackedAdamW:
+    """AdamW (Loshchilov and Hutter 2019, arXiv:1711.05101) with a rate, decay, L1 and schedule for each head."""
+
+    def __init__(self, stack: Stack, members: list[Member]) -> None:
+        self.stack = stack
+        configs = [member.config for member in members]
+        device = stack.bias.device
+        vectors = {"lr": "lr", "decay": "weight_decay", "l1": "l1", "epochs": "epochs"}
+        self.vectors = {
+            name: torch.tensor([float(getattr(config, of)) for config in configs], device=device)
+            for name, of in vectors.items()
+        }
+        self.l1 = any(config.l1 for config in configs)
+        for schedule in ("cosine", "linear"):
+            self.vectors[schedule] = torch.tensor([config.schedule == schedule for config in configs], device=device)
+        self.means = [torch.zeros_like(p) for p in stack.parameters()]
+        self.squares = [torch.zeros_like(p) for p in stack.parameters()]
+        self.steps = 0
+
+    def keep(self, stack: Stack, slots: torch.Tensor) -> None:
+        self.stack = stack
+        self.vectors = {name: vector[slots] for name, vector in self.vectors.items()}
+        self.means, self.squares = [m[slots] for m in self.means], [s[slots] for s in self.squares]
+
+    def rate(self, progress: float) -> torch.Tensor:
+        """Learning rates (H,) after `progress` epochs."""
+        done = (progress / self.vectors["epochs"]).clamp(max=1)
+        factor = torch.where(self.vectors["cosine"], 0.5 * (1 + torch.cos(math.pi * done)), torch.ones_like(done))
+        return self.vectors["lr"] * torch.where(self.vectors["linear"], 1 - done, factor)
+
+    @torch.no_grad()
+    def step(self, gradients: tuple[torch.Tensor, ...], *, progress: float) -> None:
+        self.steps += 1
+        rate = self.rate(progress)
+        shrink, l1 = 1 - rate * self.vectors["decay"], self.vectors["l1"]
+        correction1, correction2 = (1 - beta**self.steps for beta in BETAS)
+        parameters = self.stack.named_parameters()
+        for (name, p), gradient, mean, square in zip(parameters, gradients, self.means, self.squares, strict=True):
+            per_head = (-1, *[1] * (p.ndim - 1))
+            if self.l1 and name.startswith("weight"):
+                gradient = gradient + l1.view(per_head) * p.sign()
+            mean.lerp_(gradient, 1 - BETAS[0])
+            square.mul_(BETAS[1]).addcmul_(gradient, gradient, value=1 - BETAS[1])
+            p.mul_(shrink.view(per_head))
+            denominator = (square / correction2).sqrt_().add_(EPSILON)
+            p.sub_(mean.div(denominator).mul_((rate / correction1).view(per_head)))

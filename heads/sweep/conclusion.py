@@ -1,0 +1,192 @@
+"""What is left of a sweep once every bucket is trained: the choice, its head, its predictions, the tables."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from cache import runs
+from cache.atomic import replacing
+from cache.errors import UserError
+from cache.key import file_digest
+from cache.table import FeatureTable
+from data.manifest import SPLITS, Manifest
+from heads.families import Tail
+from heads.fitting.stack import Committee
+from heads.folds import Folds
+from heads.head_file import HeadRecord, assemble, save_head
+from heads.inputs import Choice, Inputs
+from heads.predictions import ABOUT, predictions_file
+from heads.scoring import member_scores, of_vectors
+from heads.sweep.buckets import is_convex
+from heads.sweep.leaderboard import Setting, Trial, choose, settings
+from heads.sweep.run import leaderboard
+
+STAGE = "heads"
+HEAD_FILE = "head.safetensors"
+VERSION = 3  # of result.json; in the sweep's key, so that a run of another version is made anew
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """result.json of runs/heads/*.
+
+    offered: all features; features: those that the chosen head reads. members: how many it averages, one for each of
+    the folds and seeds. val_auc, val_auc_std: mean and spread over them. floor_auc: of the best convex head.
+    """
+
+    dataset: str
+    manifest_key: str
+    synthetic: bool
+    backbone: str
+    random_weights: bool
+    offered: list[str]
+    features: list[str]
+    inputs: str
+    head: str
+    family: str
+    settings: int
+    heads: int
+    folds: int
+    members: int
+    views: int
+    seconds: float
+    val_auc: float
+    val_auc_std: float | None
+    floor_auc: float | None
+    version: int = VERSION
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Everything that a finished sweep knows; `save` makes the run folder of it.
+
+    backbone: one name, or several joined by +. choices: what pooled heads were offered, by name.
+    views: by how many views heads are judged. augmentation: of the views behind the first.
+    """
+
+    folder: Path
+    backbone: str
+    manifest: Manifest
+    folds: Folds
+    inputs: Inputs
+    choices: dict[str, Choice]
+    trials: list[Trial]
+    views: int
+    augmentation: str
+    one_se: bool
+    device: str
+
+    def save(self) -> None:
+        """Write the tables, choose, write the head and its predictions, and result.json last.
+
+        Raises:
+            UserError: every head diverged.
+        """
+        found = settings(self.trials)
+        chosen = choose(found, one_se=self.one_se)
+        convex = [each for each in found if is_convex(each.config) and each.usable]
+        write_table(self.folder / "leaderboard.csv", leaderboard.table(found))
+        write_table(self.folder / "members.csv", leaderboard.members(found))
+        write_table(self.folder / "curves.csv", leaderboard.curves(found))
+        write_table(self.folder / "scores-inputs.csv", self._scores_of_inputs(convex))
+        record = self._record(chosen)
+        head = assemble(chosen.fitted, record)
+        save_head(self.folder / HEAD_FILE, head, record)
+        self._predict(chosen, self._scores(chosen, head))
+        result = self._result(chosen, convex, found, record)
+        runs.finish(self.folder, asdict(result))
+        floor = f", best convex {result.floor_auc:.4f}" if convex else ""
+        runs.log(self.folder, f"heads {result.backbone}: chose {chosen.name} among {len(found)} settings, "
+                              f"val AUC {chosen.val_auc:.4f} over {len(chosen.trials)} members{floor}")  # fmt: skip
+
+    def _record(self, chosen: Setting) -> HeadRecord:
+        """What must be known to use the chosen head."""
+        if isinstance(chosen.config, Tail):
+            specs = self.inputs.maps[chosen.inputs][:1]
+            shape = FeatureTable(specs[0], self.manifest).row_shape
+        else:
+            specs, shape = self.choices[chosen.inputs].specs, (self.choices[chosen.inputs].width,)
+        return HeadRecord(chosen.config, specs, shape, len(chosen.trials), self.views, self.augmentation)
+
+    def _predict(self, chosen: Setting, scores: np.ndarray) -> None:
+        """predictions-<split>.csv: path, digest, label, group, score (logit of fake). The test's is counted."""
+        judged = self.folds.judged
+        for split in SPLITS:
+            rows = judged if split == "val" else self.manifest.where(split)
+            if not len(rows):
+                continue
+            fair = _out_of_fold(scores, chosen, self.folds) if split == "val" else scores.mean(axis=1)
+            if split == "test":
+                runs.count_test_scoring(self.manifest.dataset, self.folder.name, fair[rows])
+            write_table(predictions_file(self.folder, split), self._labelled(rows).assign(score=fair[rows]))
+
+    def _scores_of_inputs(self, convex: list[Setting]) -> pd.DataFrame:
+        """For each choice of inputs the held-out scores of its best convex head, so that intervals can be drawn."""
+        found = self._labelled(self.folds.judged)
+        for name in self.choices:
+            best = next((each for each in convex if each.inputs == name), None)
+            if best:
+                head = assemble(best.fitted, self._record(best))
+                found[name] = _out_of_fold(self._scores(best, head), best, self.folds)[self.folds.judged]
+        return found
+
+    def _scores(self, setting: Setting, head: Committee) -> np.ndarray:
+        """Logits (N, M) of every member for every image; of pooled features from what is in memory already."""
+        if isinstance(setting.config, Tail):
+            return member_scores(head, self._record(setting), self.manifest, device=self.device)
+        columns = self.choices[setting.inputs].columns
+        return np.mean([of_vectors(head, view[:, columns]) for view in self.inputs.X[: self.views]], axis=0)
+
+    def _labelled(self, rows: np.ndarray) -> pd.DataFrame:
+        return self.manifest.rows.iloc[rows][ABOUT].copy()
+
+    def _result(self, chosen: Setting, convex: list[Setting], found: list[Setting],
+                record: HeadRecord) -> SweepResult:  # fmt: skip
+        return SweepResult(
+            dataset=self.manifest.dataset,
+            manifest_key=self.manifest.key,
+            synthetic=self.manifest.synthetic,
+            backbone=self.backbone,
+            random_weights=any(spec.random_weights for spec in self.inputs.specs),
+            offered=list(self.choices),
+            features=[spec.feature for spec in record.inputs],
+            inputs=chosen.inputs,
+            head=chosen.config.name,
+            family=chosen.config.family,
+            settings=len(found),
+            heads=len(self.trials),
+            folds=len(self.folds),
+            members=len(chosen.trials),
+            views=len(self.inputs.X),
+            seconds=round(sum(trial.seconds for trial in self.trials), 2),
+            val_auc=chosen.val_auc,
+            val_auc_std=chosen.val_auc_std if len(chosen.trials) > 1 else None,
+            floor_auc=convex[0].val_auc if convex else None,
+        )
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """As CSV, whole or not at all."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
+
+
+def validation_digest(run: Path) -> str:
+    """sha256 of the validation scores of a finished sweep or training: tells it from one made anew under its name.
+
+    Raises:
+        UserError: it has lost them.
+    """
+    file = predictions_file(run, "val")
+    if not file.exists():
+        raise UserError(f"{run} has no {file.name}: delete the folder and make the run again")
+    return file_digest(file)
+
+
+def _out_of_fold(scores: np.ndarray, setting: Setting, folds: Folds) -> np.ndarray:
+    """For each row the mean over the members that did not train on it but were judged by it: (N,), nan elsewhere."""
+    fair = np.stack([folds.held_out[each.member.fold] for each in setting.fitted], axis=1)  # (N, M)
+    with np.errstate(invalid="ignore"):
+        return np.where(fair, scores, 0).sum(axis=1) / fair.sum(axis=1)

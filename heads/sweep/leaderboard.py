@@ -1,0 +1,153 @@
+"""What a sweep found, setting by setting, and the choice among them; validation only."""
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from cache.errors import UserError
+from heads.families import HeadConfig
+from heads.fitting.task import Fitted
+
+CURVE = ("epoch", "train_loss", "val_loss", "val_auc")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One fitted member on some inputs. seconds: its share of what its bucket took."""
+
+    inputs: str
+    fitted: Fitted
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A head's setting on some inputs, with one trial for each fold and seed."""
+
+    inputs: str
+    config: HeadConfig
+    trials: list[Trial]
+
+    @property
+    def name(self) -> str:
+        return f"{self.config.name} on {self.inputs}"
+
+    @property
+    def fitted(self) -> list[Fitted]:
+        return [trial.fitted for trial in self.trials]
+
+    @property
+    def diverged(self) -> int:
+        """How many of its members stopped being finite."""
+        return sum(each.diverged >= 0 for each in self.fitted)
+
+    @property
+    def usable(self) -> bool:
+        """Every member has an epoch with a finite loss."""
+        return all(np.isfinite(each.val_auc) and np.isfinite(each.val_loss) for each in self.fitted)
+
+    @property
+    def val_auc(self) -> float:
+        """Mean over folds and seeds."""
+        return float(np.mean([each.val_auc for each in self.fitted]))
+
+    @property
+    def val_auc_std(self) -> float:
+        """Spread over folds and seeds; nan of a single member."""
+        return float(np.std([each.val_auc for each in self.fitted], ddof=1)) if len(self.fitted) > 1 else float("nan")
+
+    @property
+    def standard_error(self) -> float:
+        """Of val_auc over folds; seeds share a fold's images and are no further evidence."""
+        folds: dict[int, list[float]] = defaultdict(list)
+        for each in self.fitted:
+            folds[each.member.fold].append(each.val_auc)
+        means = [np.mean(of_fold) for of_fold in folds.values()]
+        return float(np.std(means, ddof=1) / np.sqrt(len(means)))
+
+    @property
+    def val_loss(self) -> float:
+        return float(np.mean([each.val_loss for each in self.fitted]))
+
+    @property
+    def size(self) -> int:
+        """Numbers in one member; of a scikit-learn head the bytes that it is kept in."""
+        return sum(tensor.numel() for tensor in self.fitted[0].parameters.values())
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Higher is better: validation AUC, ties by loss."""
+        return self.val_auc, -self.val_loss
+
+
+def settings(trials: list[Trial]) -> list[Setting]:
+    """Trials grouped by inputs and setting, the best first, those that diverged last."""
+    groups: dict[tuple[str, HeadConfig], list[Trial]] = defaultdict(list)
+    for trial in trials:
+        groups[trial.inputs, trial.fitted.member.config].append(trial)
+    found = [Setting(*which, each) for which, each in groups.items()]
+    return sorted(found, key=lambda each: (each.usable, *(each.rank if each.usable else (0, 0))), reverse=True)
+
+
+def choose(found: list[Setting], *, one_se: bool = False) -> Setting:
+    """The setting of best mean validation AUC, ties by loss; or the simplest within one standard error of it.
+
+    The one-standard-error rule (Breiman et al. 1984) takes the smallest head, and of equals the one penalised most.
+
+    Raises:
+        UserError: every head diverged.
+    """
+    usable = [each for each in found if each.usable]
+    if not usable:
+        raise UserError("not one head has a finite validation loss; lower the learning rates in GRID")
+    best = max(usable, key=lambda each: each.rank)
+    if not one_se:
+        return best
+    margin = best.standard_error
+    near = [each for each in usable if each.val_auc >= best.val_auc - margin]
+    return min(near, key=lambda each: (each.size, -_strength(each.config), -each.val_auc))
+
+
+def table(found: list[Setting]) -> pd.DataFrame:
+    """leaderboard.csv: one row a setting."""
+    rows = [
+        {
+            "inputs": each.inputs, "head": each.config.name, "val_auc": each.val_auc, "val_auc_std": each.val_auc_std,
+            "val_loss": each.val_loss, "members": len(each.trials), "diverged": each.diverged,
+            "epoch": float(np.mean([f.epoch for f in each.fitted])), "size": each.size,
+            "seconds": round(sum(trial.seconds for trial in each.trials), 3), **_flat(each.config),
+        }
+        for each in found
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def members(found: list[Setting]) -> pd.DataFrame:
+    """members.csv: one row for each fold and seed of each setting."""
+    rows = [
+        {"inputs": each.inputs, "head": each.config.name, "fold": f.member.fold, "seed": f.member.seed,
+         "val_auc": f.val_auc, "val_loss": f.val_loss, "epoch": f.epoch, "diverged": f.diverged}
+        for each in found for f in each.fitted
+    ]  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def curves(found: list[Setting]) -> pd.DataFrame:
+    """curves.csv: the training curves of every head that was trained by gradient."""
+    rows = [
+        {"inputs": each.inputs, "head": each.config.name, "fold": f.member.fold, "seed": f.member.seed,
+         **{name: getattr(point, name) for name in CURVE}}
+        for each in found for f in each.fitted for point in f.curve
+    ]  # fmt: skip
+    return pd.DataFrame(rows, columns=["inputs", "head", "fold", "seed", *CURVE])
+
+
+def _flat(config: HeadConfig) -> dict:
+    record = config.to_json()
+    return {**{k: v for k, v in record.items() if k != "params"}, **dict(record.get("params", ()))}
+
+
+def _strength(config: HeadConfig) -> float:
+    return getattr(config, "penalty", getattr(config, "weight_decay", 0.0))
