@@ -8,10 +8,10 @@ import torch
 from analysis.found.models import ranked_runs
 from analysis.found.run_option import detector_of
 from analysis.found.trainings import trainings_on
+from analysis.gradcam import run as gradcam
 from analysis.gradcam.run import GradcamConfig
-from analysis.gradcam.run import run as gradcam
-from analysis.page.html import datasets as comparison
-from analysis.page.html import report_page as report
+from analysis.page import datasets as comparison
+from analysis.page import report_page as report
 from analysis.predict.predictor import views_of
 from cache import paths, runs
 from cache.command import option

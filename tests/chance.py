@@ -20,9 +20,9 @@ from sklearn.metrics import roc_auc_score
 from cache import paths
 from cache.features import FeatureSpec, Preprocess, write_shard
 from data.manifest import STATISTICS, Manifest
+from heads.sweep import run as sweep
 from heads.sweep.grid import read_grid
 from heads.sweep.run import SweepConfig
-from heads.sweep.run import run as sweep
 
 COLUMNS = 10
 # One epoch where heads are trained by gradient: which epoch is kept is a choice by validation AUC, and so is a setting.

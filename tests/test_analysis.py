@@ -15,7 +15,7 @@ from analysis.found.models import comparable_aucs
 from analysis.found.sweeps import SHOWN, Sweep, how_chosen, leaders
 from analysis.found.trainings import Training, how_trained, read_training, training_picture
 from analysis.judge.leads import compared_inputs
-from analysis.page.html import report_page as report
+from analysis.page import report_page as report
 from analysis.page.report_page import ReportConfig
 from analysis.page.sweep_pictures import sweep_pictures
 from analysis.report import ReportCommand

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from analysis.gradcam.run import run as gradcam
-from analysis.predict.run import predictor
+from analysis.gradcam import run as gradcam
+from analysis.predict import predictor
 from cache.paths import ROOT
 from extract import compute
 from finetune import other, perturbed, start, tune

@@ -10,9 +10,10 @@ import onnx
 import pytest
 import torch
 
+from analysis.export import card, onnx_graph
+from analysis.export import run as export
 from analysis.export.onnx_graph import compare, to_onnx
-from analysis.export.run import ExportConfig, card, onnx_graph
-from analysis.export.run import run as export
+from analysis.export.run import ExportConfig
 from analysis.predict.run import Predictor
 from cache.errors import UserError
 from cache.features import FeatureSpec

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from torch import nn
 
+from analysis.gradcam import faithfulness
+from analysis.gradcam import run as gradcam
 from analysis.gradcam.heatmaps import BATCH, METHODS, Explained, heat_maps
 from analysis.gradcam.overlays import overlay
-from analysis.gradcam.run import MOST, GradcamConfig, faithfulness, find_heat_maps, run
-from analysis.gradcam.run import run as gradcam
+from analysis.gradcam.run import MOST, GradcamConfig, find_heat_maps, run
 from analysis.gradcam.seams import HALF_WIDTH, on_seams, seam_bands, seam_shares
 from analysis.gradcam.shown import SHEET, read_heat_maps, select
 from cache import paths, runs

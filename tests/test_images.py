@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from analysis.export.run import onnx_example
+from analysis.export import onnx_example
 from cache.features import Preprocess
 from cache.paths import ROOT
 from data import disk, images

@@ -3,7 +3,6 @@
 import ast
 import subprocess
 import sys
-from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -41,13 +40,6 @@ def test_imports_point_left(path):
 
 def test_no_folder_for_leftovers():
     assert not {path.stem for path in FILES} & {"utils", "util", "common", "core", "helpers", "misc"}
-
-
-def test_no_two_files_share_a_name():
-    """But those whose name says the same everywhere: a stage's options, what it runs, its command, its base class."""
-    names = Counter(path.stem for path in FILES)
-    shared = {name for name, count in names.items() if count > 1}
-    assert shared <= {"__init__", "__main__", "run", "base", "options"}
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if folder_of(p) != "cache"], ids=lambda p: str(p.relative_to(ROOT)))

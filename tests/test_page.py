@@ -15,8 +15,8 @@ from analysis.found.other_data import Other
 from analysis.found.trainings import training_picture
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
+from analysis.page import results
 from analysis.page.datasets import DataSet, _pictures
-from analysis.page.html import results
 from analysis.page.tables import Table
 from cache import paths, runs
 from cache.features import FeatureSpec, Preprocess

@@ -19,9 +19,10 @@ import pytest
 from PIL import Image
 
 from analysis.judge.calibrate import calibration_of
+from analysis.predict import predictor
+from analysis.predict import run as predict
 from analysis.predict.files import files_of
-from analysis.predict.run import PredictConfig, Prediction, Predictor, predictor
-from analysis.predict.run import run as predict
+from analysis.predict.run import PredictConfig, Prediction, Predictor
 from cache import paths
 from cache.errors import UserError
 from data import disk

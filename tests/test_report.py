@@ -16,8 +16,8 @@ from analysis.found.models import Model, find_models
 from analysis.found.other_data import Other, scored_elsewhere
 from analysis.found.run_option import find_run
 from analysis.judge.calibrate import calibration_of
-from analysis.page.html import report_page as report
-from analysis.page.html import results
+from analysis.page import report_page as report
+from analysis.page import results
 from analysis.page.report_page import ReportConfig
 from analysis.report import ReportCommand
 from analysis.report import run as run_report

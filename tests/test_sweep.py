@@ -30,10 +30,10 @@ from heads.head_file import load_head
 from heads.inputs import _allocated, load_inputs
 from heads.run import HeadsConfig, run, run_other
 from heads.scoring import member_scores
+from heads.sweep import buckets as plan
+from heads.sweep import run as sweep
 from heads.sweep.conclusion import HEAD_FILE
 from heads.sweep.leaderboard import Trial, choose, settings
-from heads.sweep.run import buckets as plan
-from heads.sweep.run import run as sweep
 from tests.conftest import write_faces
 from tests.test_finetune import torchrun
 

@@ -11,8 +11,8 @@ from analysis.judge.bootstrap import bootstrap
 from analysis.judge.calibrate import Calibration
 from analysis.judge.intervals import Interval, interval_of
 from analysis.judge.ranking import Verdicts
+from analysis.page import figures
 from analysis.page.figures import Panel, Picture
-from analysis.page.html import figures
 from cache import runs
 from data.perturb import KINDS, VERSION, Perturbation
 from heads.perturbed import STAGE, UNCHANGED, PerturbedResult

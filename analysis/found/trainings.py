@@ -7,8 +7,8 @@ from typing import ClassVar
 
 import pandas as pd
 
+from analysis.page import training_figures as figures
 from analysis.page.figures import Picture
-from analysis.page.html import training_figures as figures
 from analysis.page.training_figures import Track
 from cache import runs
 from data.manifest import Manifest

@@ -1,4 +1,4 @@
-"""`make gradcam`: heat maps of a finished run, and their checks. `python -m analysis.gradcam --help` lists the options."""
+"""`make gradcam`: heat maps of a finished run and their checks. `python -m analysis.gradcam --help`: the options."""
 
 from analysis.gradcam.run import GradcamConfig, run
 from cache.command import main

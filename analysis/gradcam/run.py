@@ -23,9 +23,9 @@ import pandas as pd
 import torch
 
 from analysis.found.run_option import RunOptions, detector_of
+from analysis.gradcam import faithfulness, overlays
 from analysis.gradcam.faithfulness import mean_interval
 from analysis.gradcam.heatmaps import AUTO, METHODS, Explained
-from analysis.gradcam.run import faithfulness, overlays
 from analysis.gradcam.seams import on_seams, seam_bands, seam_shares
 from analysis.gradcam.shown import KINDS, SHEET, TABLE, HeatMaps, Shown, read_heat_maps, select
 from analysis.judge.calibrate import Calibration, calibration_of

@@ -18,8 +18,8 @@ from analysis.judge.bootstrap import bootstrap, too_few
 from analysis.judge.evaluate import auc_intervals
 from analysis.judge.intervals import Interval, interval_of
 from analysis.judge.ranking import Pairs
+from analysis.page import figures
 from analysis.page.figures import Bar, Picture
-from analysis.page.html import figures
 from heads.predictions import Predictions, predictions_file, read_predictions
 
 ABOUT = ["digest", "label", "group"]  # columns of scores-inputs.csv that are no scores

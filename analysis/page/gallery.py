@@ -6,8 +6,8 @@ import numpy as np
 from PIL import Image
 
 from analysis.found.models import Model
+from analysis.page import figures
 from analysis.page.figures import Picture, Tile
-from analysis.page.html import figures
 from data.disk import BadImageError, read_file
 from data.images import decode
 from data.manifest import Manifest

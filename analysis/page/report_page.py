@@ -27,9 +27,10 @@ from analysis.gradcam.shown import KINDS, HeatMaps
 from analysis.judge.intervals import Interval
 from analysis.judge.leads import auc_gain, compare, compared_inputs
 from analysis.judge.slices import Slices, slices
+from analysis.page import results, words
 from analysis.page.figures import Picture
 from analysis.page.gallery import gallery
-from analysis.page.html import results, words, write_page
+from analysis.page.html import write_page
 from analysis.page.summary import summary, wide_table
 from analysis.page.sweep_pictures import sweep_pictures
 from analysis.page.tables import Table, write_for_people

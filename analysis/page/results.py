@@ -16,8 +16,8 @@ from analysis.judge.evaluate import roc
 from analysis.judge.intervals import Interval
 from analysis.judge.leads import Comparison, Lead
 from analysis.judge.slices import Slices
+from analysis.page import figures
 from analysis.page.figures import Bins, Curve, Picture
-from analysis.page.html import figures
 from analysis.page.tables import Table
 
 QUANTILES = 8  # groups of a reliability curve

@@ -9,8 +9,8 @@ from matplotlib.figure import Figure
 from pandas.api.typing import SeriesGroupBy
 
 from analysis.found.sweeps import TRAINED, Sweep, leaders, quoted
+from analysis.page import training_figures as figures
 from analysis.page.figures import Picture
-from analysis.page.html import training_figures as figures
 from analysis.page.training_figures import Dot, Line, Strip, Track
 from heads.families import Logistic, Ridge
 

@@ -7,7 +7,7 @@ from analysis.found.cost import Saving
 from analysis.found.models import Model
 from analysis.found.sweeps import Sweep
 from analysis.judge.bootstrap import FEW, too_few
-from analysis.page.html import results
+from analysis.page import results
 from cache import runs
 from data.audit import SHORTCUT_AUC, Audit
 from data.manifest import Manifest

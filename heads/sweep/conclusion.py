@@ -19,9 +19,9 @@ from heads.head_file import HeadRecord, assemble, save_head
 from heads.inputs import Choice, Inputs
 from heads.predictions import ABOUT, predictions_file
 from heads.scoring import member_scores, of_vectors
+from heads.sweep import leaderboard
 from heads.sweep.buckets import is_convex
 from heads.sweep.leaderboard import Setting, Trial, choose, settings
-from heads.sweep.run import leaderboard
 
 STAGE = "heads"
 HEAD_FILE = "head.safetensors"
