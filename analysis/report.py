@@ -1,4 +1,4 @@
-"""`make report`: everything that is missing, then the page. `python -m analysis --help` lists the options."""
+"""`make report`, the whole pipeline from top to bottom: whoever wants to know how the parts fit begins at `_report`."""
 
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -6,24 +6,30 @@ from pathlib import Path
 import torch
 
 from analysis.found.models import ranked_runs
-from analysis.found.run_option import detector_of
-from analysis.found.trainings import trainings_on
+from analysis.found.trainings import best_trainings
 from analysis.gradcam import run as gradcam
 from analysis.gradcam.run import GradcamConfig
-from analysis.page import datasets as comparison
-from analysis.page import report_page as report
-from analysis.predict.predictor import views_of
-from cache import paths, runs
+from analysis.page import datasets, report_page
+from cache import runs
 from cache.command import option
 from cache.errors import UserError
+from data.build import run as build
 from data.manifest import Manifest
-from finetune.other import run_other as run_detector_elsewhere
-from finetune.perturbed import run_perturbed as run_detector_perturbed
-from heads.head_file import load_head
-from heads.perturbed import chosen_images, judged_split, perturbed_folder
+from data.perturb import PERTURBATIONS
+from extract.compute import training_device
+from extract.ranks import together
+from finetune.scorer import open_detector, open_scorer
+from heads.elsewhere import (
+    changed_folder,
+    chosen_images,
+    judged_split,
+    other_data_folder,
+    score_changed_images,
+    score_other_data,
+)
 from heads.predictions import predictions_file
-from heads.run import HeadsConfig, run_each, run_other, run_perturbed
-from heads.sweep.conclusion import HEAD_FILE
+from heads.run import HeadsConfig, extract_features, train_heads
+from heads.scorer import HeadScorer, Scorer, prepare
 
 OF_ONE = ("name", "root", "train_csv", "valid_csv", "test_csv", "group")  # options that describe one data set
 
@@ -59,63 +65,82 @@ class ReportCommand(HeadsConfig):
 
 
 def run(config: ReportCommand) -> Path:
-    """The folder of the report."""
+    """The folder of the page of a data set, or of several side by side; what it needs is made first."""
     each_data = config.each_data()
     if len(each_data) == 1:
-        return _run_one(config)
+        return _report(config)
     names = []
     for data in each_data:
         one = replace(config, data=data, eval=" ".join([*each_data, *config.eval.split()]))
-        _run_one(one)
+        _report(one)
         names.append(one.dataset)
-    return comparison.run(comparison.ComparisonConfig(tuple(names)))
+    return datasets.run(datasets.ComparisonConfig(tuple(names)))
 
 
-def _run_one(config: ReportCommand) -> Path:
-    sweeps = run_each(config)
-    for each, folder in zip(config.each_backbone(), sweeps, strict=True):
-        if not runs.is_complete(folder):
-            raise UserError("other parts have not finished their heads: run the same command again when they have")
-        for data in config.each_other() if _can_be_judged(folder) else ():
-            run_other(each, folder, data)
-    manifest = Manifest.load(paths.manifest_file(config.dataset)).usable
-    for folder in filter(_can_be_judged, [folder for folder, _ in trainings_on(manifest)]):
-        for data in config.each_other():
-            run_detector_elsewhere(config, folder, data)
-    if config.perturb:
-        _perturb(config, sweeps, manifest)
-    why_not = _draw_heat_maps(config, manifest)
-    shown = {"faces": config.faces, "heat_maps": config.num_samples > 0, "no_heat_maps": why_not}
-    return report.run(report.ReportConfig(config.dataset, **shown))
+def _report(config: ReportCommand) -> Path:
+    """Of one data set, a line a stage, each with what it leaves. What is there already is not made again."""
+    with together(training_device(config.device)):
+        manifest = Manifest.load(build(config)).usable  # data/<dataset>/manifest.csv, audit.json
+        sweeps = []
+        for one in config.each_backbone():
+            features = extract_features(one, manifest)  # cache/features/<backbone>-<tap>-<pooling>-<key>/*.h5
+            sweeps.append(train_heads(one, features))  # runs/heads/<dataset>-<backbone>-<key>/
+    _refuse_unfinished(sweeps)
+    trainings = best_trainings(manifest)  # runs/finetune/*/, as far as `make finetune` left some
+    for data in config.each_other():
+        _score_other_data(config, sweeps + trainings, data)  # runs/other/<run>-on-<dataset>-<key>/
+    _score_changed_images(config, sweeps, trainings[:1], manifest)  # runs/perturbed/<run>-<key>/
+    no_heat_maps = _draw_heat_maps(config, manifest)  # runs/gradcam/<run>-<key>/
+    page = report_page.ReportConfig(config.dataset, config.faces, config.num_samples > 0, no_heat_maps)
+    return report_page.run(page)  # runs/report/<dataset>/index.html
 
 
-def _perturb(config: ReportCommand, sweeps: list[Path], manifest: Manifest) -> None:
-    """Score perturbed images with what was not scored yet: the heads, and the best of the fine-tuned detectors."""
+def _refuse_unfinished(sweeps: list[Path]) -> None:
+    if not all(map(runs.is_complete, sweeps)):
+        raise UserError("other parts have not finished their heads: run the same command again when they have")
+
+
+def _score_other_data(config: ReportCommand, judged: list[Path], data: str) -> None:
+    """With what did not score these images yet: everything fixed, every image once."""
+    elsewhere = Manifest.load(build(config.elsewhere(data))).usable
+    left = [each for each in filter(_can_be_judged, judged) if not runs.is_complete(other_data_folder(each, elsewhere))]
+    scorers = [open_scorer(each, **_how(config)) for each in left]
+    prepare(scorers, elsewhere, config)
+    for scorer in scorers:
+        score_other_data(scorer, elsewhere)
+
+
+def _score_changed_images(config: ReportCommand, sweeps: list[Path], best: list[Path], manifest: Manifest) -> None:
+    """The heads, and the best of the fine-tuned detectors, on images after JPEG, blur, scaling and others."""
     chosen = chosen_images(manifest, config.perturb)
-    best = [folder for folder, _ in sorted(trainings_on(manifest), key=lambda each: -each[1].val_auc)[:1]]
+    if not config.perturb or not len(chosen):
+        return
     if judged_split(manifest) == "val" and config.folds > 1:
         print("report: perturbed images are left out: without a test split, heads of FOLDS saw all of them in training")
         sweeps = []
-    if not len(chosen):
-        return
-    judged = list(filter(_can_be_judged, (*sweeps, *best)))
-    left = [each for each in judged if not runs.is_complete(perturbed_folder(each, chosen))]
-    pooled = [folder for folder in left if folder not in best and not _reads_maps(folder)]
-    run_perturbed(config, pooled, manifest, chosen)
-    for folder in left:
-        if folder not in pooled:
-            run_detector_perturbed(config, folder, detector_of(folder), manifest, chosen, views=views_of(folder))
+    judged = filter(_can_be_judged, (*sweeps, *best))
+    left = [each for each in judged if not runs.is_complete(changed_folder(each, chosen))]
+    scorers = [_scorer_of_changes(each, config) for each in left]
+    prepare(scorers, chosen, replace(config, part="0/1"), PERTURBATIONS)
+    for scorer in scorers:
+        score_changed_images(scorer, manifest, chosen)
+
+
+def _scorer_of_changes(folder: Path, config: ReportCommand) -> Scorer:
+    """Of a head that reads maps, which would be gigabytes for all changes, the detector, as far as it is one."""
+    scorer = open_scorer(folder, **_how(config))
+    maps = isinstance(scorer, HeadScorer) and any(spec.pooling == "map" for spec in scorer.record.inputs)
+    one_input = maps and len({spec.preprocess for spec in scorer.record.inputs}) == 1
+    return open_detector(folder, **_how(config)) if one_input else scorer
+
+
+def _how(config: ReportCommand) -> dict:
+    return {"device": config.device, "batch": config.batch, "workers": config.workers}
 
 
 def _can_be_judged(folder: Path) -> bool:
     """The page says which runs lost their validation scores, and leaves them out."""
     return predictions_file(folder, "val").exists()
-
-
-def _reads_maps(sweep: Path) -> bool:
-    """Whether maps of all perturbed images would have to be kept for the head, and it can do without."""
-    inputs = load_head(sweep / HEAD_FILE)[1].inputs
-    return any(spec.pooling == "map" for spec in inputs) and len({spec.preprocess for spec in inputs}) == 1
 
 
 def _draw_heat_maps(config: ReportCommand, manifest: Manifest) -> str:

@@ -26,7 +26,7 @@ import numpy as np
 import pandas as pd
 
 from cache import paths
-from cache.atomic import append_line, locked, read_lines, write_json
+from cache.atomic import append_line, locked, read_lines, replacing, write_json
 from cache.environment import describe_environment
 from cache.errors import UserError
 from cache.key import canonical, file_digest, plain
@@ -122,6 +122,12 @@ def read_table(path: Path, columns: Collection[str] = (), **how: Any) -> pd.Data
     if lacking:
         raise DamagedRun(path, f"it lacks the column {', '.join(lacking)}")
     return table
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """As CSV, whole or not at all."""
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False)
 
 
 def read_bytes(path: Path) -> bytes:

@@ -9,7 +9,7 @@ read is made anew.
 import json
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +63,10 @@ class DataConfig(Options):
         folder = path.parent if path.name == "manifest.csv" else path
         name = folder.stem if folder.is_file() else folder.name
         return paths.dataset_name("-".join(filter(None, [name, Path(self.train_csv).stem])))
+
+    def elsewhere(self, data: str) -> "DataConfig":
+        """The same options for another data set, as DATA names it."""
+        return replace(self, data=data, name="", root="", train_csv="", valid_csv="", test_csv="", group="")
 
     @property
     def source(self) -> Path:

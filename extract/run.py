@@ -27,7 +27,6 @@ from cache.table import FeatureTable, present
 from data import build as data_build
 from data.build import DataConfig
 from data.manifest import Manifest
-from data.perturb import Perturbation
 from data.preprocess import AUGMENTATION, of_view
 from extract.backbones import DEFAULT, Backbone, Normalise, build, default_features, locate, preprocess, refuse_unknown
 from extract.compute import COMPUTE, compute_of, computing_in, device_of, moved
@@ -35,7 +34,7 @@ from extract.layout import layout, refuse_other_layout
 from extract.loading import batches, default_workers
 from extract.outcome import ExtractResult
 from extract.ranks import meet
-from extract.weights import RANDOM
+from extract.weights import RANDOM, RANDOM_SOURCE
 from extract.writing import ShardWriter
 
 CPU_BATCH, GPU_BATCH = 32, 256  # images
@@ -91,18 +90,25 @@ def run(config: ExtractConfig) -> Path:
         UserError: unknown backbone or tap, no weights, images that changed since they were hashed, a full disk, a cache
             that is removed meanwhile.
     """
-    manifest = Manifest.load(data_build.run(config)).usable
-    return _filled(config, manifest, *_specs(config))
+    return extract(config, Manifest.load(data_build.run(config)).usable)
 
 
-def run_perturbed(config: ExtractConfig, manifest: Manifest, perturbations: list[Perturbation]) -> Path:
-    """The same for perturbed copies of the images of `manifest`, in the evaluation view."""
-    specs, backbone = _specs(replace(config, views=0))
-    changed = [replace(spec, augmentation=each.policy) for each in perturbations for spec in specs]
-    return _filled(config, manifest, changed, backbone)
+def extract(config: ExtractConfig, manifest: Manifest) -> Path:
+    """The same for the images of a manifest, which need not be those that config.data names."""
+    return fill(config, manifest, *_specs(config))
 
 
-def _filled(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec], backbone: Backbone | None) -> Path:
+def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
+         backbone: Backbone | None = None) -> Path:  # fmt: skip
+    """Compute what is missing of some features of one backbone; the folder, as of `run`.
+
+    Args:
+        config: where the backbone's weights are, and how to compute; what to compute is in specs. backbone: built
+            already, or None.
+
+    Raises:
+        UserError: as `run`; other weights than those that specs name.
+    """
     share, shares = share_of(config.part)
     folder = paths.run_dir("extract", f"{manifest.dataset}-{config.backbone}-{_identity(manifest, specs)}")
     digests, rows = _distinct(manifest)
@@ -111,6 +117,7 @@ def _filled(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
     seconds = computed = 0
     if any((mask & mine).any() for mask in missing.values()):
         backbone = backbone or build(config.backbone, weights=config.weights)
+        _refuse_other_weights(backbone, specs)
         backbone.tapped(tuple(dict.fromkeys(spec.tap for spec in specs)))  # an unknown tap is told before anything
         runs.begin(folder, _own(config))
         seconds, computed = _extract(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
@@ -124,7 +131,7 @@ def _filled(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
     elif not runs.is_complete(folder):
         with locked(folder / "lock"):  # several may be through at the same time; one of them concludes
             if not runs.is_complete(folder):
-                _finish(folder, config, manifest, specs, seconds, computed, backbone)
+                _finish(folder, config, manifest, specs, seconds=seconds, computed=computed)
     return folder
 
 
@@ -279,6 +286,15 @@ def _refuse_lost(config: ExtractConfig, missing: dict[FeatureSpec, np.ndarray]) 
         )
 
 
+def _refuse_other_weights(backbone: Backbone, specs: list[FeatureSpec]) -> None:
+    wanted = {spec.weights for spec in specs}
+    if wanted != {backbone.weights.identity}:
+        raise UserError(
+            f"features of {backbone.name} with weights {', '.join(sorted(wanted))} are missing, and it is found with "
+            f"{backbone.weights.identity}: give the right file with WEIGHTS=..."
+        )
+
+
 def _kept(spec: FeatureSpec, tapped: torch.Tensor) -> torch.Tensor:
     return pool(tapped, spec.pooling, channels_last=spec.channels_last, prefix_tokens=spec.prefix_tokens)
 
@@ -298,11 +314,11 @@ def _own(config: ExtractConfig) -> dict:
     return {each.name: getattr(config, each.name) for each in fields(ExtractConfig)}
 
 
-def _finish(folder: Path, config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec], seconds: float,
-            computed: int, backbone: Backbone | None) -> None:  # fmt: skip
+def _finish(folder: Path, config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec], *, seconds: float,
+            computed: int) -> None:  # fmt: skip
     if not (folder / "config.json").exists():
         runs.begin(folder, _own(config))
-    source = backbone.weights.source if backbone else locate(config.backbone, weights=config.weights).source
+    source = RANDOM_SOURCE if specs[0].random_weights else locate(config.backbone, weights=config.weights).source
     size = sum(path.stat().st_size for spec in specs for path in shard_paths(spec.folder))
     rate = round(computed / seconds, 1) if seconds else 0.0
     found = ExtractResult(

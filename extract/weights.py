@@ -22,6 +22,7 @@ from cache.errors import UserError, shown
 from cache.key import file_digest
 
 RANDOM = "random"
+RANDOM_SOURCE = "random weights"  # where they come from, in words
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 HUB_TIMEOUT = 5.0  # seconds to wait for the hub's first answer
 
@@ -96,7 +97,7 @@ def randomised(build: Callable[[], nn.Module]) -> tuple[nn.Module, Weights]:
     hasher = hashlib.sha256()
     for name, tensor in module.state_dict().items():
         hasher.update(name.encode() + tensor.contiguous().numpy().tobytes())
-    return module, Weights(f"{RANDOM}:{hasher.hexdigest()}", "random weights", None)
+    return module, Weights(f"{RANDOM}:{hasher.hexdigest()}", RANDOM_SOURCE, None)
 
 
 def _given(given: str) -> Path:

@@ -12,22 +12,20 @@ from cache.errors import UserError, one_of
 from cache.key import file_digest
 from data import build as data_build
 from data.manifest import Manifest
-from data.perturb import Perturbation
 from extract.backbones import DEFAULT, build, locate, preprocess, takes_one_size
-from extract.compute import compute_of, moved, training_device
-from extract.loading import batches, default_workers
-from extract.run import CPU_BATCH, GPU_BATCH
+from extract.compute import compute_of, training_device
 from extract.weights import RANDOM
 from finetune.detector import Detector, FeatureDetector
 from finetune.detector_file import DetectorRecord, NetworkRecord, network_detector
 from finetune.networks import NETWORKS, preprocess_for
 from finetune.recipes import Recipe
+from finetune.scorer import logits
 from heads.fitting.tails import seeded
-from heads.head_file import HeadRecord, load_head
+from heads.head_file import HeadRecord
 from heads.predictions import read_scores
-from heads.run import HeadsConfig, extract_for
+from heads.run import HeadsConfig
 from heads.run import run as run_heads
-from heads.scoring import member_scores
+from heads.scorer import HeadScorer, prepare
 from heads.sweep.conclusion import HEAD_FILE
 
 PARITY_IMAGES = 256  # of the validation split, compared at every start
@@ -124,9 +122,8 @@ def parity(start: Start, detector: Detector, device: torch.device, *, batch: int
     if start.head_file is None:
         return "parity: started without a cached head, there is nothing to compare"
     manifest = _first_of_val(start.manifest)
-    head, record = load_head(start.head_file)
-    cached = member_scores(head, replace(record, views=1), manifest, device=str(device)).mean(axis=1)
-    found = scores(detector, manifest, np.arange(len(manifest)), device, batch=batch, workers=workers)
+    cached = HeadScorer.load(start.head_file, device=str(device)).once.scores(manifest)
+    found = logits(detector, manifest, np.arange(len(manifest)), device, batch=batch, workers=workers)
     return compared(found, cached, compute=detector.compute, head_file=start.head_file)
 
 
@@ -151,23 +148,6 @@ def compared(found: np.ndarray, cached: np.ndarray, *, compute: str, head_file: 
     )
 
 
-@torch.inference_mode()
-def scores(detector: Detector, manifest: Manifest, rows: np.ndarray, device: torch.device, *, batch: int = 0,
-           workers: int = -1, draw: Perturbation | None = None) -> np.ndarray:  # fmt: skip
-    """Logits of fake (k,) float64 of some rows in the evaluation view, perturbed or as they are.
-
-    detector: on the device, in eval mode.
-    """
-    size = batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
-    workers = default_workers(device) if workers < 0 else workers
-    loader = batches(manifest, rows, detector.preprocess, draw=draw, size=size, workers=workers)
-    try:
-        found = [detector(moved(each.pixels, device))[: each.count].cpu().double() for each in loader]
-    except torch.OutOfMemoryError as error:
-        raise UserError(f"out of memory with {size} images at once in evaluation: lower BATCH") from error
-    return torch.cat(found).numpy() if found else np.zeros(0)
-
-
 def _from_head(config: HeadsConfig, given: str, wait: Callable[[], None]) -> Start:
     if config.folds > 1 and not given:
         raise UserError("the members of a head with FOLDS have seen the validation images: leave FOLDS out")
@@ -177,17 +157,16 @@ def _from_head(config: HeadsConfig, given: str, wait: Callable[[], None]) -> Sta
     if not given and not runs.is_complete(folder):
         raise UserError("other parts have not finished their heads: run the same command again when they have")
     _refuse_folds(file.parent)
-    record = load_head(file)[1]
-    spec = record.inputs[0]
+    scorer = HeadScorer.load(file, weights=config.weights)
+    record, spec = scorer.record, scorer.record.inputs[0]
     if any(each.backbone != spec.backbone for each in record.inputs):
         raise UserError(f"{file} joins several backbones; a detector is fine-tuned on one")
     if spec.backbone != config.backbone:
         raise UserError(f"{file} reads features of {spec.backbone}, not of {config.backbone}: BACKBONE={spec.backbone}")
+    manifest = Manifest.load(data_build.run(config) if given else paths.manifest_file(config.dataset)).usable
     if given:
         _refuse_other_spec(record, config, file)
-        how = {"size": spec.preprocess.crop, "crop_only": not spec.preprocess.resize, "compute": spec.compute}
-        extract_for(record, replace(config, **how))
-    manifest = Manifest.load(paths.manifest_file(config.dataset)).usable
+        prepare([scorer], manifest, config)
     _refuse_seen(file.parent / "predictions-train.csv", manifest)
     identity = file_digest(file)
     weights = next(config.each_backbone()).weights

@@ -1,4 +1,4 @@
-"""Saved scores of a run, as every stage writes them: path, digest, label, group, score. Their one reader."""
+"""Saved scores, as every stage writes them: path, digest, label, group, score. Their one writer and one reader."""
 
 from collections.abc import Collection
 from dataclasses import dataclass
@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from cache.runs import DamagedRun, is_sealed, read_table
+from cache.errors import UserError
+from cache.key import file_digest
+from cache.runs import DamagedRun, is_sealed, read_table, write_table
 from data.manifest import LABELS
 
 ABOUT = ["path", "digest", "label", "group"]  # columns of an image, text all
@@ -26,6 +28,27 @@ class Predictions:
 def predictions_file(folder: Path, split: str) -> Path:
     """Where a run has its scores of a split, if it scored it."""
     return folder / f"predictions-{split}.csv"
+
+
+def write_predictions(path: Path, rows: pd.DataFrame, **scores: np.ndarray) -> None:
+    """Write what was said of some images.
+
+    Args:
+        rows: of a manifest, N. scores: column -> (N,) logits of fake.
+    """
+    write_table(path, rows[ABOUT].assign(**scores))
+
+
+def validation_digest(run: Path) -> str:
+    """sha256 of the validation scores of a finished sweep or training: tells it from one made anew under its name.
+
+    Raises:
+        UserError: it has lost them.
+    """
+    file = predictions_file(run, "val")
+    if not file.exists():
+        raise UserError(f"{run} has no {file.name}: delete the folder and make the run again")
+    return file_digest(file)
 
 
 def read_predictions(path: Path) -> Predictions | None:

@@ -13,19 +13,11 @@ from cache.errors import UserError
 from cache.features import FeatureSpec
 from data import build as data_build
 from data.manifest import Manifest
-from data.perturb import PERTURBATIONS
 from extract.backbones import default_features
 from extract.compute import training_device
 from extract.ranks import together
-from extract.run import ExtractConfig, parse_features, share_of, specs_of
-from extract.run import run as extract
-from extract.run import run_perturbed as extract_perturbed
-from heads import other
-from heads.families import Tail
-from heads.head_file import HeadRecord, load_head
-from heads.other import OtherConfig
-from heads.perturbed import score_head
-from heads.sweep.conclusion import HEAD_FILE
+from extract.run import ExtractConfig, extract, parse_features, share_of, specs_of
+from heads.families import HeadConfig, Tail
 from heads.sweep.grid import read_grid
 from heads.sweep.run import SEARCH, SweepConfig
 from heads.sweep.run import run as sweep
@@ -69,20 +61,51 @@ class HeadsConfig(ExtractConfig):
 
 def run(config: HeadsConfig) -> Path:
     """Extract what is missing of one backbone, or of several joined ones, and sweep; the sweep's run folder."""
-    parts = config.parts()
-    configs = read_grid(config.grid, epochs=config.epochs, batch=config.head_batch)
-    if any(isinstance(each, Tail) for each in configs) and not any(map(_keeps_maps, parts)):
-        raise UserError("the grid holds tail heads, which read maps: add one to FEATURES, for example layer3:map")
-    _refuse_one_class(Manifest.load(data_build.run(config)).usable)
-    specs = [spec for part in parts for spec in _extracted(part)]
-    weights = {part.backbone: part.weights for part in parts}
+    manifest = Manifest.load(data_build.run(config)).usable
+    return train_heads(config, extract_features(config, manifest))
+
+
+def extract_features(config: HeadsConfig, manifest: Manifest) -> list[FeatureSpec]:
+    """The features that heads may read, all of them in the cache then.
+
+    Raises:
+        UserError: what the grid or the data lack, before anything is computed; as extract.run.
+    """
+    _refuse_tails_without_maps(config)
+    _refuse_one_class(manifest)
+    return [spec for part in config.parts() for spec in specs_of(extract(part, manifest))]
+
+
+def train_heads(config: HeadsConfig, features: list[FeatureSpec]) -> Path:
+    """The sweep over cached features; its run folder. Raises: UserError as heads.sweep.run."""
     return sweep(
         SweepConfig(
-            paths.manifest_file(config.dataset), specs, configs, folds=config.folds, seeds=config.seeds,
-            inputs=config.inputs, one_se=config.one_se, mean_views=config.mean_views, weights=weights,
-            device=_device(config), part=share_of(config.part),
+            paths.manifest_file(config.dataset), features, _heads(config), folds=config.folds, seeds=config.seeds,
+            inputs=config.inputs, one_se=config.one_se, mean_views=config.mean_views,
+            weights={part.backbone: part.weights for part in config.parts()},
+            device=str(training_device(config.device)), part=share_of(config.part),
         )
     )  # fmt: skip
+
+
+def run_each(config: HeadsConfig) -> list[Path]:
+    """One backbone after the other."""
+    with together(training_device(config.device)):
+        return [run(each) for each in config.each_backbone()]
+
+
+def _heads(config: HeadsConfig) -> list[HeadConfig]:
+    return read_grid(config.grid, epochs=config.epochs, batch=config.head_batch)
+
+
+def _refuse_tails_without_maps(config: HeadsConfig) -> None:
+    if any(isinstance(each, Tail) for each in _heads(config)) and not any(map(_keeps_maps, config.parts())):
+        raise UserError("the grid holds tail heads, which read maps: add one to FEATURES, for example layer3:map")
+
+
+def _keeps_maps(config: HeadsConfig) -> bool:
+    wanted = config.features or " ".join(default_features(config.backbone))
+    return any(pooling == "map" for _, pooling in parse_features(wanted))
 
 
 def _refuse_one_class(manifest: Manifest) -> None:
@@ -92,70 +115,3 @@ def _refuse_one_class(manifest: Manifest) -> None:
             f"{manifest.dataset} holds {len(manifest)} images but none is {lacking}: heads need both classes. A data "
             "set of one class can be scored: make report DATA=... EVAL=..."
         )
-
-
-def _keeps_maps(config: HeadsConfig) -> bool:
-    wanted = config.features or " ".join(default_features(config.backbone))
-    return any(pooling == "map" for _, pooling in parse_features(wanted))
-
-
-def _device(config: HeadsConfig) -> str:
-    return str(training_device(config.device))
-
-
-def _extracted(config: HeadsConfig) -> list[FeatureSpec]:
-    """The features of all images.
-
-    Processes of torchrun share the images and wait for one another. One with a PART given by hand cannot know whether
-    the others still compute, or ever will: it does its share and says so, rather than theirs once more.
-
-    Raises:
-        UserError: other parts have images left.
-    """
-    return specs_of(extract(config))
-
-
-def run_other(config: HeadsConfig, folder: Path, data: str) -> Path:
-    """Extract from another data set what the head of a finished sweep reads, and score it there.
-
-    Args:
-        config: the one that the sweep was run with. folder: the sweep's. data: as DATA names a data set.
-    """
-    elsewhere = on_other_data(config, data)
-    extract_for(load_head(folder / HEAD_FILE)[1], elsewhere)
-    return other.run(OtherConfig(folder, paths.manifest_file(elsewhere.dataset), _device(config)))
-
-
-def run_perturbed(config: HeadsConfig, folders: list[Path], manifest: Manifest, chosen: Manifest) -> None:
-    """Score the heads of finished sweeps on perturbed images; one pass over those fills what all heads read.
-
-    Args:
-        config: the one that the sweeps were run with. folders: of sweeps whose heads read pooled features.
-        manifest: their data set's. chosen: the images of it that are perturbed.
-    """
-    inputs = dict.fromkeys(spec for folder in folders for spec in load_head(folder / HEAD_FILE)[1].inputs)
-    for part in config.parts():
-        read = " ".join(spec.feature for spec in inputs if spec.backbone == part.backbone)
-        if read:
-            extract_perturbed(replace(part, features=read, part="0/1"), chosen, PERTURBATIONS)
-    for folder in folders:
-        score_head(folder, manifest, chosen, device=_device(config))
-
-
-def on_other_data(config: HeadsConfig, data: str) -> HeadsConfig:
-    """The same options for another data set, as DATA names it."""
-    return replace(config, data=data, name="", root="", train_csv="", valid_csv="", test_csv="", group="")
-
-
-def extract_for(record: HeadRecord, config: HeadsConfig) -> None:
-    """Extract what a head reads from the images of config.data, as far as it is missing."""
-    for part in config.parts():
-        features = " ".join(spec.feature for spec in record.inputs if spec.backbone == part.backbone)
-        if features:
-            _extracted(replace(part, features=features, views=record.views - 1))
-
-
-def run_each(config: HeadsConfig) -> list[Path]:
-    """One backbone after the other."""
-    with together(training_device(config.device)):
-        return [run(each) for each in config.each_backbone()]

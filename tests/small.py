@@ -1,6 +1,17 @@
 """The smallest sweep that has everything a page can show, and one head alone."""
 
 import json
+from pathlib import Path
+
+import numpy as np
+
+from data.build import run as build
+from data.manifest import Manifest
+from data.perturb import Perturbation
+from finetune.scorer import open_scorer
+from heads.elsewhere import score_other_data
+from heads.run import HeadsConfig
+from heads.scorer import Scorer, prepare
 
 GRID = json.dumps([
     {"family": "linear", "lr": [1e-3, 1e-2], "weight_decay": [0.1, 1.0]},
@@ -15,3 +26,27 @@ SMALL = {
 RIDGE = {**SMALL, "grid": '[{"family": "ridge", "penalty": 1.0}]'}
 # Pictures of the chosen model on every page.
 RESULTS = {"confusion", "roc", "precision_recall", "det", "scores", "reliability", "sample", "errors"}
+
+
+class Saying(Scorer):
+    """A run that says the same of every image."""
+
+    views = 1
+
+    def __init__(self, folder: Path, score: float = 0.0) -> None:
+        self.folder, self.score = folder, score
+
+    @property
+    def once(self) -> "Saying":
+        return self
+
+    def scores(self, manifest: Manifest, change: Perturbation | None = None) -> np.ndarray:
+        return np.full(len(manifest), self.score)
+
+
+def on_other_data(config: HeadsConfig, folder: Path, data: Path) -> Path:
+    """What `make report` does with EVAL and one run."""
+    manifest = Manifest.load(build(config.elsewhere(str(data)))).usable
+    scorer = open_scorer(folder, device=config.device, workers=config.workers)
+    prepare([scorer], manifest, config)
+    return score_other_data(scorer, manifest)

@@ -22,6 +22,7 @@ from analysis.report import ReportCommand
 from analysis.report import run as run_report
 from cache import paths, runs
 from cache.errors import UserError
+from cache.runs import write_table
 from data.build import DataConfig
 from data.build import run as build
 from data.manifest import Manifest
@@ -32,7 +33,7 @@ from finetune.training.conclusion import VERSION as TRAINING_VERSION
 from finetune.training.conclusion import FinetuneResult
 from finetune.training.epochs import Epoch
 from heads.run import HeadsConfig, run
-from heads.sweep.conclusion import SweepResult, write_table
+from heads.sweep.conclusion import SweepResult
 from tests.small import RESULTS, RIDGE
 
 RESULT = SweepResult(

@@ -5,12 +5,11 @@ from dataclasses import dataclass, field
 import pytest
 import torch
 
-from analysis.gradcam import run as gradcam
-from analysis.predict import predictor
+from analysis import report
 from cache.paths import ROOT
 from extract import compute
-from finetune import other, perturbed, start, tune
 from finetune import run as finetune
+from finetune import scorer, start, tune
 from heads import run as heads
 from tests.test_laws import FILES
 
@@ -50,7 +49,7 @@ def test_one_function_copies_without_waiting_and_float64_is_made_on_the_cpu():
 def test_one_rule_says_what_trains_and_scores(found, trains_on, monkeypatch):
     monkeypatch.setattr(compute, "device_of", lambda word: torch.device(found))
     assert str(compute.training_device("auto")) == trains_on
-    for module in (heads, finetune, start, tune, other, perturbed, predictor, gradcam):
+    for module in (heads, finetune, start, scorer, tune, report):
         assert module.training_device is compute.training_device
         assert not hasattr(module, "device_of")
 

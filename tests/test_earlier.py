@@ -23,18 +23,18 @@ from finetune.detector_file import load_detector
 from finetune.recipes import RECIPES
 from finetune.run import FinetuneConfig
 from finetune.run import run as finetune
-from finetune.start import scores
+from finetune.scorer import logits
 from finetune.training.job import BEST
+from heads.elsewhere import changed_folder, chosen_images
 from heads.families import Estimator, Linear, Logistic, Mlp, Ridge, Tail, from_json
 from heads.fitting.task import Member
-from heads.head_file import load_head
-from heads.perturbed import chosen_images, perturbed_folder
 from heads.predictions import read_predictions
-from heads.run import HeadsConfig, run_other
+from heads.run import HeadsConfig
 from heads.run import run as heads
-from heads.scoring import member_scores
+from heads.scorer import HeadScorer
 from heads.sweep.buckets import Bucket
 from heads.sweep.conclusion import HEAD_FILE
+from tests.small import on_other_data
 
 EARLIER = Path(__file__).parent / "earlier"
 KEYS = json.loads((EARLIER / "keys.json").read_text())
@@ -82,11 +82,11 @@ def test_what_was_computed_is_found_and_not_computed_again(earlier):
     assert sweep.name == "few-tf_efficientnet_lite0-5c8f962a580d"
     folds = heads(options(earlier, grid='[{"family": "lda"}]', folds=2))
     assert folds.name == "few-tf_efficientnet_lite0-efa5565acee3"
-    assert run_other(one, sweep, str(earlier / "data" / "more" / "manifest.csv")).name == (
+    assert on_other_data(one, sweep, earlier / "data" / "more" / "manifest.csv").name == (
         "few-tf_efficientnet_lite0-5c8f962a580d-on-more-ad5dcf65a26a"
     )
     few = Manifest.load(paths.manifest_file("few")).usable
-    assert runs.is_complete(perturbed_folder(sweep, chosen_images(few, 4)))
+    assert runs.is_complete(changed_folder(sweep, chosen_images(few, 4)))
     how = {"data": str(earlier / "data" / "few" / "manifest.csv"), "size": 8, "compute": "fp32", "device": "cpu"}
     assert finetune(FinetuneConfig(recipe=RECIPE, **how)).name == "few-cnn-dropout-logsoftmax-f95979943f66"
     assert {stage: finished(earlier, stage) for stage in before} == before
@@ -95,12 +95,11 @@ def test_what_was_computed_is_found_and_not_computed_again(earlier):
 def test_what_was_saved_says_what_it_said(earlier):
     few = Manifest.load(paths.manifest_file("few")).usable
     for folder in finished(earlier, "heads"):
-        head, record = load_head(folder / HEAD_FILE)
-        test = member_scores(head, record, few).mean(axis=1)[few.where("test")]
+        test = HeadScorer.load(folder / HEAD_FILE).scores(few)[few.where("test")]
         np.testing.assert_allclose(test, read_predictions(folder / "predictions-test.csv").scores, rtol=1e-4, atol=1e-5)
     for folder in finished(earlier, "finetune"):
         detector, _ = load_detector(folder / BEST)
-        test = scores(detector, few, few.where("test"), next(detector.parameters()).device, workers=0)
+        test = logits(detector, few, few.where("test"), next(detector.parameters()).device, workers=0)
         np.testing.assert_allclose(test, read_predictions(folder / "predictions-test.csv").scores, rtol=1e-3, atol=1e-4)
 
 

@@ -22,10 +22,10 @@ from analysis.judge.ranking import Pairs, Ranking, Verdicts
 from analysis.judge.slices import Slice, jpeg_quality, slices
 from analysis.page.tables import Table
 from cache.errors import UserError
+from cache.runs import write_table
 from data.manifest import Manifest
-from heads.other import OtherResult
+from heads.elsewhere import OtherResult
 from heads.predictions import Predictions
-from heads.sweep.conclusion import write_table
 
 RANKED = ("auc", "ap", "ap_real", "eer", "tpr_at_fpr_1", "tpr_at_fpr_5")
 

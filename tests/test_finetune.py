@@ -24,19 +24,21 @@ from cache.errors import UserError
 from data.augment import Augmentation
 from data.manifest import Manifest
 from finetune import run as finetune_run
+from finetune import scorer as detector_scorer
 from finetune import start
 from finetune.detector import HEAD, NORMS, FeatureDetector
 from finetune.detector_file import load_detector
 from finetune.networks import NETWORKS
 from finetune.recipes import RECIPES, Recipe, read_recipe
 from finetune.run import FinetuneConfig, run
-from finetune.start import scores
+from finetune.scorer import logits
 from finetune.training import epochs, optimise, state, step
 from finetune.training import loop as fit
 from finetune.training.conclusion import FinetuneResult, finished
 from finetune.training.epochs import steps_of
 from finetune.training.job import BEST, METRICS
 from finetune.training.state import ENTRIES, FILE
+from heads import scorer
 
 GRID = '[{"family": "linear", "lr": 0.01, "epochs": 3}]'
 # Everything that has a state: average, momentum, parts, clipping, augmentation, gradual unfreezing, both phases.
@@ -120,7 +122,7 @@ def test_a_training_starts_as_the_cached_head_and_ends_as_a_run(few, capsys):
     for split in ("val", "test"):
         table, rows = pd.read_csv(folder / f"predictions-{split}.csv"), manifest.where(split)
         assert table.path.tolist() == manifest.rows.path[rows].tolist()
-        np.testing.assert_allclose(table.score, scores(detector, manifest, rows, torch.device("cpu")), atol=1e-5)
+        np.testing.assert_allclose(table.score, logits(detector, manifest, rows, torch.device("cpu")), atol=1e-5)
     log = (folder / "log.txt").read_text()
     for words in ("setting layer_decay = 0.8", "train: ", "images, first fake/", "epoch 4/4 phase 2"):
         assert words in log
@@ -356,8 +358,8 @@ def test_a_head_that_saw_what_is_held_out_now_is_refused(few):
 
 
 def test_a_detector_that_does_not_say_what_the_head_says_is_not_trained(few, monkeypatch):
-    original = start.member_scores
-    monkeypatch.setattr(start, "member_scores", lambda *given, **more: original(*given, **more) + 0.5)
+    original = scorer.member_scores
+    monkeypatch.setattr(scorer, "member_scores", lambda *given, **more: original(*given, **more) + 0.5)
     with pytest.raises(UserError, match="does not say what the cached head"):
         run(options(few, plain()))
     assert not list(paths.runs_dir().glob(f"finetune/*/{FILE}"))
@@ -375,7 +377,7 @@ def test_features_of_another_machine_may_differ_as_their_number_type_does(comput
 
 
 def test_the_first_comparison_takes_the_batch_and_processes_that_were_asked_for(few, monkeypatch):
-    original, calls = start.batches, []
+    original, calls = detector_scorer.batches, []
 
     def recorded(*given, **more):
         calls.append((more["size"], more["workers"]))
@@ -384,7 +386,7 @@ def test_the_first_comparison_takes_the_batch_and_processes_that_were_asked_for(
     def stop(*_, **__):
         raise Killed
 
-    monkeypatch.setattr(start, "batches", recorded)
+    monkeypatch.setattr(detector_scorer, "batches", recorded)
     monkeypatch.setattr(finetune_run, "Training", stop)  # nothing behind the comparison is of interest
     with pytest.raises(Killed):
         run(options(few, plain(), batch=5, workers=1))

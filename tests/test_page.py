@@ -20,13 +20,13 @@ from analysis.page.datasets import DataSet, _pictures
 from analysis.page.tables import Table
 from cache import paths, runs
 from cache.features import FeatureSpec, Preprocess
+from cache.runs import write_table
 from data.manifest import Manifest
 from data.perturb import KINDS, Perturbation
 from extract.outcome import ExtractResult
 from finetune.recipes import Recipe
-from heads.other import OtherResult
-from heads.perturbed import UNCHANGED, PerturbedResult, validation_digest
-from heads.sweep.conclusion import write_table
+from heads.elsewhere import UNCHANGED, OtherResult, PerturbedResult
+from heads.predictions import validation_digest
 from tests.test_analysis import ridge, sweep, training
 from tests.test_evaluate import faces_table, fixed
 from tests.test_evaluate import model as scored
@@ -118,7 +118,7 @@ def test_of_two_tries_the_one_of_more_images_is_shown(tmp_path):
     (tmp_path / "predictions-val.csv").write_text("path\n")
     fake = np.arange(8) % 2 == 0
     for name, count in (("a", 4), ("b", 8), ("c", 6)):
-        folder = paths.run_dir(perturbed.STAGE, name)
+        folder = paths.run_dir(perturbed.CHANGED, name)
         names = [f"{number}.jpg" for number in range(8)]
         table = pd.DataFrame({"path": names, "digest": names, "label": np.where(fake, "fake", "real"),
                               "group": np.arange(8), "none": fake - 0.5, "jpeg-50": -1.0})  # fmt: skip

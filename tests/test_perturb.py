@@ -10,9 +10,8 @@ import torch
 from PIL import Image
 
 from analysis.found.changed_images import read_perturbed
-from analysis.found.run_option import detector_of
 from analysis.judge.calibrate import calibration_of
-from analysis.report import ReportCommand, _perturb
+from analysis.report import ReportCommand, _score_changed_images
 from analysis.report import run as run_report
 from cache import paths, runs
 from cache.features import Preprocess
@@ -20,8 +19,9 @@ from data.manifest import Manifest
 from data.perturb import KINDS, PERTURBATIONS, Perturbation
 from data.preprocess import of_view, to_input
 from extract.outcome import ExtractResult
-from finetune.start import scores
-from heads.perturbed import STAGE, UNCHANGED, chosen_images
+from finetune.scorer import logits, open_detector
+from heads.elsewhere import CHANGED as STAGE
+from heads.elsewhere import UNCHANGED, chosen_images
 from heads.run import run_each
 from tests.conftest import picture
 from tests.small import RIDGE
@@ -102,11 +102,11 @@ def test_cached_scores_are_those_of_the_images_and_one_pass_serves_all_heads(fac
     whole = pd.read_csv(sweep / "predictions-test.csv").set_index("path").score
     np.testing.assert_allclose(table[UNCHANGED], whole[table.index], atol=1e-5 * whole.std())
     manifest = Manifest.load(paths.manifest_file("faces")).usable
-    chosen, detector = chosen_images(manifest, 6), detector_of(sweep)
+    chosen, detector = chosen_images(manifest, 6), open_detector(sweep).detector
     assert list(table.index) == list(chosen.rows.path)
     for name in ("jpeg-50", "noise-10", "messenger-2"):
         draw = Perturbation.named(name)
-        from_images = scores(detector, chosen, np.arange(6), torch.device("cpu"), workers=0, draw=draw)
+        from_images = logits(detector, chosen, np.arange(6), torch.device("cpu"), workers=0, draw=draw)
         np.testing.assert_allclose(table[name], from_images, atol=1e-4 * table[name].std())
         assert (table[name] != table[UNCHANGED]).all()
     assert runs.test_scorings("faces") == 2  # the sweep, and the perturbed copies
@@ -159,4 +159,4 @@ def test_without_a_test_split_heads_of_folds_are_not_perturbed(faces, capsys):
 def perturb(command: ReportCommand) -> None:
     """What `make report` does of it, without the page."""
     sweeps = run_each(command)
-    _perturb(command, sweeps, Manifest.load(paths.manifest_file(command.dataset)).usable)
+    _score_changed_images(command, sweeps, [], Manifest.load(paths.manifest_file(command.dataset)).usable)

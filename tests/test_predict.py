@@ -26,8 +26,10 @@ from analysis.predict.run import PredictConfig, Prediction, Predictor
 from cache import paths
 from cache.errors import UserError
 from data import disk
+from finetune import scorer
 from finetune.run import FinetuneConfig
 from finetune.run import run as run_finetune
+from finetune.scorer import open_detector
 from heads.run import HeadsConfig
 from heads.run import run as run_heads
 from tests.conftest import jpeg, picture, write_faces
@@ -183,7 +185,7 @@ def test_the_json_says_the_same_and_who_judged(made):
 def test_scores_are_those_that_the_run_saved(made, name):
     folder = getattr(made, name)
     judge = Predictor.of(folder, batch=8)
-    assert judge.views == (3 if name == "views" else 1)
+    assert judge.scorer.views == (3 if name == "views" else 1)
     assert len(judge.detector.preprocesses) == (2 if name == "joined" else 1)
     expected = pd.read_csv(folder / "predictions-test.csv")
     found = judge.score([made.faces / path for path in expected.path])
@@ -229,10 +231,10 @@ def test_a_score_that_is_no_number_is_a_failure_of_that_image(made, monkeypatch)
 
 
 def test_views_that_are_drawn_otherwise_now_are_refused(made, monkeypatch):
-    monkeypatch.setattr(predictor, "AUGMENTATION", "another")
+    monkeypatch.setattr(scorer, "AUGMENTATION", "another")
     with pytest.raises(UserError, match=r"is judged by views of .*; this program draws another"):
         Predictor.of(made.views)
-    assert predictor.views_of(made.sweep) == predictor.views_of(made.trained) == 1
+    assert open_detector(made.sweep).views == open_detector(made.trained).views == 1
 
 
 def test_paths_images_and_arrays_from_python(made, tmp_path):
@@ -264,8 +266,9 @@ def test_images_that_the_run_was_made_with_are_marked(made, capsys):
 def test_where_the_data_set_changed_since_saved_scores_say_what_was_seen(made, tmp_path, monkeypatch):
     other = tmp_path / "data"
     monkeypatch.setattr(predictor.Manifest, "load", lambda path: pytest.fail("read") if path == other else None)
+    judge = open_detector(made.sweep)
     monkeypatch.setattr(predictor.runs, "read_json", lambda path: {"manifest": str(other)})
-    seen = predictor._seen(made.sweep)
+    seen = predictor._seen(judge)
     expected = {split: len(pd.read_csv(made.sweep / f"predictions-{split}.csv")) for split in ("train", "val", "test")}
     assert pd.Series(seen.values()).value_counts().to_dict() == expected
 

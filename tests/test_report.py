@@ -27,11 +27,11 @@ from cache.errors import UserError
 from data.build import DataConfig
 from data.build import run as build
 from data.manifest import Manifest
-from heads.other import VERSION, OtherResult, score_elsewhere
+from heads.elsewhere import OTHER_VERSION, OtherResult, score_other_data
 from heads.run import HeadsConfig, run
 from tests.browser import CHROMIUM, opened
 from tests.conftest import jpeg, picture, write_faces
-from tests.small import RESULTS, RIDGE, SMALL
+from tests.small import RESULTS, RIDGE, SMALL, Saying
 
 TABLES = {"splits", "shortcuts", "left_out", "ranking", "metrics", "thresholds", "calibration", "cost", "provenance",
           "sweep_leaders"}  # fmt: skip
@@ -177,7 +177,9 @@ def test_only_other_data_as_it_is_now_is_taken_of_runs_as_they_are_now(faces, ca
     for folder in folders:
         write_text(folder / "predictions-val.csv", folder.name)
 
-    def finished(name: str, run: str, dataset: str, key: str, *, version: int = VERSION, scored: str = "") -> Path:
+    def finished(
+        name: str, run: str, dataset: str, key: str, *, version: int = OTHER_VERSION, scored: str = ""
+    ) -> Path:
         folder = paths.run_dir("other", name)
         scored = scored or hashlib.sha256(run.encode()).hexdigest()
         runs.finish(folder, OtherResult(run, scored, dataset, key, False, 9, 0, version))
@@ -188,7 +190,7 @@ def test_only_other_data_as_it_is_now_is_taken_of_runs_as_they_are_now(faces, ca
     finished("a3", "a", "faces", now, scored="of an earlier run")
     finished("b", "b", "faces", "before")
     finished("c", "b", "gone", now)
-    finished("d", "a", "other", now, version=VERSION - 1)
+    finished("d", "a", "other", now, version=OTHER_VERSION - 1)
     finished("e", "not on the page", "faces", "before")
     finished("f", "c", "faces", now, scored="of an earlier run")
     finished("g", "d", "faces", now, scored="of an earlier run")
@@ -205,20 +207,22 @@ def test_only_other_data_as_it_is_now_is_taken_of_runs_as_they_are_now(faces, ca
 @pytest.mark.parametrize("stage", ["heads", "finetune"])
 def test_a_run_made_anew_under_its_name_scores_other_data_anew(stage, faces, elsewhere):
     """Of a sweep and of a training, which both leave predictions-val.csv."""
-    own, other = (build(DataConfig(data=str(data))) for data in (faces, elsewhere))
+    own = build(DataConfig(data=str(faces)))
+    other = Manifest.load(build(DataConfig(data=str(elsewhere)))).usable
     folder = paths.run_dir(stage, "run")
     runs.begin(folder, {"manifest": str(own)})
+    runs.finish(folder, {"dataset": "faces"})
     said = []
     for scores, score in (("first", 1.0), ("first", 2.0), ("second", 3.0)):
         write_text(folder / "predictions-val.csv", scores)
-        found = score_elsewhere(folder, other, lambda manifest, score=score: np.full(len(manifest), score))
+        found = score_other_data(Saying(folder, score), other)
         said.append((found, pd.read_csv(found / "predictions.csv").score[0]))
     assert said[0] == said[1]
     assert said[2][1] == 3.0
     assert scored_elsewhere([folder]) == {"run": [said[2][0]]}
     (folder / "predictions-val.csv").unlink()
     with pytest.raises(UserError, match=r"has no predictions-val\.csv: delete the folder and make the run again"):
-        score_elsewhere(folder, other, len)
+        score_other_data(Saying(folder), other)
 
 
 def test_no_data_no_report():

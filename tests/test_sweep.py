@@ -28,13 +28,14 @@ from heads.families import Linear, Mlp, Ridge
 from heads.fitting.task import Fitted, Member
 from heads.head_file import load_head
 from heads.inputs import _allocated, load_inputs
-from heads.run import HeadsConfig, run, run_other
-from heads.scoring import member_scores
+from heads.run import HeadsConfig, run
+from heads.scorer import member_scores, views_of
 from heads.sweep import buckets as plan
 from heads.sweep import run as sweep
 from heads.sweep.conclusion import HEAD_FILE
 from heads.sweep.leaderboard import Trial, choose, settings
 from tests.conftest import write_faces
+from tests.small import on_other_data
 from tests.test_finetune import torchrun
 
 GRID = (
@@ -401,18 +402,18 @@ def test_another_data_set_is_scored_with_everything_fixed(faces, tmp_path):
     folder = run(config)
     others = write_faces(tmp_path / "others", 10, start=100)
     shutil.copy(next(faces.glob("real/*.jpg")), others / "real" / "shared.jpg")
-    scored = run_other(config, folder, str(others))
+    scored = on_other_data(config, folder, others)
     assert (runs.result(scored)["images"], runs.result(scored)["known"]) == (10, 1)
     table = pd.read_csv(scored / "predictions.csv")
     assert len(table) == 10
     assert not table.path.str.contains("shared").any()
     head, record = load_head(folder / HEAD_FILE)
     manifest = Manifest.load(paths.manifest_file("others")).usable
-    scores = pd.Series(member_scores(head, record, manifest).mean(axis=1), manifest.rows.path)[table.path]
+    scores = pd.Series(member_scores(head, views_of(record), manifest).mean(axis=1), manifest.rows.path)[table.path]
     np.testing.assert_allclose(table.score, scores, rtol=1e-5)
-    assert run_other(config, folder, str(others)) == scored
+    assert on_other_data(config, folder, others) == scored
     with pytest.raises(UserError, match="it is no other data"):
-        run_other(replace(config, name="faces"), folder, str(faces))
+        on_other_data(config, folder, faces)
 
 
 def test_a_split_without_both_classes_is_refused(tmp_path, faces):

@@ -7,7 +7,6 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.export.onnx_graph import Parity
 from analysis.found.models import Model, find_models
-from analysis.found.run_option import model_file
 from analysis.judge.calibrate import DEFAULT_RULE, RULES, Calibration
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
@@ -19,6 +18,7 @@ from cache.features import Preprocess
 from cache.key import file_digest
 from data.audit import Audit, examine
 from data.manifest import Manifest
+from finetune.scorer import model_file
 
 TEMPLATE = "card.md.j2"
 FIRST = ("auc", "accuracy", "balanced_accuracy", "accuracy_real", "accuracy_fake")  # rows of the table; others follow

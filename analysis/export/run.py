@@ -17,16 +17,16 @@ import numpy as np
 
 from analysis.export.card import card
 from analysis.export.onnx_graph import INPUT, OUTPUT, compare, to_onnx
-from analysis.found.run_option import RunOptions, detector_of
+from analysis.found.run_option import RunOptions
 from analysis.judge.calibrate import DEFAULT_RULE, RULES, Calibration, calibration_of
-from analysis.predict.predictor import views_of
-from cache import paths, runs
+from cache import paths
 from cache.atomic import copy, write_bytes, write_json, write_text
 from cache.command import option
 from cache.errors import UserError
 from cache.features import Preprocess
 from data.manifest import Manifest
 from extract.loading import batches
+from finetune.scorer import DetectorScorer, open_detector
 from heads.predictions import predictions_file, read_predictions
 
 STAGE = "export"
@@ -52,10 +52,11 @@ def run(config: ExportConfig) -> Path:
     started = time.perf_counter()
     judge = config.find()
     calibration = calibration_of(judge)
-    _refuse_views(judge)
-    detector = detector_of(judge)
+    scorer = open_detector(judge, device="cpu")
+    _refuse_views(scorer)
+    detector = scorer.detector
     model = to_onnx(detector, opset=config.opset)
-    pixels, against = _pixels(judge, detector.preprocess)
+    pixels, against = _pixels(scorer)
     spread = float(read_predictions(predictions_file(judge, "val")).scores.std())
     parity = compare(model, detector, pixels, against=against, spread=spread, threshold=calibration.threshold)
     folder = Path(config.out).expanduser() if config.out else paths.run_dir(STAGE, judge.name)
@@ -72,18 +73,19 @@ def run(config: ExportConfig) -> Path:
     return folder
 
 
-def _refuse_views(judge: Path) -> None:
-    if views_of(judge) > 1:
+def _refuse_views(scorer: DetectorScorer) -> None:
+    if scorer.views > 1:
         raise UserError(
-            f"{judge.name} is judged by the mean over {views_of(judge)} views of an image, and a graph sees one: its "
-            "threshold would not hold. Export a run without MEAN_VIEWS."
+            f"{scorer.folder.name} is judged by the mean over {scorer.views} views of an image, and a graph sees one: "
+            "its threshold would not hold. Export a run without MEAN_VIEWS."
         )
 
 
-def _pixels(judge: Path, how: Preprocess) -> tuple[np.ndarray, str]:
+def _pixels(scorer: DetectorScorer) -> tuple[np.ndarray, str]:
     """Validation images of the run's data set, spread over the split; seeded noise where they are gone."""
+    how = scorer.detector.preprocess
     try:
-        manifest = Manifest.load(Path(runs.read_json(judge / "config.json")["manifest"])).usable
+        manifest = Manifest.load(scorer.manifest_file).usable
         rows = manifest.where("val")
         rows = rows[np.linspace(0, len(rows) - 1, min(len(rows), IMAGES)).astype(int)]
         if len(rows) > 1:

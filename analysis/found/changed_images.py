@@ -15,9 +15,8 @@ from analysis.page import figures
 from analysis.page.figures import Panel, Picture
 from cache import runs
 from data.perturb import KINDS, VERSION, Perturbation
-from heads.perturbed import STAGE, UNCHANGED, PerturbedResult
-from heads.predictions import read_scores
-from heads.sweep.conclusion import validation_digest
+from heads.elsewhere import CHANGED, UNCHANGED, PerturbedResult
+from heads.predictions import read_scores, validation_digest
 
 NAMED = (Perturbation("jpeg", 50), Perturbation("messenger", 1))  # what the summary asks for
 
@@ -70,7 +69,7 @@ Pick = Callable[[Strength], Interval]
 def read_perturbed(run: Path, calibration: Calibration) -> Perturbed | None:
     """The scores of a run on the most images, judged by what validation fixed; None where it was never tried."""
     asked = (run.name, validation_digest(run), VERSION)
-    found = [(folder, record.into(PerturbedResult)) for folder, record in runs.results(STAGE)
+    found = [(folder, record.into(PerturbedResult)) for folder, record in runs.results(CHANGED)
              if tuple(map(record.get, ("run", "scored", "version"))) == asked]  # fmt: skip
     if not found:
         return None

@@ -12,9 +12,8 @@ from analysis.judge.intervals import Interval
 from cache import paths, runs
 from data.audit import examine
 from data.manifest import Manifest
-from heads.other import VERSION, OtherResult
-from heads.predictions import read_predictions
-from heads.sweep.conclusion import validation_digest
+from heads.elsewhere import OTHER, OTHER_VERSION, OtherResult
+from heads.predictions import read_predictions, validation_digest
 
 PLAINLY = 0.05  # balanced accuracy; what a threshold loses below this is left to the tables
 
@@ -104,8 +103,8 @@ def other_data(scored: Iterable[Other]) -> list[OtherData]:
 def _finished(names: Collection[str]) -> list[tuple[Path, OtherResult]]:
     """Folders of runs/other that this version of the program made of some of the runs."""
     found = []
-    for folder, record in runs.results("other"):
-        if record.get("run") in names and record.get("version") != VERSION:
+    for folder, record in runs.results(OTHER):
+        if record.get("run") in names and record.get("version") != OTHER_VERSION:
             print(f"report: {folder.name} was made by another version of the program and is left out")
         elif record.get("run") in names:
             found.append((folder, record.into(OtherResult)))

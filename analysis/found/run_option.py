@@ -1,4 +1,4 @@
-"""RUN -> the folder of a finished sweep or training, and the detector that it left: pixels to logit of fake."""
+"""RUN -> the folder of a finished sweep or training."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,14 +9,9 @@ from cache.command import Options, option
 from cache.errors import UserError, one_of
 from data.build import DataConfig
 from data.manifest import Manifest
-from extract.backbones import build
-from finetune.detector import Detector, FeatureDetector
-from finetune.detector_file import load_detector
 from finetune.run import SMOKE_SUFFIX
+from finetune.scorer import model_file
 from finetune.training.conclusion import STAGE as TRAININGS
-from finetune.training.job import BEST
-from heads.head_file import load_head
-from heads.sweep.conclusion import HEAD_FILE
 from heads.sweep.conclusion import STAGE as SWEEPS
 
 
@@ -55,26 +50,6 @@ def find_run(run: str, *, dataset: str = "") -> Path:
     if len(meant) > 1:
         raise UserError(f"RUN={run} could be any of {len(meant)} runs; name one of them:\n  " + "\n  ".join(meant))
     return known[meant[0] if meant else one_of(run, known, what="run")]
-
-
-def detector_of(folder: Path) -> Detector:
-    """The detector of a finished sweep or training, in eval mode, frozen, on the CPU.
-
-    Raises:
-        UserError: its file is missing or damaged; the weights of its backbone are not the ones it was trained on.
-    """
-    if model_file(folder).name == BEST:
-        return load_detector(folder / BEST)[0]
-    head, record = load_head(folder / HEAD_FILE)
-    weights = runs.read_json(folder / "config.json")["weights"]
-    names = dict.fromkeys(spec.backbone for spec in record.inputs)
-    backbones = [build(name, weights=weights.get(name, "")) for name in names]
-    return FeatureDetector(backbones, head, record.inputs).eval().requires_grad_(False)
-
-
-def model_file(folder: Path) -> Path:
-    """What a finished run left: its detector, or its head."""
-    return folder / BEST if (folder / BEST).exists() else folder / HEAD_FILE
 
 
 def _has_model(folder: Path) -> bool:

@@ -87,6 +87,11 @@ def trainings_on(manifest: Manifest) -> list[tuple[Path, FinetuneResult]]:
     ]  # fmt: skip
 
 
+def best_trainings(manifest: Manifest) -> list[Path]:
+    """Their folders, by validation AUC, the best first."""
+    return [folder for folder, _ in sorted(trainings_on(manifest), key=lambda each: -each[1].val_auc)]
+
+
 def read_training(folder: Path, result: FinetuneResult) -> Training:
     """The record and the table of a finished run folder."""
     recipe = changed(Recipe(), runs.read_json(folder / "config.json")["made_from"]["recipe"])

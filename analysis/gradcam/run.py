@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analysis.found.run_option import RunOptions, detector_of
+from analysis.found.run_option import RunOptions
 from analysis.gradcam import faithfulness, overlays
 from analysis.gradcam.faithfulness import mean_interval
 from analysis.gradcam.heatmaps import AUTO, METHODS, Explained
@@ -34,12 +34,12 @@ from cache.atomic import write_bytes
 from cache.command import option
 from cache.errors import UserError, one_of
 from cache.key import file_digest, key
+from cache.runs import write_table
 from data.manifest import LABELS, SPLITS, Manifest
-from extract.compute import training_device
 from extract.loading import batches
 from finetune.detector import NETWORK_PREFIX
-from heads.predictions import Predictions, predictions_file, read_predictions
-from heads.sweep.conclusion import validation_digest, write_table
+from finetune.scorer import open_detector
+from heads.predictions import Predictions, predictions_file, read_predictions, validation_digest
 
 STAGE = "gradcam"
 VERSION = 3  # of result.json
@@ -114,14 +114,14 @@ class _Scored:
     @classmethod
     def of(cls, judge: Path, config: GradcamConfig) -> "_Scored":
         found = read_predictions(predictions_file(judge, config.split))
-        manifest = Manifest.load(Path(runs.read_json(judge / "config.json")["manifest"])).usable
+        scorer = open_detector(judge, device=config.device)  # loaded when it is asked for
+        manifest = Manifest.load(scorer.manifest_file).usable
         if found is None or not len(found.scores):
             raise UserError(f"{judge.name} has no scores of the {config.split} split: choose another with SPLIT=...")
         if manifest.key != runs.result(judge)["manifest_key"]:
             raise UserError(f"the images of {manifest.dataset} changed since {judge.name} scored them: run it again")
         calibration = calibration_of(judge)
-        explained = Explained(detector_of(judge).to(training_device(config.device)))
-        return cls(explained, manifest, found, calibration, config)
+        return cls(Explained(scorer.detector), manifest, found, calibration, config)
 
     @cached_property
     def called(self) -> np.ndarray:

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 from pandas.api.types import is_numeric_dtype
 
 from analysis.judge.intervals import Interval
-from heads.sweep.conclusion import write_table
+from cache.runs import write_table
 
 FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")  # what makes one of a cell that begins with it
 
@@ -66,7 +66,7 @@ class Table:
 def write_for_people(path: Path, table: pd.DataFrame) -> None:
     """As CSV for a spreadsheet, in which names of files and groups, which may be anybody's, are no formulas.
 
-    What this program reads again is written by heads.sweep.conclusion.write_table, exactly as it is.
+    What this program reads again is written by cache.runs.write_table, exactly as it is.
     """
     texts = table.apply(lambda column: column if is_numeric_dtype(column) else column.map(as_text))
     write_table(path, texts.rename(columns=as_text))

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from analysis.found.run_option import detector_of, find_run, model_file
+from analysis.found.run_option import find_run
 from analysis.judge.calibrate import DEFAULT_RULE, RULES, Calibration, calibration_of
 from analysis.predict.files import contents, upright
 from cache import runs
@@ -27,15 +27,11 @@ from cache.errors import UserError, one_of
 from cache.features import Preprocess
 from data.disk import BadImageError, Named
 from data.manifest import SPLITS, Manifest
-from data.preprocess import AUGMENTATION, of_view, to_input
-from extract.compute import training_device
+from data.preprocess import of_view, to_input
 from extract.loading import cores
-from extract.run import CPU_BATCH, GPU_BATCH
 from finetune.detector import Detector
-from finetune.training.job import BEST
-from heads.head_file import read_record
+from finetune.scorer import DetectorScorer, open_detector
 from heads.predictions import predictions_file, read_scores
-from heads.sweep.conclusion import HEAD_FILE
 
 Source = Named | str | Path | Image.Image | np.ndarray
 
@@ -66,18 +62,13 @@ class Prediction:
 class Predictor:
     """A finished run, ready to judge images.
 
-    detector: on `device`, in eval mode. rule: of calibrate.RULES. views: scores are means over so many. seen: digest of
-    the run's own images -> split. size: images in a forward pass.
+    scorer: what judges. rule: of calibrate.RULES. seen: digest of the run's own images -> split.
     """
 
-    folder: Path
-    detector: Detector
-    device: torch.device
+    scorer: DetectorScorer
     calibration: Calibration
     rule: str
-    views: int
     seen: dict[str, str]
-    size: int
 
     @classmethod
     def load(cls, run: str = "", *, data: str = "", device: str = "auto", batch: int = 0,
@@ -94,10 +85,22 @@ class Predictor:
         """Of the folder of a finished run. Raises: UserError as `load`."""
         one_of(threshold, RULES, what="THRESHOLD")
         calibration = calibration_of(folder)
-        where = training_device(device)
-        size = batch or (CPU_BATCH if where.type == "cpu" else GPU_BATCH)
-        detector = detector_of(folder).to(where)
-        return cls(folder, detector, where, calibration, threshold, views_of(folder), _seen(folder), size)
+        scorer = open_detector(folder, device=device, batch=batch)
+        return cls(scorer, calibration, threshold, _seen(scorer))
+
+    @property
+    def folder(self) -> Path:
+        """The run's."""
+        return self.scorer.folder
+
+    @property
+    def detector(self) -> Detector:
+        return self.scorer.detector
+
+    @property
+    def size(self) -> int:
+        """Images in a forward pass."""
+        return self.scorer.size
 
     @property
     def threshold(self) -> float:
@@ -118,7 +121,7 @@ class Predictor:
     def stream(self, images: Sequence[Source]) -> Iterator[Prediction]:
         """The same one after another; no more than two batches of images are in memory."""
         starts = range(0, len(images), self.size)
-        ahead = 0 if self.device.type == "cpu" else 1  # beside a CPU's forward pass decoding would only be in the way
+        ahead = 0 if self.scorer.device.type == "cpu" else 1  # beside a CPU's forward it would be in the way
         with ThreadPoolExecutor(cores()) as pool:
             waiting: deque[list[Future[_Opened]]] = deque()
             for start in starts:
@@ -146,7 +149,7 @@ class Predictor:
             content, digest = contents(source)
             with upright(content) as (image, note):
                 pixels = [[_input(image, how, digest, view) for how in self.detector.preprocesses]
-                          for view in range(self.views)]  # fmt: skip
+                          for view in range(self.scorer.views)]  # fmt: skip
         except BadImageError as error:
             return _Opened(Prediction(path, digest, error.status, str(error)))
         return _Opened(Prediction(path, digest, note=note, seen=self.seen.get(digest, "")), pixels)
@@ -177,7 +180,7 @@ class Predictor:
     def _batch(self, pixels: tuple[np.ndarray, ...]) -> torch.Tensor:
         full = torch.zeros(self.size, *pixels[0].shape, dtype=torch.uint8)
         full[: len(pixels)] = torch.from_numpy(np.stack(pixels))
-        return full.to(self.device)
+        return full.to(self.scorer.device)
 
 
 @dataclass(frozen=True)
@@ -188,30 +191,16 @@ class _Opened:
     pixels: list[list[np.ndarray]] | None = None
 
 
-def views_of(folder: Path) -> int:
-    """Over how many views of an image the scores of a finished run are means.
-
-    Raises:
-        UserError: views that this version of the program draws otherwise.
-    """
-    if model_file(folder).name == BEST:
-        return 1
-    record = read_record(folder / HEAD_FILE)
-    if record.views > 1 and record.augmentation != AUGMENTATION:
-        raise UserError(f"{folder.name} is judged by views of {record.augmentation}; this program draws {AUGMENTATION}")
-    return record.views
-
-
 def _input(image: Image.Image, how: Preprocess, digest: str, view: int) -> np.ndarray:
     return to_input(image, how, digest=digest, draw=of_view(view))
 
 
-def _seen(folder: Path) -> dict[str, str]:
+def _seen(scorer: DetectorScorer) -> dict[str, str]:
     """Digest -> split of the run's own images: of its data set or, where that has changed since, of what it scored."""
-    own = _own(Path(runs.read_json(folder / "config.json")["manifest"]))
-    if own and own.key == runs.result(folder)["manifest_key"]:
+    own = _own(scorer.manifest_file)
+    if own and own.key == runs.result(scorer.folder)["manifest_key"]:
         return dict(zip(own.rows.digest, own.rows.split, strict=True))
-    files = {split: predictions_file(folder, split) for split in SPLITS}
+    files = {split: predictions_file(scorer.folder, split) for split in SPLITS}
     tables = {split: read_scores(file).digest for split, file in files.items() if file.exists()}
     return {digest: split for split, digests in tables.items() for digest in digests}
 

@@ -22,7 +22,7 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from analysis.found.run_option import RunOptions, model_file
+from analysis.found.run_option import RunOptions
 from analysis.judge.calibrate import DEFAULT_RULE, RULES, calibration_of
 from analysis.page.tables import write_for_people
 from analysis.predict.files import files_of
@@ -35,6 +35,7 @@ from cache.errors import UserError, one_of, printable
 from cache.key import file_digest, key, plain
 from cache.progress import Progress
 from data.disk import SKIPPED, Named
+from finetune.scorer import model_file
 
 STAGE = "predict"
 VERSION = 1  # of predictions.json; in its key, so that a table of another version is made anew
@@ -185,8 +186,8 @@ def _about(predictor: Predictor, predictions: list[Prediction]) -> dict:
     return {
         "run": judge.name, "folder": str(judge), "model": {"file": model.name, "sha256": file_digest(model)},
         "dataset": result["dataset"], "synthetic": result["synthetic"], "random_weights": result["random_weights"],
-        "preprocess": [asdict(each) for each in predictor.detector.preprocesses], "views": predictor.views,
-        "compute": predictor.detector.compute, "device": str(predictor.device), "batch": predictor.size,
+        "preprocess": [asdict(each) for each in predictor.detector.preprocesses], "views": predictor.scorer.views,
+        "compute": predictor.detector.compute, "device": str(predictor.scorer.device), "batch": predictor.size,
         "score": "logit of fake; at or above the threshold an image is called fake",
         "threshold": predictor.threshold, "rule": predictor.rule, "rule_meaning": RULES[predictor.rule],
         "probability": "of fake: 1 / (1 + exp(-score / temperature)), fixed on the run's validation images",

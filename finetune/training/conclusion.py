@@ -9,13 +9,13 @@ from cache import runs
 from cache.key import file_digest
 from finetune.detector import Detector
 from finetune.detector_file import load_detector
-from finetune.start import Start, scores
+from finetune.scorer import logits
+from finetune.start import Start
 from finetune.training.epochs import Epoch
 from finetune.training.job import BEST, Job
 from finetune.training.step import TrainingFailed
 from finetune.training.team import Team
-from heads.predictions import ABOUT, predictions_file
-from heads.sweep.conclusion import write_table
+from heads.predictions import predictions_file, write_predictions
 
 STAGE = "finetune"
 VERSION = 1  # of result.json; in a run's key, so that a run of another version is made anew
@@ -83,14 +83,13 @@ def conclude(job: Job, start: Start, history: list[Epoch], team: Team, *, recipe
 def _predict(detector: Detector, job: Job, team: Team, split: str) -> None:
     """predictions-<split>.csv: path, digest, label, group, score (logit of fake). The test's is counted."""
     rows = job.manifest.where(split)
-    mine = scores(detector, job.manifest, team.share(rows), team.device, batch=job.batch, workers=job.workers)
+    mine = logits(detector, job.manifest, team.share(rows), team.device, batch=job.batch, workers=job.workers)
     found = team.gathered(rows, mine)
     if not team.leads or not len(rows):
         return
     if split == "test":
         runs.count_test_scoring(job.manifest.dataset, job.folder.name, found)
-    about = job.manifest.rows.iloc[rows][ABOUT]
-    write_table(predictions_file(job.folder, split), about.assign(score=found))
+    write_predictions(predictions_file(job.folder, split), job.manifest.rows.iloc[rows], score=found)
 
 
 def _result(job: Job, start: Start, history: list[Epoch], best: Epoch, *, recipe_name: str, smoke: bool,

@@ -18,11 +18,12 @@ from cache import runs
 from cache.atomic import copy
 from cache.errors import UserError
 from cache.progress import Progress
+from cache.runs import write_table
 from data.manifest import Manifest
 from extract.loading import default_workers, loaded
 from finetune.detector import Detector
 from finetune.detector_file import save_detector
-from finetune.start import scores
+from finetune.scorer import logits
 from finetune.trackers import Tracker
 from finetune.training import state
 from finetune.training.epochs import Epoch, drawn, is_best, steps_of
@@ -33,7 +34,6 @@ from finetune.training.step import Stepper, TrainingFailed, loss_of
 from finetune.training.team import Team
 from heads.fitting.stacked import class_weights
 from heads.fitting.task import judge
-from heads.sweep.conclusion import write_table
 
 SAVE_SECONDS = 120.0  # of training that a kill can lose at most, where save_every does not say otherwise
 POINT_STEPS = 20  # between two points of the curve of the loss within an epoch
@@ -204,7 +204,7 @@ class Training:
         judged = self.judged.eval()
         for module in (self.detector, judged):
             self.team.share_statistics(module)  # what is judged must be what the first process saves
-        mine = scores(
+        mine = logits(
             judged, self.job.manifest, self.team.share(self.val), self.team.device, batch=self.job.batch,
             workers=self.job.workers,
         )  # fmt: skip

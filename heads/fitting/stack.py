@@ -119,6 +119,8 @@ class Stack(nn.Module):
 class Committee(nn.Module):
     """Inputs (N, ...) -> logit of fake (N,): the mean of M members, one for each fold and seed of a setting."""
 
+    reads_maps = False  # but pooled features
+
     def __init__(self, members: int) -> None:
         super().__init__()
         self.members = members

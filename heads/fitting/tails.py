@@ -83,6 +83,8 @@ class TailNetwork(nn.Module):
 class TailHead(Committee):
     """Tails on maps (N, ...)."""
 
+    reads_maps = True
+
     def __init__(self, networks: list[TailNetwork]) -> None:
         super().__init__(len(networks))
         self.networks = nn.ModuleList(networks)

@@ -7,9 +7,6 @@ import numpy as np
 import pandas as pd
 
 from cache import runs
-from cache.atomic import replacing
-from cache.errors import UserError
-from cache.key import file_digest
 from cache.table import FeatureTable
 from data.manifest import SPLITS, Manifest
 from heads.families import Tail
@@ -17,8 +14,8 @@ from heads.fitting.stack import Committee
 from heads.folds import Folds
 from heads.head_file import HeadRecord, assemble, save_head
 from heads.inputs import Choice, Inputs
-from heads.predictions import ABOUT, predictions_file
-from heads.scoring import member_scores, of_vectors
+from heads.predictions import ABOUT, predictions_file, write_predictions
+from heads.scorer import member_scores, of_vectors, views_of
 from heads.sweep import leaderboard
 from heads.sweep.buckets import is_convex
 from heads.sweep.leaderboard import Setting, Trial, choose, settings
@@ -87,10 +84,10 @@ class Outcome:
         found = settings(self.trials)
         chosen = choose(found, one_se=self.one_se)
         convex = [each for each in found if is_convex(each.config) and each.usable]
-        write_table(self.folder / "leaderboard.csv", leaderboard.table(found))
-        write_table(self.folder / "members.csv", leaderboard.members(found))
-        write_table(self.folder / "curves.csv", leaderboard.curves(found))
-        write_table(self.folder / "scores-inputs.csv", self._scores_of_inputs(convex))
+        runs.write_table(self.folder / "leaderboard.csv", leaderboard.table(found))
+        runs.write_table(self.folder / "members.csv", leaderboard.members(found))
+        runs.write_table(self.folder / "curves.csv", leaderboard.curves(found))
+        runs.write_table(self.folder / "scores-inputs.csv", self._scores_of_inputs(convex))
         record = self._record(chosen)
         head = assemble(chosen.fitted, record)
         save_head(self.folder / HEAD_FILE, head, record)
@@ -120,7 +117,7 @@ class Outcome:
             fair = _out_of_fold(scores, chosen, self.folds) if split == "val" else scores.mean(axis=1)
             if split == "test":
                 runs.count_test_scoring(self.manifest.dataset, self.folder.name, fair[rows])
-            write_table(predictions_file(self.folder, split), self._labelled(rows).assign(score=fair[rows]))
+            write_predictions(predictions_file(self.folder, split), self.manifest.rows.iloc[rows], score=fair[rows])
 
     def _scores_of_inputs(self, convex: list[Setting]) -> pd.DataFrame:
         """For each choice of inputs the held-out scores of its best convex head, so that intervals can be drawn."""
@@ -135,7 +132,7 @@ class Outcome:
     def _scores(self, setting: Setting, head: Committee) -> np.ndarray:
         """Logits (N, M) of every member for every image; of pooled features from what is in memory already."""
         if isinstance(setting.config, Tail):
-            return member_scores(head, self._record(setting), self.manifest, device=self.device)
+            return member_scores(head, views_of(self._record(setting)), self.manifest, device=self.device)
         columns = self.choices[setting.inputs].columns
         return np.mean([of_vectors(head, view[:, columns]) for view in self.inputs.X[: self.views]], axis=0)
 
@@ -165,24 +162,6 @@ class Outcome:
             val_auc_std=chosen.val_auc_std if len(chosen.trials) > 1 else None,
             floor_auc=convex[0].val_auc if convex else None,
         )
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """As CSV, whole or not at all."""
-    with replacing(path) as temporary:
-        table.to_csv(temporary, index=False)
-
-
-def validation_digest(run: Path) -> str:
-    """sha256 of the validation scores of a finished sweep or training: tells it from one made anew under its name.
-
-    Raises:
-        UserError: it has lost them.
-    """
-    file = predictions_file(run, "val")
-    if not file.exists():
-        raise UserError(f"{run} has no {file.name}: delete the folder and make the run again")
-    return file_digest(file)
 
 
 def _out_of_fold(scores: np.ndarray, setting: Setting, folds: Folds) -> np.ndarray:

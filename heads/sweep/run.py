@@ -28,7 +28,7 @@ from heads.folds import Folds
 from heads.inputs import ALL, Choice, load_inputs
 from heads.sweep import leaderboard
 from heads.sweep.buckets import Bucket, buckets, is_convex, load_trials, save_trials
-from heads.sweep.conclusion import VERSION, Outcome, write_table
+from heads.sweep.conclusion import VERSION, Outcome
 from heads.sweep.leaderboard import Trial, choose, settings
 from heads.sweep.trainer import Trainer
 
@@ -180,7 +180,7 @@ class _Sweep:
             if finished:  # while this one trained, another has chosen: its tables stay, and the buckets are gone
                 return
             self.trials += load_trials(path)
-            write_table(self.folder / "leaderboard.csv", leaderboard.table(settings(self.trials)))
+            runs.write_table(self.folder / "leaderboard.csv", leaderboard.table(settings(self.trials)))
         progress.note = f"best val AUC {self._best_auc():.4f}"
         progress.advance(before + _work([bucket]) - progress.done)  # also what early stopping spared
 

@@ -1,0 +1,131 @@
+"""A detector on images as a Scorer, and the one place that opens whatever a finished run folder holds.
+
+open_scorer(folder)      the cheapest way to its scores: a head from cached features, a detector from the images
+open_detector(folder)    from images alone, for images that are in no data set: prediction, heat maps, export
+"""
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from cache.errors import UserError
+from data.augment import Draw
+from data.manifest import Manifest
+from data.perturb import Perturbation
+from data.preprocess import AUGMENTATION, of_view
+from extract.backbones import build
+from extract.compute import moved, training_device
+from extract.loading import batches, default_workers
+from extract.run import CPU_BATCH, GPU_BATCH
+from finetune.detector import Detector, FeatureDetector
+from finetune.detector_file import load_detector
+from finetune.training.job import BEST
+from heads.head_file import load_head, read_record
+from heads.scorer import HeadScorer, Scorer
+from heads.sweep.conclusion import HEAD_FILE
+
+
+@dataclass(frozen=True)
+class DetectorScorer(Scorer):
+    """The detector of a finished sweep or training, on images.
+
+    size: images in a forward pass. workers: processes that decode, -1 = as many as suit the device.
+    """
+
+    folder: Path
+    device: torch.device
+    size: int
+    views: int = 1
+    workers: int = -1
+
+    @cached_property
+    def detector(self) -> Detector:
+        """On the device, in eval mode, frozen; loaded when it is first asked for.
+
+        Raises:
+            UserError: its file is damaged, or the weights of a backbone are not those that the head was trained on.
+        """
+        trained = model_file(self.folder).name == BEST
+        detector = load_detector(self.folder / BEST)[0] if trained else _with_backbones(self.folder)
+        return detector.to(self.device)
+
+    @property
+    def once(self) -> "DetectorScorer":
+        return replace(self, views=1)
+
+    def scores(self, manifest: Manifest, change: Perturbation | None = None) -> np.ndarray:
+        draws = [change] if change else [of_view(view) for view in range(self.views)]
+        rows = np.arange(len(manifest))
+        return np.mean([logits(self.detector, manifest, rows, self.device, batch=self.size, workers=self.workers,
+                               draw=draw) for draw in draws], axis=0)  # fmt: skip
+
+
+def open_scorer(folder: Path, *, device: str = "auto", batch: int = 0, workers: int = -1) -> Scorer:
+    """Of a finished sweep or training. A head reads features that must be in the cache: `prepare` computes them.
+
+    Args:
+        device, batch, workers: as for extraction.
+
+    Raises:
+        UserError: its file is missing or damaged, or the device is not there.
+    """
+    if model_file(folder).name == HEAD_FILE:
+        return HeadScorer.load(folder / HEAD_FILE, device=str(training_device(device)))
+    return open_detector(folder, device=device, batch=batch, workers=workers)
+
+
+def open_detector(folder: Path, *, device: str = "auto", batch: int = 0, workers: int = -1) -> DetectorScorer:
+    """The same from images alone; of a sweep's head with its backbones before it.
+
+    Raises:
+        UserError: as open_scorer; the head is judged by views that this version of the program draws otherwise.
+    """
+    where = training_device(device)
+    size = batch or (CPU_BATCH if where.type == "cpu" else GPU_BATCH)
+    views = 1 if model_file(folder).name == BEST else _views(folder)
+    return DetectorScorer(folder, where, size, views, workers)
+
+
+def model_file(folder: Path) -> Path:
+    """What a finished run left: its detector, or its head."""
+    return folder / BEST if (folder / BEST).exists() else folder / HEAD_FILE
+
+
+@torch.inference_mode()
+def logits(detector: Detector, manifest: Manifest, rows: np.ndarray, device: torch.device, *, batch: int = 0,
+           workers: int = -1, draw: Draw | Perturbation | None = None) -> np.ndarray:  # fmt: skip
+    """Of fake, (k,) float64, of some rows of a manifest: in the evaluation view, or as `draw` changes them.
+
+    detector: on the device, in eval mode.
+
+    Raises:
+        UserError: images that are gone or changed since they were hashed; out of memory.
+    """
+    size = batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
+    workers = default_workers(device) if workers < 0 else workers
+    loader = batches(manifest, rows, detector.preprocess, draw=draw, size=size, workers=workers)
+    try:
+        found = [detector(moved(each.pixels, device))[: each.count].cpu().double() for each in loader]
+    except torch.OutOfMemoryError as error:
+        raise UserError(f"out of memory with {size} images at once in evaluation: lower BATCH") from error
+    return torch.cat(found).numpy() if found else np.zeros(0)
+
+
+def _with_backbones(folder: Path) -> Detector:
+    """A head behind the backbones that it was trained on."""
+    head, record = load_head(folder / HEAD_FILE)
+    weights = HeadScorer.load(folder / HEAD_FILE).weights
+    names = dict.fromkeys(spec.backbone for spec in record.inputs)
+    backbones = [build(name, weights=weights.get(name, "")) for name in names]
+    return FeatureDetector(backbones, head, record.inputs).eval().requires_grad_(False)
+
+
+def _views(sweep: Path) -> int:
+    """By how many a head is judged."""
+    record = read_record(sweep / HEAD_FILE)
+    if record.views > 1 and record.augmentation != AUGMENTATION:
+        raise UserError(f"{sweep.name} is judged by views of {record.augmentation}; this program draws {AUGMENTATION}")
+    return record.views

@@ -1,0 +1,191 @@
+"""What a finished run says of images: a `Scorer`. Everything that is asked of a run besides its record asks one.
+
+Here are heads on cached features; finetune.scorer has detectors on images, and opens whichever a run folder holds.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from cache import runs
+from cache.features import FeatureSpec
+from cache.table import FeatureTable
+from data.manifest import Manifest
+from heads.fitting.stack import Committee
+from heads.head_file import HeadRecord, load_head, read_record
+from heads.inputs import load_inputs
+from heads.stream import MapStream
+
+if TYPE_CHECKING:  # they need images, which a sweep does without
+    from data.perturb import Perturbation
+    from extract.run import ExtractConfig
+
+AT_ONCE = 16_384  # rows of pooled features
+MAPS_AT_ONCE = 64
+AS_IT_IS = (None,)  # no change to an image
+
+
+class Scorer(ABC):
+    """A finished run, ready to judge images. folder: the run's."""
+
+    folder: Path
+
+    @property
+    @abstractmethod
+    def views(self) -> int:
+        """The run's own scores are means over so many views of an image."""
+
+    @property
+    @abstractmethod
+    def once(self) -> "Scorer":
+        """The same, but looking at each image once, in the evaluation view."""
+
+    @abstractmethod
+    def scores(self, manifest: Manifest, change: "Perturbation | None" = None) -> np.ndarray:
+        """Logits of fake of every image of a manifest: (N,) float64.
+
+        Args:
+            change: what every image goes through first; changed images are seen once, in the evaluation view.
+
+        Raises:
+            UserError: features that are not in the cache (`prepare` computes them), images that cannot be read.
+        """
+
+    @property
+    def manifest_file(self) -> Path:
+        """The CSV of the data set that the run was made on; it may be gone, or say something else by now.
+
+        Raises:
+            DamagedRun: the run does not say so.
+        """
+        return Path(runs.read_json(self.folder / "config.json")["manifest"])
+
+
+@dataclass(frozen=True)
+class HeadScorer(Scorer):
+    """The head of a finished sweep over cached features.
+
+    file: the head's. weights: backbone -> its weight file as WEIGHTS names it. device: cpu, cuda, cuda:1.
+    """
+
+    folder: Path
+    file: Path
+    record: HeadRecord
+    weights: dict[str, str]
+    device: str = "cpu"
+
+    @classmethod
+    def load(cls, file: Path, *, weights: str = "", device: str = "cpu") -> "HeadScorer":
+        """Of a head's file, in its run folder or copied elsewhere.
+
+        Args:
+            weights: of its only backbone, in place of those that the sweep was told of.
+
+        Raises:
+            UserError: it is no head.
+        """
+        record, config = read_record(file), file.parent / "config.json"
+        told = runs.read_json(config)["weights"] if config.exists() else {}
+        given = dict.fromkeys((spec.backbone for spec in record.inputs), weights) if weights else {}
+        return cls(file.parent, file, record, told | given, device)
+
+    @property
+    def views(self) -> int:
+        return self.record.views
+
+    @property
+    def once(self) -> "HeadScorer":
+        return replace(self, record=replace(self.record, views=1))
+
+    def reads(self, change: "Perturbation | None" = None) -> list[FeatureSpec]:
+        """The cached features that `scores` needs."""
+        return [spec for view in self._views(change) for spec in view]
+
+    def scores(self, manifest: Manifest, change: "Perturbation | None" = None) -> np.ndarray:
+        return member_scores(self.head, self._views(change), manifest, device=self.device).mean(axis=1)
+
+    @cached_property
+    def head(self) -> Committee:
+        return load_head(self.file)[0]
+
+    def _views(self, change: "Perturbation | None") -> list[list[FeatureSpec]]:
+        if change is None:
+            return views_of(self.record)
+        return [[replace(spec, augmentation=change.policy) for spec in self.record.inputs]]
+
+
+def prepare(scorers: Sequence[Scorer], manifest: Manifest, config: "ExtractConfig",
+            changes: "Sequence[Perturbation | None]" = AS_IT_IS) -> None:  # fmt: skip
+    """Extract what some scorers need to judge these images, as they are or changed, as far as the cache lacks it.
+
+    One pass over the images serves all that read features of one backbone.
+
+    Args:
+        config: of the extraction: device, batch, workers, part.
+
+    Raises:
+        UserError: weights that are not those that a head was trained on; a PART of the images left to others.
+    """
+    from extract import run as extract
+
+    heads = [each for each in scorers if isinstance(each, HeadScorer)]  # others read the images
+    weights = {name: file for each in heads for name, file in each.weights.items()}
+    wanted = dict.fromkeys(spec for change in changes for each in heads for spec in each.reads(change))
+    ordered = sorted(wanted, key=lambda spec: spec.backbone)  # of one backbone they stay in order
+    for backbone, specs in groupby(ordered, key=lambda spec: spec.backbone):
+        found = list(specs)
+        here = replace(
+            config, backbone=backbone, weights=weights.get(backbone, ""), views=max(spec.view for spec in found),
+            features=" ".join(dict.fromkeys(spec.feature for spec in found)),
+        )  # fmt: skip
+        extract.specs_of(extract.fill(here, manifest, found))
+
+
+def member_scores(head: Committee, views: list[list[FeatureSpec]], manifest: Manifest, *,
+                  device: str = "cpu") -> np.ndarray:  # fmt: skip
+    """Logits of fake of every member of a head, the mean over views: (N, M) float64.
+
+    Args:
+        views: what the head reads, view by view, all in the cache.
+
+    Raises:
+        UserError: images without those features.
+    """
+    head = head.to(device)
+    if head.reads_maps:
+        return np.mean([_of_maps(head, specs[0], manifest, device) for specs in views], axis=0)
+    X = load_inputs(manifest, [spec for specs in views for spec in specs]).X  # (V, N, D)
+    return np.mean([of_vectors(head, view, device=device) for view in X], axis=0)
+
+
+@torch.inference_mode()
+def of_vectors(head: Committee, X: np.ndarray, *, device: str = "cpu") -> np.ndarray:
+    """Logits of every member for raw pooled features (N, D) float32: (N, M) float64."""
+    parts = [head.each(torch.from_numpy(part).to(device)) for part in _parts(X)]
+    return torch.cat(parts).cpu().double().numpy()
+
+
+def views_of(record: HeadRecord) -> list[list[FeatureSpec]]:
+    """What a head reads, in each of the views that it is judged by."""
+    return [
+        [replace(spec, view=view, augmentation=record.augmentation) if view else spec for spec in record.inputs]
+        for view in range(record.views)
+    ]
+
+
+def _parts(X: np.ndarray) -> Iterator[np.ndarray]:
+    yield from (X[start : start + AT_ONCE] for start in range(0, len(X), AT_ONCE))
+
+
+@torch.inference_mode()
+def _of_maps(head: Committee, spec: FeatureSpec, manifest: Manifest, device: str) -> np.ndarray:
+    stream = MapStream([FeatureTable(spec, manifest)], memory=0)
+    batches = stream.ordered(np.arange(len(manifest)), view=0, batch=MAPS_AT_ONCE)
+    return torch.cat([head.each(batch.maps.to(device)) for batch in batches]).cpu().double().numpy()
