@@ -18,7 +18,8 @@ predict.options := IMAGES RUN DATA OUT DEVICE BATCH THRESHOLD HEAT_MAPS
 export.options := RUN DATA OUT OPSET
 sweep.options := $(heads.options)
 test.options := ARGS
-PLACES := CACHE_DIR DATA_DIR RUNS_DIR
+# What every command reads from its environment: where things are kept, and modules that add to its registries.
+EVERYWHERE := CACHE_DIR DATA_DIR RUNS_DIR PLUGINS
 OPTIONS := $(sort $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
 
 given := $(filter-out MAKEFLAGS MAKEOVERRIDES,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
@@ -30,10 +31,10 @@ define newline
 endef
 $(foreach v,$(given),$(if $(findstring $(newline),$(value $(v))),$(error $(v) holds a line break, which make would take for a second command)))
 
-unknown := $(filter-out $(OPTIONS) $(PLACES) ARGS PYTHON,$(given))
-$(if $(unknown),$(error unknown: $(unknown). Known: $(OPTIONS) $(PLACES)))
+unknown := $(filter-out $(OPTIONS) $(EVERYWHERE) ARGS PYTHON,$(given))
+$(if $(unknown),$(error unknown: $(unknown). Known: $(OPTIONS) $(EVERYWHERE)))
 taken := $(foreach goal,$(MAKECMDGOALS),$($(goal).options))
-idle := $(filter-out $(taken) $(PLACES) PYTHON,$(given))
+idle := $(filter-out $(taken) $(EVERYWHERE) PYTHON,$(given))
 $(if $(and $(MAKECMDGOALS),$(idle)),$(error make $(MAKECMDGOALS) takes no $(idle). It takes: $(or $(sort $(taken)),no options)))
 # Only what stands on make's command line counts: an environment variable called DATA may be somebody else's.
 # It is named, because it may also be the user's. NAME is not: some systems set it for everybody.
@@ -44,8 +45,8 @@ quoted = '$(subst ','\'',$(1))'
 lower = $(shell echo $(1) | tr A-Z a-z)
 # Every variable that a command takes becomes its flag: DATA=faces -> --data='faces'
 flags = $(foreach v,$(filter $(given),$($(1).options)),--$(call lower,$(v))=$(call quoted,$(value $(v))))
-ifneq ($(filter $(PLACES),$(given)),)
-export $(PLACES)
+ifneq ($(filter $(EVERYWHERE),$(given)),)
+export $(EVERYWHERE)
 endif
 
 help: ## this help
@@ -53,6 +54,7 @@ help: ## this help
 	@echo
 	@echo "Options: make extract heads report DATA=path BACKBONE=\"resnet18 cvt_13\" ... ; every stage lists its own:"
 	@echo "  $(PY) -m extract --help        (data, extract, heads, finetune, analysis)"
+	@echo "PLUGINS=\"my_family my_metric\" before or behind any of them imports your modules, which may add to its registries."
 
 data: $(READY) ## DATA=path: manifest and audit
 	@$(PY) -m data $(call flags,$@)

@@ -1,6 +1,7 @@
 """`make report`: everything that is missing, then the page. `python -m analysis --help` lists the options."""
 
-from analysis.report import ReportCommand, run
+from analysis.options import ReportCommand
+from analysis.report import run
 from cache.command import main
 
 if __name__ == "__main__":

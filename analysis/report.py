@@ -1,6 +1,6 @@
 """`make report`, the whole pipeline from top to bottom: whoever wants to know how the parts fit begins at `_report`."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -8,10 +8,10 @@ import torch
 from analysis.found.models import ranked_runs
 from analysis.found.trainings import best_trainings
 from analysis.gradcam import run as gradcam
-from analysis.gradcam.run import GradcamConfig
+from analysis.gradcam.options import GradcamConfig
+from analysis.options import ReportCommand
 from analysis.page import datasets, report_page
 from cache import runs
-from cache.command import option
 from cache.errors import UserError
 from data.build import run as build
 from data.manifest import Manifest
@@ -28,40 +28,8 @@ from heads.elsewhere import (
     score_other_data,
 )
 from heads.predictions import predictions_file
-from heads.run import HeadsConfig, extract_features, train_heads
+from heads.run import extract_features, train_heads
 from heads.scorer import HeadScorer, Scorer, prepare
-
-OF_ONE = ("name", "root", "train_csv", "valid_csv", "test_csv", "group")  # options that describe one data set
-
-
-@dataclass(frozen=True, kw_only=True)
-class ReportCommand(HeadsConfig):
-    """Extract and train what is missing, then write the report of a data set, or of several side by side.
-
-    DATA="a b" makes the page of each, scores each one's models on the others, and compares their best ones.
-    """
-
-    eval: str = option("", "other data sets to score all heads and detectors on, everything fixed; as DATA names them")
-    perturb: int = option(1000, "test images to score again after JPEG, blur, scaling and others; 0 = none")
-    num_samples: int = option(12, "heat maps to draw of the best model; 0 = none")
-    faces: bool = option(True, "show images of the data set on the page")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.perturb < 0 or not 0 <= self.num_samples <= gradcam.MOST:
-            raise UserError(f"PERTURB must not be negative, and NUM_SAMPLES between 0 and {gradcam.MOST}")
-        own = [name.upper() for name in OF_ONE if getattr(self, name)]
-        if len(self.each_data()) > 1 and own:
-            raise UserError(f"{', '.join(own)} cannot be meant for {len(self.each_data())} data sets: leave it out, or "
-                            "make the manifest of each with `make data` and name those in DATA")  # fmt: skip
-
-    def each_data(self) -> list[str]:
-        """The data sets that DATA names; a path with spaces in it that is there is one of them."""
-        return [self.data] if Path(self.data).expanduser().exists() else self.data.split() or [self.data]
-
-    def each_other(self) -> list[str]:
-        """The data sets that EVAL names, but for the own one."""
-        return [data for data in dict.fromkeys(self.eval.split()) if data != self.data]
 
 
 def run(config: ReportCommand) -> Path:
@@ -71,18 +39,19 @@ def run(config: ReportCommand) -> Path:
         return _report(config)
     names = []
     for data in each_data:
-        one = replace(config, data=data, eval=" ".join([*each_data, *config.eval.split()]))
+        one = config.but(data=data, eval=" ".join([*each_data, *config.eval.split()]))
         _report(one)
-        names.append(one.dataset)
+        names.append(one.heads.extract.data.dataset)
     return datasets.run(datasets.ComparisonConfig(tuple(names)))
 
 
 def _report(config: ReportCommand) -> Path:
     """Of one data set, a line a stage, each with what it leaves. What is there already is not made again."""
-    with together(training_device(config.device)):
-        manifest = Manifest.load(build(config)).usable  # data/<dataset>/manifest.csv, audit.json
+    extraction = config.heads.extract
+    with together(training_device(extraction.device)):
+        manifest = Manifest.load(build(extraction.data)).usable  # data/<dataset>/manifest.csv, audit.json
         sweeps = []
-        for one in config.each_backbone():
+        for one in config.heads.each_backbone():
             features = extract_features(one, manifest)  # cache/features/<backbone>-<tap>-<pooling>-<key>/*.h5
             sweeps.append(train_heads(one, features))  # runs/heads/<dataset>-<backbone>-<key>/
     _refuse_unfinished(sweeps)
@@ -91,7 +60,7 @@ def _report(config: ReportCommand) -> Path:
         _score_other_data(config, sweeps + trainings, data)  # runs/other/<run>-on-<dataset>-<key>/
     _score_changed_images(config, sweeps, trainings[:1], manifest)  # runs/perturbed/<run>-<key>/
     no_heat_maps = _draw_heat_maps(config, manifest)  # runs/gradcam/<run>-<key>/
-    page = report_page.ReportConfig(config.dataset, config.faces, config.num_samples > 0, no_heat_maps)
+    page = report_page.ReportConfig(manifest.dataset, config.faces, config.num_samples > 0, no_heat_maps)
     return report_page.run(page)  # runs/report/<dataset>/index.html
 
 
@@ -102,10 +71,10 @@ def _refuse_unfinished(sweeps: list[Path]) -> None:
 
 def _score_other_data(config: ReportCommand, judged: list[Path], data: str) -> None:
     """With what did not score these images yet: everything fixed, every image once."""
-    elsewhere = Manifest.load(build(config.elsewhere(data))).usable
+    elsewhere = Manifest.load(build(config.heads.extract.data.elsewhere(data))).usable
     left = [each for each in filter(_can_be_judged, judged) if not runs.is_complete(other_data_folder(each, elsewhere))]
     scorers = [open_scorer(each, **_how(config)) for each in left]
-    prepare(scorers, elsewhere, config)
+    prepare(scorers, elsewhere, config.heads.extract)
     for scorer in scorers:
         score_other_data(scorer, elsewhere)
 
@@ -115,13 +84,13 @@ def _score_changed_images(config: ReportCommand, sweeps: list[Path], best: list[
     chosen = chosen_images(manifest, config.perturb)
     if not config.perturb or not len(chosen):
         return
-    if judged_split(manifest) == "val" and config.folds > 1:
+    if judged_split(manifest) == "val" and config.heads.folds > 1:
         print("report: perturbed images are left out: without a test split, heads of FOLDS saw all of them in training")
         sweeps = []
     judged = filter(_can_be_judged, (*sweeps, *best))
     left = [each for each in judged if not runs.is_complete(changed_folder(each, chosen))]
     scorers = [_scorer_of_changes(each, config) for each in left]
-    prepare(scorers, chosen, replace(config, part="0/1"), PERTURBATIONS)
+    prepare(scorers, chosen, replace(config.heads.extract, part="0/1"), PERTURBATIONS)
     for scorer in scorers:
         score_changed_images(scorer, manifest, chosen)
 
@@ -135,7 +104,8 @@ def _scorer_of_changes(folder: Path, config: ReportCommand) -> Scorer:
 
 
 def _how(config: ReportCommand) -> dict:
-    return {"device": config.device, "batch": config.batch, "workers": config.workers}
+    extraction = config.heads.extract
+    return {"device": extraction.device, "batch": extraction.batch, "workers": extraction.workers}
 
 
 def _can_be_judged(folder: Path) -> bool:
@@ -150,9 +120,10 @@ def _draw_heat_maps(config: ReportCommand, manifest: Manifest) -> str:
     ranked = ranked_runs(manifest)
     if not ranked:
         return "There is no finished run."
-    asked = GradcamConfig(
-        run=str(ranked[0].folder), num_samples=config.num_samples, split=judged_split(manifest), device=config.device
-    )
+    asked = GradcamConfig.of(
+        run=str(ranked[0].folder), num_samples=config.num_samples, split=judged_split(manifest),
+        device=config.heads.extract.device,
+    )  # fmt: skip
     try:
         gradcam.run(asked)
     except (UserError, torch.OutOfMemoryError) as error:

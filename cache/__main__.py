@@ -6,9 +6,10 @@ python -m cache
 from dataclasses import dataclass
 
 from cache import paths
-from cache.command import Options, main
+from cache.command import main
 from cache.errors import UserError
 from cache.features import DamagedShard, shard_paths
+from cache.options import Options
 from cache.progress import Progress
 from cache.table import verify
 

@@ -5,38 +5,21 @@
 Fire builds the record; wrong names and types are refused here first, because Fire would notice them too late.
 """
 
+import inspect
 import sys
-import types
 from collections.abc import Callable
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field, fields
-from itertools import pairwise
+from dataclasses import Field
+from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
 import fire
 from fire.decorators import SetParseFn
 
 from cache.errors import UserError, one_of, printable
+from cache.options import Options, flags
+from cache.plugins import import_plugins
 from cache.progress import Plain
-
-
-@dataclass(frozen=True, kw_only=True)
-class Options:
-    """Base of the records behind the commands; text from the command line becomes the field's type.
-
-    Raises:
-        UserError: a value does not fit its field's type.
-    """
-
-    def __post_init__(self) -> None:
-        for each in fields(self):
-            object.__setattr__(self, each.name, _typed(getattr(self, each.name), each.type, each.name))
-
-
-def option(default: Any, meaning: str) -> Any:
-    """A field of an Options record with the sentence that `--help` prints for it."""
-    return field(default=default, metadata={"meaning": meaning})
-
 
 Record = TypeVar("Record", bound=Options)
 
@@ -48,6 +31,7 @@ def main(record: type[Record], run: Callable[[Record], Any], *, command: str) ->
             print(usage(record, command))
             return
         with redirect_stdout(Plain(sys.stdout)):
+            import_plugins()
             run(parse(record, sys.argv[1:], command))
     except UserError as error:
         sys.exit(printable(f"{command}: {error}"))
@@ -65,34 +49,39 @@ def parse(record: type[Record], arguments: list[str], command: str) -> Record:
     Raises:
         UserError: an unknown flag, a stray word, a value of the wrong type.
     """
-    names = [each.name for each in fields(record)]
+    names = record.names()
     for before, argument in pairwise(["--=", *arguments]):
         if argument.startswith("--"):
             given = argument[2:].split("=")[0].replace("-", "_")
             one_of(given if given in names else given.removeprefix("no"), names, what=f"flag of {command}")
         elif not before.startswith("--") or "=" in before:
             raise UserError(f"stray word {argument!r}; options are written --name=value. See {command} --help")
-    return fire.Fire(SetParseFn(str)(record), command=arguments, name=command, serialize=lambda _: None)
+    return fire.Fire(SetParseFn(str)(_from_flags(record)), command=arguments, name=command, serialize=lambda _: None)
 
 
 def usage(record: type[Options], command: str) -> str:
-    """The help text: every flag with its default and meaning."""
+    """The help text: every flag with its default and meaning, those of each stage together."""
     document = (record.__doc__ or "").strip().split("\n\n")[0]
-    rows = [(f"--{each.name}={each.default}", each.metadata.get("meaning", "")) for each in fields(record)]
-    width = max((len(flag) for flag, _ in rows), default=0)
-    return "\n".join([document, "", f"{command} [options]", *(f"  {flag:<{width}}  {text}" for flag, text in rows)])
+    width = max((len(_written(each)) for _, each in flags(record)), default=0)
+    lines = [document, "", f"{command} [options]"]
+    for stage, pairs in groupby(flags(record, command.rpartition(" ")[2]), key=lambda pair: pair[0]):
+        lines += ["", f"{stage}:"]
+        lines += [f"  {_written(each):<{width}}  {each.metadata.get('meaning', '')}" for _, each in pairs]
+    return "\n".join(lines)
 
 
-def _typed(value: Any, wanted: Any, name: str) -> Any:
-    if wanted is bool and value in ("True", "False", "1", "0", "true", "false"):
-        return value in ("True", "1", "true")
-    if isinstance(value, str) and wanted in (int, float):
-        try:
-            return wanted(value)
-        except ValueError:
-            pass
-    allowed = (int, float) if wanted is float else wanted
-    if isinstance(allowed, type | tuple | types.UnionType) and not isinstance(value, allowed):
-        expected = {int: "a whole number", float: "a number", bool: "True or False"}.get(wanted, "text")
-        raise UserError(f"--{name}: expected {expected}, found {value!r}")
-    return value
+def _written(flag: Field) -> str:
+    """At its default."""
+    return f"--{flag.name}={flag.default}"
+
+
+def _from_flags(record: type[Options]) -> Callable[..., Options]:
+    """What makes the record, as Fire can read it: a function of all flags."""
+
+    def make(**options: Any) -> Options:
+        return record.of(**options)
+
+    keyword = inspect.Parameter.KEYWORD_ONLY
+    parameters = [inspect.Parameter(each.name, keyword, default=each.default) for _, each in flags(record)]
+    make.__signature__ = inspect.Signature(parameters)
+    return make

@@ -38,8 +38,6 @@ from cache.records import from_plain
 FORMAT_VERSION = 1
 USERBLOCK = 512  # bytes, the smallest that HDF5 allows
 DIGEST_BYTES = 32
-LONGEST_SIDE = 4096  # pixels of an image as a network takes it; of more, a few fill the memory
-MOST_VIEWS = 1000  # the evaluation view among them
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,6 @@ import torch
 
 from cache.errors import UserError
 
-POOLINGS = ("map", "avg", "avgstd")
 CACHE_FRIENDLY = 8  # images at once: their float32 copies stay in a core's cache, 3 times faster on a CPU
 
 

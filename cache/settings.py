@@ -12,6 +12,9 @@ LARGEST = {
     int: 1_000_000,  # counts: of what fits, and of what anybody could wait for
 }
 
+LONGEST_SIDE = 4096  # pixels of an image as a network takes it; of more, a few fill the memory
+MOST_VIEWS = 1000  # the evaluation view among them
+
 
 def setting(default: Any = MISSING, *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf,
             choices: tuple[str, ...] = ()) -> Any:  # fmt: skip

@@ -9,7 +9,6 @@ read is made anew.
 import json
 import os
 import re
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -17,61 +16,16 @@ import pandas as pd
 
 from cache import paths
 from cache.atomic import remove_leftovers, write_json
-from cache.command import Options, option
-from cache.errors import UserError, one_of
+from cache.errors import UserError
 from cache.key import plain
 from data import audit, splits
 from data.listing import Csvs, Listing, list_images
 from data.manifest import BLACK_DIGEST, COLUMNS, STATISTICS, Manifest
+from data.options import SAMPLE, DataConfig
 from data.probes import probe_all
 from data.sample import draw_sample
 
-SAMPLE = "sample"
 FEW = 5  # kinds of ignored files that are named on the console
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig(Options):
-    """Build the manifest of a data set and audit it."""
-
-    data: str = option(SAMPLE, "a folder, a manifest CSV, or the word sample")
-    name: str = option("", "what to call the data set (default: the folder's name)")
-    root: str = option("", "where the paths in the CSVs start, if not below DATA")
-    train_csv: str = option("", "CSV of the training split, relative to DATA (default train.csv)")
-    valid_csv: str = option("", "CSV of the validation split (default valid.csv)")
-    test_csv: str = option("", "CSV of the test split (default test.csv)")
-    group: str = option("", "what must not be split: a CSV column, or a pattern with one (group) matched in the path")
-    bad_images: str = option("skip", "skip = leave unreadable ones out, black = put a black image, fail = stop")
-    leaks: str = option("stop", "the same image in two splits: stop, or drop it from the lesser split")
-    rehash: bool = option(False, "read every file again even if size and date are unchanged")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of(self.bad_images, ("skip", "black", "fail"), what="BAD_IMAGES")
-        one_of(self.leaks, ("stop", "drop"), what="LEAKS")
-
-    @property
-    def dataset(self) -> str:
-        """The name under which manifest, runs and report are kept.
-
-        Raises:
-            UserError: it cannot be a folder's.
-        """
-        if self.name or self.data == SAMPLE:
-            return paths.dataset_name(self.name or SAMPLE)
-        path = Path(os.path.realpath(self.source))
-        folder = path.parent if path.name == "manifest.csv" else path
-        name = folder.stem if folder.is_file() else folder.name
-        return paths.dataset_name("-".join(filter(None, [name, Path(self.train_csv).stem])))
-
-    def elsewhere(self, data: str) -> "DataConfig":
-        """The same options for another data set, as DATA names it."""
-        return replace(self, data=data, name="", root="", train_csv="", valid_csv="", test_csv="", group="")
-
-    @property
-    def source(self) -> Path:
-        """The folder or CSV that `data` means."""
-        return paths.sample_dir() if self.data == SAMPLE else Path(os.path.expanduser(self.data))
 
 
 def run(config: DataConfig) -> Path:

@@ -25,9 +25,8 @@ import pandas as pd
 
 from cache.atomic import replacing, write_text
 from cache.errors import UserError
+from data.labels import LABELS, SPLITS
 
-LABELS = ("real", "fake")
-SPLITS = ("train", "val", "test")
 COLUMNS = ("digest", "path", "label", "split", "group", "status", "note", "width", "height", "bytes", "format")
 STATISTICS = ("quantisation", "brightness", "colour", "sharpness")
 SAID = 200  # characters of another program's error

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from cache.command import main
 from extract.compute import device_of
+from extract.options import ExtractConfig
 from extract.ranks import together
-from extract.run import ExtractConfig, run
+from extract.run import run
 
 
 def run_each(config: ExtractConfig) -> list[Path]:

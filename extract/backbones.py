@@ -22,7 +22,8 @@ from cache.checkpoint import load_strictly
 from cache.errors import UserError, one_of
 from cache.features import Preprocess
 from data.preprocess import INTERPOLATION
-from extract.weights import RANDOM, Origin, Weights, find, randomised
+from extract.options import DEFAULT, RANDOM
+from extract.weights import Origin, Weights, find, randomised
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 CROP_SHARE = 0.875  # crop side over resized side, where a model does not say
@@ -43,7 +44,6 @@ class Entry:
     crop_share: float = 0.0
 
 
-DEFAULT = "tf_efficientnet_lite0"
 LITE0_TAPS = ("bn1", *(f"blocks.{number}" for number in range(7)), "bn2")
 REGISTRY = {
     DEFAULT: Entry(

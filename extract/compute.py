@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from cache.errors import UserError
+from extract.options import COMPUTE
 
-COMPUTE = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+DTYPES = dict(zip(COMPUTE, (torch.bfloat16, torch.float16, torch.float32), strict=True))
 # float32 is to mean float32 on every machine: cuDNN would multiply in TF32, whose mantissa has 10 bits.
 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 DEPTHWISE_SHARE = 0.02  # of a network's weights, from which on training in bfloat16 does not pay on a CPU
@@ -55,7 +56,7 @@ def compute_of(word: str, device: torch.device) -> str:
 
 def computing_in(compute: str, device: torch.device) -> torch.autocast:
     """A context in which products are computed in a number type of COMPUTE."""
-    return torch.autocast(device.type, COMPUTE[compute], enabled=compute != "fp32")
+    return torch.autocast(device.type, DTYPES[compute], enabled=compute != "fp32")
 
 
 def training_compute(module: nn.Module, compute: str, device: torch.device) -> str:

@@ -5,10 +5,8 @@
 Kill it anywhere and run it again: what the shards hold is not missing any more. That is the whole resume code.
 """
 
-import os
 from collections import defaultdict
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,70 +15,26 @@ from torch import nn
 
 from cache import paths, runs
 from cache.atomic import locked, remove_leftovers
-from cache.command import option
-from cache.errors import UserError, one_of
-from cache.features import LONGEST_SIDE, MOST_VIEWS, FeatureSpec, Preprocess, shard_paths
+from cache.errors import UserError
+from cache.features import FeatureSpec, Preprocess, shard_paths
 from cache.key import key
-from cache.pooling import POOLINGS, pool
+from cache.pooling import pool
 from cache.progress import Progress
 from cache.table import FeatureTable, present
 from data import build as data_build
-from data.build import DataConfig
 from data.manifest import Manifest
 from data.preprocess import AUGMENTATION, of_view
-from extract.backbones import DEFAULT, Backbone, Normalise, build, default_features, locate, preprocess, refuse_unknown
-from extract.compute import COMPUTE, compute_of, computing_in, device_of, moved
+from extract.backbones import Backbone, Normalise, build, default_features, locate, preprocess
+from extract.compute import compute_of, computing_in, device_of, moved
 from extract.layout import layout, refuse_other_layout
 from extract.loading import batches, default_workers
+from extract.options import RANDOM, ExtractConfig, parse_features, share_of
 from extract.outcome import ExtractResult
 from extract.ranks import meet
-from extract.weights import RANDOM, RANDOM_SOURCE
+from extract.weights import RANDOM_SOURCE
 from extract.writing import ShardWriter
 
 CPU_BATCH, GPU_BATCH = 32, 256  # images
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExtractConfig(DataConfig):
-    """Run frozen backbones over a data set's images and keep the features that are not kept yet."""
-
-    backbone: str = option(DEFAULT, "one or several names: tf_efficientnet_lite0, resnet18, ..., any timm model")
-    features: str = option("", "tap:pooling ..., pooling map, avg or avgstd (default: the backbone's own list)")
-    weights: str = option("", "a file, random, or name=file for each of several backbones (default: found)")
-    size: int = option(0, "side of the network's input in pixels (default: the model's own)")
-    crop_only: bool = option(False, "no resize, centre crop only")
-    views: int = option(0, "augmented views to keep beside the evaluation view")
-    compute: str = option("auto", "bf16, fp16 or fp32; auto = bf16 where the machine gains from it")
-    stored: str = option("auto", "float16 or float32; auto = float16 for maps, float32 for pooled vectors")
-    device: str = option("auto", "cpu, cuda, cuda:1, mps; auto = the best there is")
-    part: str = option("", "i/n: this process's share (default: torchrun's rank, else 0/1)")
-    batch: int = option(0, "images in a forward pass (default 32 on a CPU, 256 on a GPU)")
-    workers: int = option(-1, "processes that decode images, 0 = threads (default: 0 beside a CPU, else one a core)")
-    shard_mb: int = option(256, "largest shard in MB")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of(self.compute, ("auto", *COMPUTE), what="COMPUTE")
-        one_of(self.stored, ("auto", "float16", "float32"), what="STORED")
-        if min(self.views, self.size, self.batch) < 0 or self.shard_mb < 1:
-            raise UserError("VIEWS, SIZE and BATCH must not be negative and SHARD_MB must be at least 1")
-        if self.size > LONGEST_SIDE or self.views >= MOST_VIEWS:
-            raise UserError(f"SIZE must be at most {LONGEST_SIDE} and VIEWS below {MOST_VIEWS}")
-
-    def each_backbone(self) -> Iterator["ExtractConfig"]:
-        """One config for each backbone named, with the weights meant for it.
-
-        Raises:
-            UserError: an unknown one, before any work starts; one weight file for several.
-        """
-        names = self.backbone.replace(",", " ").split()
-        for name in names:
-            refuse_unknown(name)
-        given = dict(word.split("=", 1) for word in self.weights.split() if "=" in word)
-        for name in names:
-            if self.weights and not given and self.weights != RANDOM and len(names) > 1:
-                raise UserError(f"WEIGHTS={self.weights} for {len(names)} backbones: write WEIGHTS='{name}=file ...'")
-            yield replace(self, backbone=name, weights=given.get(name, "") if given else self.weights)
 
 
 def run(config: ExtractConfig) -> Path:
@@ -90,7 +44,7 @@ def run(config: ExtractConfig) -> Path:
         UserError: unknown backbone or tap, no weights, images that changed since they were hashed, a full disk, a cache
             that is removed meanwhile.
     """
-    return extract(config, Manifest.load(data_build.run(config)).usable)
+    return extract(config, Manifest.load(data_build.run(config.data)).usable)
 
 
 def extract(config: ExtractConfig, manifest: Manifest) -> Path:
@@ -119,7 +73,7 @@ def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
         backbone = backbone or build(config.backbone, weights=config.weights)
         _refuse_other_weights(backbone, specs)
         backbone.tapped(tuple(dict.fromkeys(spec.tap for spec in specs)))  # an unknown tap is told before anything
-        runs.begin(folder, _own(config))
+        runs.begin(folder, config.flat())
         seconds, computed = _extract(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
     meet()  # what the other processes still compute is not missing
     if any(mask.any() for mask in missing.values()):
@@ -156,38 +110,8 @@ def tables(config: ExtractConfig) -> list[FeatureTable]:
         One table for each of FEATURES in its order, view by view.
     """
     specs = specs_of(run(config))
-    manifest = Manifest.load(paths.manifest_file(config.dataset)).usable
+    manifest = Manifest.load(paths.manifest_file(config.data.dataset)).usable
     return [FeatureTable(spec, manifest) for spec in specs]
-
-
-def parse_features(text: str) -> list[tuple[str, str]]:
-    """'layer3:map layer3:avg' -> [(tap, pooling), ...].
-
-    Raises:
-        UserError: a word that is not tap:pooling, or one that comes twice.
-    """
-    words = text.replace(",", " ").split()
-    for word in words:
-        tap, colon, pooling = word.rpartition(":")
-        if not colon or not tap:
-            raise UserError(f"FEATURES: {word!r} is not tap:pooling, for example {word.strip(':')}:avgstd")
-        one_of(pooling, POOLINGS, what=f"pooling in {word!r}")
-    if len(set(words)) < len(words):
-        raise UserError(f"FEATURES={text}: a feature is named twice")
-    return [(tap, pooling) for tap, _, pooling in (word.rpartition(":") for word in words)]
-
-
-def share_of(text: str) -> tuple[int, int]:
-    """PART=i/n, or torchrun's rank and world size, as numbers.
-
-    Raises:
-        UserError: not two whole numbers with i below n.
-    """
-    text = text or f"{os.environ.get('RANK', 0)}/{os.environ.get('WORLD_SIZE', 1)}"
-    share, _, shares = text.partition("/")
-    if not (share.isdigit() and shares.isdigit() and int(share) < int(shares)):
-        raise UserError(f"PART={text}: expected i/n with i from 0 to n-1, for example 0/2 and 1/2")
-    return int(share), int(shares)
 
 
 def forward(module: nn.Module, pixels: torch.Tensor, compute: str) -> tuple[torch.Tensor, ...]:
@@ -309,15 +233,10 @@ def _identity(manifest: Manifest, specs: list[FeatureSpec]) -> str:
     return key({"manifest": manifest.key, "specs": [spec.key for spec in specs]})
 
 
-def _own(config: ExtractConfig) -> dict:
-    """Its options without those of a stage that calls this one: they say nothing here, and one holds a password."""
-    return {each.name: getattr(config, each.name) for each in fields(ExtractConfig)}
-
-
 def _finish(folder: Path, config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec], *, seconds: float,
             computed: int) -> None:  # fmt: skip
     if not (folder / "config.json").exists():
-        runs.begin(folder, _own(config))
+        runs.begin(folder, config.flat())
     source = RANDOM_SOURCE if specs[0].random_weights else locate(config.backbone, weights=config.weights).source
     size = sum(path.stat().st_size for spec in specs for path in shard_paths(spec.folder))
     rate = round(computed / seconds, 1) if seconds else 0.0

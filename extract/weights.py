@@ -20,8 +20,8 @@ from torch import nn
 
 from cache.errors import UserError, shown
 from cache.key import file_digest
+from extract.options import RANDOM
 
-RANDOM = "random"
 RANDOM_SOURCE = "random weights"  # where they come from, in words
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 HUB_TIMEOUT = 5.0  # seconds to wait for the hub's first answer

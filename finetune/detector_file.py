@@ -14,8 +14,7 @@ from cache.errors import UserError, one_of
 from cache.features import Preprocess
 from cache.records import from_plain
 from extract.backbones import build
-from extract.compute import COMPUTE
-from extract.weights import RANDOM
+from extract.options import COMPUTE, RANDOM
 from finetune.detector import Detector, FeatureDetector, NetworkDetector
 from finetune.networks import NETWORKS
 from heads.head_file import UNFIT, HeadRecord, empty_head, refuse_large, refuse_other_shapes, refuse_unlike

@@ -11,14 +11,15 @@ a range, as in a grid of heads; what is not given there has the ranges of RANGES
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
-from cache.errors import UserError, one_of
-from cache.features import LONGEST_SIDE
-from cache.settings import Settings, setting
+from cache.errors import UserError, one_of, shown
+from cache.settings import LONGEST_SIDE, Settings, setting
 from data.augment import Augmentation
+from finetune.options import DEFAULT_RECIPE as DEFAULT
 from heads.families import MOST_EPOCHS, MOST_SHARE
 from heads.given import read_given
+from heads.sweep.grid import Range
 
-DEFAULT = "two-phase"
+MOST_CHOICES = 100  # of a setting; a search keeps all of them with each trial, and none tries as many
 UNCHANGED = Augmentation()
 BY_LOSS = {"best_by": "loss", "best_after": 0.5}  # the epoch of lowest validation loss in the second half
 
@@ -179,6 +180,12 @@ def read_recipe(text: str) -> Asked:
     return Asked(name, changed(RECIPES[name], fixed), ranges, tuple(varied))
 
 
+def refuse_bad_ranges(asked: Asked) -> None:
+    """Raises: UserError for an empty or endless list, a bad range, or values that the recipe refuses."""
+    for name, value in asked.ranges.items():
+        _check_range(asked, name, value)
+
+
 def changed(recipe: Recipe, settings: dict[str, Any]) -> Recipe:
     """With other settings; those of the augmentation are a dict of their own.
 
@@ -204,3 +211,14 @@ def _given(text: str) -> tuple[str, dict]:
 
 def _varies(name: str, value: Any) -> bool:
     return isinstance(value, list) or (isinstance(value, dict) and name != "augmentation")
+
+
+def _check_range(asked: Asked, name: str, value: Any) -> None:
+    if isinstance(value, list) and not 1 <= len(value) <= MOST_CHOICES:
+        few = "nothing to choose from" if not value else f"more than {MOST_CHOICES} values to choose from"
+        raise UserError(f"{name} = {shown(value)}: {few}")
+    span = None if isinstance(value, list) else Range.of(name, value)
+    if span and not span.whole and isinstance(getattr(asked.recipe, name), int):
+        raise UserError(f"{name} = {shown(value)}: expected a range of whole numbers")
+    for each in value if span is None else (span.low, span.high):
+        changed(asked.recipe, {name: each})

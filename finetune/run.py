@@ -10,7 +10,7 @@ last.pt and ends with the same bits (on a CPU).
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -18,53 +18,28 @@ import torch
 
 from cache import paths, runs
 from cache.atomic import locked, remove_leftovers
-from cache.command import option
 from cache.errors import UserError
 from cache.key import key
 from data import build as data_build
 from data.manifest import SPLITS, Manifest
-from extract.backbones import DEFAULT
 from extract.compute import compute_of, training_device
-from extract.weights import RANDOM
+from extract.options import DEFAULT, RANDOM
 from finetune.detector_file import DetectorRecord, NetworkRecord
-from finetune.recipes import DEFAULT as DEFAULT_RECIPE
+from finetune.options import FinetuneConfig
 from finetune.recipes import Asked, Recipe, read_recipe
 from finetune.registry import register
 from finetune.start import Start, build_detector, find_start, parity, with_network
 from finetune.trackers import FOLDER as TRACKED
-from finetune.trackers import Tracker, check_tracker, trackers
+from finetune.trackers import Tracker, trackers
 from finetune.training.conclusion import STAGE, VERSION, conclude
 from finetune.training.job import Job
 from finetune.training.loop import Training
 from finetune.training.team import Team, team
-from heads.run import HeadsConfig
 
 NAMED_IMAGES = 5  # of each split, in log.txt
 SMOKE_IMAGES = {"train": 8, "val": 4, "test": 4}  # of each class
 SMOKE_SIZE = 64  # pixels
 SMOKE_SUFFIX = "-smoke"  # of the name of the data set of those few
-
-
-@dataclass(frozen=True, kw_only=True)
-class FinetuneConfig(HeadsConfig):
-    """Train a detector end to end, from the chosen head or as another recipe says."""
-
-    recipe: str = option(DEFAULT_RECIPE, "a name in finetune/recipes.py, a JSON file, or JSON itself")
-    seed: int = option(0, "of the order of images, their augmentation, and layers without weights")
-    head: str = option("", "a sweep's run folder or head.safetensors to start from (default: the chosen head)")
-    checkpoint: str = option("", "a last.pt of the same training to go on from, with best.safetensors beside it")
-    save_every: int = option(0, "steps between two writings of last.pt (default: 2 minutes, and every epoch)")
-    keep_every: int = option(0, "epochs between two checkpoints that are kept for good (default: none)")
-    auto_accumulate: bool = option(False, "out of memory: go on with the same batch in more parts")
-    tracker: str = option("", "mlflow or wandb, beside TensorBoard")
-    smoke: bool = option(False, "one epoch on a few small images, to see that everything runs")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        read_recipe(self.recipe)
-        check_tracker(self.tracker)
-        if min(self.seed, self.save_every, self.keep_every) < 0:
-            raise UserError("SEED, SAVE_EVERY and KEEP_EVERY must not be negative")
 
 
 def run(config: FinetuneConfig) -> Path:
@@ -77,7 +52,7 @@ def run(config: FinetuneConfig) -> Path:
     asked = read_recipe(config.recipe)
     if asked.varied:
         raise UserError(f"RECIPE gives several values of {', '.join(asked.varied)}: `make tune` searches among them")
-    with team(training_device(config.device)) as here:
+    with team(training_device(config.heads.extract.device)) as here:
         folder, job, start = prepare(config, asked, here)
         if not here.agreed(runs.is_complete(folder)):  # a finished one may be where nobody can write
             with locked(folder / "lock") if here.leads else nullcontext():  # the same run started twice: one waits
@@ -92,13 +67,14 @@ def run(config: FinetuneConfig) -> Path:
 def prepare(config: FinetuneConfig, asked: Asked, here: Team, *, stage: str = STAGE) -> tuple[Path, Job, Start]:
     """Everything that comes before training, and the name of the run folder."""
     recipe = asked.recipe
-    config = with_network(config, recipe)
+    config = replace(config, heads=with_network(config.heads, recipe))
     if config.smoke:
         config, recipe = _smoke(config, recipe, here)
-    start = find_start(config, recipe, head=config.head, wait=here.wait)
+    extraction = config.heads.extract
+    start = find_start(config.heads, recipe, head=config.head, wait=here.wait)
     if start.one_size and 0 < recipe.augmentation.window < 1:
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, window=1.0))
-    compute = compute_of(config.compute, here.device)
+    compute = compute_of(extraction.compute, here.device)
     made_from = {
         "manifest": start.manifest.key, "recipe": recipe.to_json(), "seed": config.seed, "start": start.identity,
         "input": _input(start.record), "compute": compute, "version": VERSION,
@@ -111,7 +87,7 @@ def prepare(config: FinetuneConfig, asked: Asked, here: Team, *, stage: str = ST
     job = Job(
         folder, start.manifest, recipe, replace(start.record, made=made), made_from, seed=config.seed,
         save_every=config.save_every, keep_every=config.keep_every, auto_accumulate=config.auto_accumulate,
-        workers=config.workers, batch=config.batch,
+        workers=extraction.workers, batch=extraction.batch,
     )  # fmt: skip
     return folder, job, start
 
@@ -127,11 +103,11 @@ def train(config: FinetuneConfig, job: Job, start: Start, here: Team, *, watcher
     remove_leftovers(job.folder)
     if here.leads and not (job.folder / "config.json").exists():
         manifest = str(paths.manifest_file(job.manifest.dataset))
-        runs.begin(job.folder, {**asdict(config), "manifest": manifest, "made_from": job.made_from})
+        runs.begin(job.folder, {**config.flat(), "manifest": manifest, "made_from": job.made_from})
     detector = build_detector(start, seed=config.seed)
     detector = detector.to(here.device, memory_format=torch.channels_last if job.recipe.channels_last else None)
     detector = detector if job.recipe.frozen_norm else here.synchronised(detector)
-    compared = parity(start, detector, here.device, batch=config.batch, workers=config.workers)
+    compared = parity(start, detector, here.device, batch=job.batch, workers=job.workers)
     checkpoint = Path(config.checkpoint).expanduser() if config.checkpoint else None
     training = Training(job, detector, here, checkpoint=checkpoint)
     if here.leads:
@@ -169,7 +145,7 @@ def _log_beginning(job: Job, training: Training, compared: str) -> None:
 
 def _smoke(config: FinetuneConfig, recipe: Recipe, here: Team) -> tuple[FinetuneConfig, Recipe]:
     """The same in seconds: few images of a manifest of their own, small ones, one epoch, weights that are at hand."""
-    manifest = Manifest.load(data_build.run(config)).usable
+    manifest = Manifest.load(data_build.run(config.heads.extract.data)).usable
     name = manifest.dataset + SMOKE_SUFFIX
     few = [rows[manifest.fake[rows] == fake][:count] for split, count in SMOKE_IMAGES.items()
            for rows in [manifest.where(split)] for fake in (False, True)]  # fmt: skip
@@ -178,9 +154,10 @@ def _smoke(config: FinetuneConfig, recipe: Recipe, here: Team) -> tuple[Finetune
     if here.leads:
         replace(manifest, dataset=name, rows=chosen).save(path)
     here.wait()
-    weights = config.weights or ("" if config.backbone == DEFAULT else RANDOM)
-    config = replace(
-        config, data=str(path), name=name, root="", train_csv="", valid_csv="", test_csv="", group="",
+    extraction = config.heads.extract
+    weights = extraction.weights or ("" if extraction.backbone == DEFAULT else RANDOM)
+    config = config.but(
+        data=str(path), name=name, root="", train_csv="", valid_csv="", test_csv="", group="",
         weights=weights, size=SMOKE_SIZE, seeds=1, epochs=1, workers=0, views=0,
     )  # fmt: skip
     few_epochs = {"head_epochs": min(recipe.head_epochs, 1), "epochs": 1, "unfreeze_every": 0, "best_after": 0.0}

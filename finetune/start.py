@@ -12,9 +12,9 @@ from cache.errors import UserError, one_of
 from cache.key import file_digest
 from data import build as data_build
 from data.manifest import Manifest
-from extract.backbones import DEFAULT, build, locate, preprocess, takes_one_size
+from extract.backbones import build, locate, preprocess, takes_one_size
 from extract.compute import compute_of, training_device
-from extract.weights import RANDOM
+from extract.options import DEFAULT, RANDOM, ExtractConfig
 from finetune.detector import Detector, FeatureDetector
 from finetune.detector_file import DetectorRecord, NetworkRecord, network_detector
 from finetune.networks import NETWORKS, preprocess_for
@@ -22,8 +22,8 @@ from finetune.recipes import Recipe
 from finetune.scorer import logits
 from heads.fitting.tails import seeded
 from heads.head_file import HeadRecord
+from heads.options import HeadsConfig
 from heads.predictions import read_scores
-from heads.run import HeadsConfig
 from heads.run import run as run_heads
 from heads.scorer import HeadScorer, prepare
 from heads.sweep.conclusion import HEAD_FILE
@@ -73,8 +73,8 @@ def find_start(config: HeadsConfig, recipe: Recipe, *, head: str = "", wait: Cal
         return _from_head(config, head, wait)
     if head:
         raise UserError(f"HEAD={head}: this recipe trains a {recipe.start} network and takes no head")
-    manifest = Manifest.load(data_build.run(config)).usable
-    return _from_network(manifest, config, recipe)
+    manifest = Manifest.load(data_build.run(config.extract.data)).usable
+    return _from_network(manifest, config.extract, recipe)
 
 
 def with_network(config: HeadsConfig, recipe: Recipe) -> HeadsConfig:
@@ -83,13 +83,13 @@ def with_network(config: HeadsConfig, recipe: Recipe) -> HeadsConfig:
     Raises:
         UserError: several backbones, or another one than the recipe's.
     """
-    wanted = recipe.network or config.backbone
-    if config.backbone not in (DEFAULT, wanted):
-        raise UserError(f"this recipe trains {wanted}, not BACKBONE={config.backbone}: leave BACKBONE out")
+    wanted = recipe.network or config.extract.backbone
+    if config.extract.backbone not in (DEFAULT, wanted):
+        raise UserError(f"this recipe trains {wanted}, not BACKBONE={config.extract.backbone}: leave BACKBONE out")
     if len(wanted.replace("+", " ").replace(",", " ").split()) > 1:
         raise UserError(f"BACKBONE={wanted}: a detector is fine-tuned on one backbone; name one")
-    backbone = config.backbone if recipe.start == "scratch" else wanted
-    return replace(config, backbone=backbone, size=config.size or recipe.size)
+    backbone = config.extract.backbone if recipe.start == "scratch" else wanted
+    return config.but(backbone=backbone, size=config.extract.size or recipe.size)
 
 
 def build_detector(start: Start, *, seed: int) -> Detector:
@@ -157,19 +157,22 @@ def _from_head(config: HeadsConfig, given: str, wait: Callable[[], None]) -> Sta
     if not given and not runs.is_complete(folder):
         raise UserError("other parts have not finished their heads: run the same command again when they have")
     _refuse_folds(file.parent)
-    scorer = HeadScorer.load(file, weights=config.weights)
+    scorer = HeadScorer.load(file, weights=config.extract.weights)
     record, spec = scorer.record, scorer.record.inputs[0]
     if any(each.backbone != spec.backbone for each in record.inputs):
         raise UserError(f"{file} joins several backbones; a detector is fine-tuned on one")
-    if spec.backbone != config.backbone:
-        raise UserError(f"{file} reads features of {spec.backbone}, not of {config.backbone}: BACKBONE={spec.backbone}")
-    manifest = Manifest.load(data_build.run(config) if given else paths.manifest_file(config.dataset)).usable
+    if spec.backbone != config.extract.backbone:
+        raise UserError(
+            f"{file} reads features of {spec.backbone}, not of {config.extract.backbone}: BACKBONE={spec.backbone}"
+        )
+    data = config.extract.data
+    manifest = Manifest.load(data_build.run(data) if given else paths.manifest_file(data.dataset)).usable
     if given:
-        _refuse_other_spec(record, config, file)
-        prepare([scorer], manifest, config)
+        _refuse_other_size(record, config.extract.size, file)
+        prepare([scorer], manifest, config.extract)
     _refuse_seen(file.parent / "predictions-train.csv", manifest)
     identity = file_digest(file)
-    weights = next(config.each_backbone()).weights
+    weights = next(config.extract.each_backbone()).weights
     return Start(
         manifest, DetectorRecord(record), identity, spec.backbone, spec.random_weights, file, weights,
         takes_one_size(spec.backbone),
@@ -200,13 +203,13 @@ def _refuse_seen(trained_on: Path, manifest: Manifest) -> None:
         )
 
 
-def _refuse_other_spec(record: HeadRecord, config: HeadsConfig, file: Path) -> None:
+def _refuse_other_size(record: HeadRecord, size: int, file: Path) -> None:
     how = record.inputs[0].preprocess
-    if config.size and config.size != how.crop:
-        raise UserError(f"{file} reads features of {how.crop}-pixel images, not SIZE={config.size}: leave SIZE out")
+    if size and size != how.crop:
+        raise UserError(f"{file} reads features of {how.crop}-pixel images, not SIZE={size}: leave SIZE out")
 
 
-def _from_network(manifest: Manifest, config: HeadsConfig, recipe: Recipe) -> Start:
+def _from_network(manifest: Manifest, config: ExtractConfig, recipe: Recipe) -> Start:
     compute = compute_of(config.compute, training_device(config.device))
     settings = {"outputs": recipe.outputs, "dropout": recipe.dropout, "compute": compute}
     if recipe.start == "scratch":

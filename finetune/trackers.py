@@ -12,8 +12,6 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, Protocol
 
-from torch.utils.tensorboard import SummaryWriter
-
 from cache import paths
 from cache.errors import UserError, one_of
 
@@ -31,6 +29,8 @@ class TensorBoard:
     """Event files in <run>/tb. They are only appended to; after a kill what lies behind the step is hidden."""
 
     def __init__(self, folder: Path, step: int) -> None:
+        from torch.utils.tensorboard import SummaryWriter  # takes seconds, and options are checked without it
+
         self.writer = SummaryWriter(str(folder / FOLDER), purge_step=step + 1 if step else 0)
 
     def log(self, values: dict[str, float], step: int) -> None:

@@ -21,12 +21,13 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cache import paths, runs
 from cache.atomic import copy, locked
-from cache.command import main, option
-from cache.errors import UserError, masked, shown
+from cache.command import main
+from cache.errors import UserError, masked
 from cache.key import key
 from extract.compute import training_device
+from finetune.options import FinetuneConfig, TuneConfig
 from finetune.recipes import Asked, changed, read_recipe
-from finetune.run import FinetuneConfig, prepare, train
+from finetune.run import prepare, train
 from finetune.run import run as finetune
 from finetune.training import state
 from finetune.training.conclusion import FinetuneResult
@@ -37,24 +38,7 @@ from heads.sweep.grid import Range
 
 STAGE = "tune"
 HEARTBEAT = 60  # seconds; a trial whose process is silent for longer was killed and is begun again
-MOST_CHOICES = 100  # of a setting; the study keeps all of them with each trial, and no search tries as many
 DONE = (TrialState.COMPLETE, TrialState.PRUNED)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneConfig(FinetuneConfig):
-    """Search the settings of a recipe on validation data, and train and test the best."""
-
-    trials: int = option(20, "finished trials until the search ends, those of earlier calls and machines included")
-    storage: str = option("", "an Optuna storage URL for many machines (default: a file in the study's folder)")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.trials < 1:
-            raise UserError("TRIALS must be at least 1")
-        asked = read_recipe(self.recipe)
-        for name, value in asked.ranges.items():
-            _check_range(asked, name, value)
 
 
 def run(config: TuneConfig) -> Path:
@@ -65,9 +49,9 @@ def run(config: TuneConfig) -> Path:
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise UserError("a search is one process; start more of them with the same STORAGE to share its trials")
-    here = Team(training_device(config.device))
-    asked = read_recipe(config.recipe)
-    folder, job, _ = prepare(config, asked, here, stage=STAGE)
+    here = Team(training_device(config.finetune.heads.extract.device))
+    asked = read_recipe(config.finetune.recipe)
+    folder, job, _ = prepare(config.finetune, asked, here, stage=STAGE)
     folder = paths.run_dir(STAGE, f"{folder.name}-{key(asked.ranges)[:6]}")
     if not (folder / "config.json").exists():
         runs.begin(folder, {"made_from": job.made_from, "ranges": asked.ranges})
@@ -133,8 +117,7 @@ class _Search:
 
     def _config(self, settings: dict[str, Any]) -> FinetuneConfig:
         recipe = changed(self.asked.recipe, settings)
-        given = {name: getattr(self.config, name) for name in FinetuneConfig.__dataclass_fields__}
-        return FinetuneConfig(**{**given, "recipe": json.dumps({"recipe": self.asked.name, **recipe.to_json()})})
+        return self.config.finetune.but(recipe=json.dumps({"recipe": self.asked.name, **recipe.to_json()}))
 
 
 @dataclass
@@ -166,7 +149,7 @@ def _study(config: TuneConfig, folder: Path) -> optuna.Study:
         reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise UserError(masked(f"STORAGE={url} cannot be opened: {reason}")) from error
     # Machines that share a study must not draw alike; one alone draws what its seed and the trials so far say.
-    seed = None if config.storage else config.seed + len(study.trials)
+    seed = None if config.storage else config.finetune.seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
     return study
 
@@ -181,18 +164,6 @@ def _suggested(trial: optuna.Trial, name: str, value: Any) -> Any:
     span = Range.of(name, value)
     suggest = trial.suggest_int if span.whole else trial.suggest_float
     return suggest(name, span.low, span.high, log=span.log)
-
-
-def _check_range(asked: Asked, name: str, value: Any) -> None:
-    """Raises: UserError for an empty or endless list, a bad range, or values that the recipe refuses."""
-    if isinstance(value, list) and not 1 <= len(value) <= MOST_CHOICES:
-        few = "nothing to choose from" if not value else f"more than {MOST_CHOICES} values to choose from"
-        raise UserError(f"{name} = {shown(value)}: {few}")
-    span = None if isinstance(value, list) else Range.of(name, value)
-    if span and not span.whole and isinstance(getattr(asked.recipe, name), int):
-        raise UserError(f"{name} = {shown(value)}: expected a range of whole numbers")
-    for each in value if span is None else (span.low, span.high):
-        changed(asked.recipe, {name: each})
 
 
 if __name__ == "__main__":

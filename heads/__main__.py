@@ -1,7 +1,8 @@
 """`make heads`: train heads on cached features. `python -m heads --help` lists the options."""
 
 from cache.command import main
-from heads.run import HeadsConfig, run_each
+from heads.options import HeadsConfig
+from heads.run import run_each
 
 if __name__ == "__main__":
     main(HeadsConfig, run_each, command="python -m heads")

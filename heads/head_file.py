@@ -11,9 +11,10 @@ import torch
 
 from cache.checkpoint import load_strictly, load_weights, save_weights
 from cache.errors import UserError
-from cache.features import LONGEST_SIDE, MOST_VIEWS, FeatureSpec, Preprocess
+from cache.features import FeatureSpec, Preprocess
 from cache.key import differences
 from cache.records import from_plain
+from cache.settings import LONGEST_SIDE, MOST_VIEWS
 from heads.families import Estimator, HeadConfig, Tail, TrainedConfig, from_json
 from heads.fitting.estimators import EstimatorHead
 from heads.fitting.stack import Committee, Head, Shape

@@ -25,7 +25,7 @@ from heads.stream import MapStream
 
 if TYPE_CHECKING:  # they need images, which a sweep does without
     from data.perturb import Perturbation
-    from extract.run import ExtractConfig
+    from extract.options import ExtractConfig
 
 AT_ONCE = 16_384  # rows of pooled features
 MAPS_AT_ONCE = 64

@@ -9,7 +9,8 @@ from typing import Any
 
 from cache.command import main
 from extract import run as extraction
-from heads.run import HeadsConfig, run_each
+from heads.options import HeadsConfig
+from heads.run import run_each
 
 RANK = os.environ["RANK"]
 FOLDER = Path(os.environ["SLOWED"])

@@ -10,7 +10,7 @@ from data.manifest import Manifest
 from data.perturb import Perturbation
 from finetune.scorer import open_scorer
 from heads.elsewhere import score_other_data
-from heads.run import HeadsConfig
+from heads.options import HeadsConfig
 from heads.scorer import Scorer, prepare
 
 GRID = json.dumps([
@@ -46,7 +46,8 @@ class Saying(Scorer):
 
 def on_other_data(config: HeadsConfig, folder: Path, data: Path) -> Path:
     """What `make report` does with EVAL and one run."""
-    manifest = Manifest.load(build(config.elsewhere(str(data)))).usable
-    scorer = open_scorer(folder, device=config.device, workers=config.workers)
-    prepare([scorer], manifest, config)
+    extraction = config.extract
+    manifest = Manifest.load(build(extraction.data.elsewhere(str(data)))).usable
+    scorer = open_scorer(folder, device=extraction.device, workers=extraction.workers)
+    prepare([scorer], manifest, extraction)
     return score_other_data(scorer, manifest)

@@ -15,24 +15,25 @@ from analysis.found.models import comparable_aucs
 from analysis.found.sweeps import SHOWN, Sweep, how_chosen, leaders
 from analysis.found.trainings import Training, how_trained, read_training, training_picture
 from analysis.judge.leads import compared_inputs
+from analysis.options import ReportCommand
 from analysis.page import report_page as report
 from analysis.page.report_page import ReportConfig
 from analysis.page.sweep_pictures import sweep_pictures
-from analysis.report import ReportCommand
 from analysis.report import run as run_report
 from cache import paths, runs
 from cache.errors import UserError
 from cache.runs import write_table
-from data.build import DataConfig
 from data.build import run as build
 from data.manifest import Manifest
+from data.options import DataConfig
+from finetune.options import FinetuneConfig
 from finetune.recipes import RECIPES, Recipe
-from finetune.run import FinetuneConfig
 from finetune.run import run as run_finetune
 from finetune.training.conclusion import VERSION as TRAINING_VERSION
 from finetune.training.conclusion import FinetuneResult
 from finetune.training.epochs import Epoch
-from heads.run import HeadsConfig, run
+from heads.options import HeadsConfig
+from heads.run import run
 from heads.sweep.conclusion import SweepResult
 from tests.small import RESULTS, RIDGE
 
@@ -277,7 +278,7 @@ def trained(manifest: Manifest, name: str, gap: float, *, recipe: Recipe = NAMED
 
 @pytest.fixture
 def manifest(faces) -> Manifest:
-    return Manifest.load(build(DataConfig(data=str(faces)))).usable
+    return Manifest.load(build(DataConfig.of(data=str(faces)))).usable
 
 
 def reported_models(folder: Path) -> dict[str, dict]:
@@ -291,7 +292,7 @@ def text_of(page: Path) -> str:
 
 
 def test_heads_and_detectors_stand_on_one_page_in_one_order(faces, manifest, capsys):
-    head = run(HeadsConfig(data=str(faces), **RIDGE))
+    head = run(HeadsConfig.of(data=str(faces), **RIDGE))
     rescored(head, manifest, 0.8)
     best = trained(manifest, "best", 2.0, head_run=head.name)
     trained(manifest, "worst", -9.0, recipe=replace(NAMED, lr=1e-4), seed=3)
@@ -333,7 +334,7 @@ def _page_tells_of_both(folder: Path, best: Path, head: Path) -> None:
 
 
 def test_a_difference_that_may_be_chance_is_called_so(faces, manifest):
-    head = run(HeadsConfig(data=str(faces), **RIDGE))
+    head = run(HeadsConfig.of(data=str(faces), **RIDGE))
     rescored(head, manifest, 1.0)
     trained(manifest, "same", 1.0, head_run=head.name)
     folder = report.run(ReportConfig("faces"))
@@ -389,9 +390,9 @@ def test_only_detectors_of_the_data_as_it_is_count(faces, manifest, capsys):
 def test_detectors_are_scored_on_other_data_too(faces, elsewhere):
     """All of it for real: heads, a detector from the chosen one, and the page with both on other data."""
     recipe = '{"epochs": 1, "batch": 16, "precision": "fp32", "augmentation": {"window": 0}}'
-    tuned = run_finetune(FinetuneConfig(data=str(faces), recipe=recipe, **RIDGE))
-    run_finetune(FinetuneConfig(data=str(faces), smoke=True, **RIDGE))
-    folder = run_report(ReportCommand(data=str(faces), eval=str(elsewhere), **RIDGE))
+    tuned = run_finetune(FinetuneConfig.of(data=str(faces), recipe=recipe, **RIDGE))
+    run_finetune(FinetuneConfig.of(data=str(faces), smoke=True, **RIDGE))
+    folder = run_report(ReportCommand.of(data=str(faces), eval=str(elsewhere), **RIDGE))
     models = reported_models(folder)
     assert {model["stage"] for model in models.values()} == {"heads", "finetune"}
     (scored,) = paths.runs_dir().glob(f"other/{tuned.name}-on-elsewhere-*/predictions.csv")

@@ -15,7 +15,7 @@ from cache.__main__ import VerifyConfig
 from cache.__main__ import run as verify
 from cache.command import parse, usage
 from cache.errors import UserError
-from data.build import DataConfig
+from data.options import DataConfig
 from tests.conftest import write_faces
 
 
@@ -91,7 +91,7 @@ def test_flags_become_the_types_of_their_fields():
     assert parse(DataConfig, ["--bad-images=black", "--norehash"], "x").bad_images == "black"
     assert "Build the manifest" in usage(DataConfig, "x")
     with pytest.raises(UserError, match="expected text, found 3"):
-        DataConfig(data=3)
+        DataConfig.of(data=3)
 
 
 def test_ctrl_c_keeps_what_is_done(tmp_path, world):
@@ -181,6 +181,14 @@ def test_a_places_value_is_exported_as_it_was_typed(tmp_path):
     line = f"CACHE_DIR=$(shell touch {tmp_path / 'ran'})"
     assert make("clean", line).stdout.splitlines()[-1].endswith('"${CACHE_DIR:-cache}/features"')
     assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("goal", ["data", "predict", "verify"])
+def test_plugins_reach_every_command(goal):
+    said = """--eval=said: ; +@echo "plugins: $$PLUGINS" """  # with a plus, it is run even where nothing is
+    call = make("said", goal, "PLUGINS=mine $(yours)", said)
+    assert call.returncode == 0, call.stderr
+    assert "plugins: mine $(yours)" in call.stdout
 
 
 @pytest.mark.parametrize(

@@ -12,14 +12,14 @@ from cache.errors import UserError
 from cache.features import Preprocess
 from data import audit, build, images, probes, sample
 from data.augment import Augmentation, Draw
-from data.build import DataConfig
 from data.manifest import BLACK_DIGEST, Manifest
+from data.options import DataConfig
 from data.preprocess import of_view, to_input
 from tests.conftest import jpeg, picture, write_faces
 
 
 def made(data, **options) -> Manifest:
-    return Manifest.load(build.run(DataConfig(data=str(data), **options)))
+    return Manifest.load(build.run(DataConfig.of(data=str(data), **options)))
 
 
 def kaggle(folder, *, labels=("1", "0"), prefix="real_vs_fake/real-vs-fake"):
@@ -145,7 +145,7 @@ def test_wrong_places_say_what_was_expected(tmp_path, faces):
     with pytest.raises(UserError, match=r"Did you mean DATA=.*faces"):
         made(tmp_path)
     with pytest.raises(UserError, match=r"unknown BAD_IMAGES 'blak'; did you mean black"):
-        DataConfig(bad_images="blak")
+        DataConfig.of(bad_images="blak")
 
 
 def encoded(image: Image.Image, kind: str, **options) -> bytes:

@@ -20,16 +20,16 @@ from cache.table import open_shards
 from data.manifest import Manifest
 from extract.run import run as extract
 from finetune.detector_file import load_detector
+from finetune.options import FinetuneConfig
 from finetune.recipes import RECIPES
-from finetune.run import FinetuneConfig
 from finetune.run import run as finetune
 from finetune.scorer import logits
 from finetune.training.job import BEST
 from heads.elsewhere import changed_folder, chosen_images
 from heads.families import Estimator, Linear, Logistic, Mlp, Ridge, Tail, from_json
 from heads.fitting.task import Member
+from heads.options import HeadsConfig
 from heads.predictions import read_predictions
-from heads.run import HeadsConfig
 from heads.run import run as heads
 from heads.scorer import HeadScorer
 from heads.sweep.buckets import Bucket
@@ -66,7 +66,7 @@ def earlier(world, monkeypatch) -> Path:
 
 
 def options(home: Path, **more) -> HeadsConfig:
-    return HeadsConfig(data=str(home / "data" / "few" / "manifest.csv"), seeds=2, epochs=2, **EXTRACTED, **more)
+    return HeadsConfig.of(data=str(home / "data" / "few" / "manifest.csv"), seeds=2, epochs=2, **EXTRACTED, **more)
 
 
 def finished(home: Path, stage: str) -> dict[Path, int]:
@@ -77,7 +77,7 @@ def finished(home: Path, stage: str) -> dict[Path, int]:
 def test_what_was_computed_is_found_and_not_computed_again(earlier):
     before = {stage: finished(earlier, stage) for stage in ("extract", "heads", "finetune", "other")}
     one = options(earlier, grid=GRID)
-    assert extract(one).name == "few-tf_efficientnet_lite0-996782db5d2b"
+    assert extract(one.extract).name == "few-tf_efficientnet_lite0-996782db5d2b"
     sweep = heads(one)
     assert sweep.name == "few-tf_efficientnet_lite0-5c8f962a580d"
     folds = heads(options(earlier, grid='[{"family": "lda"}]', folds=2))
@@ -88,7 +88,7 @@ def test_what_was_computed_is_found_and_not_computed_again(earlier):
     few = Manifest.load(paths.manifest_file("few")).usable
     assert runs.is_complete(changed_folder(sweep, chosen_images(few, 4)))
     how = {"data": str(earlier / "data" / "few" / "manifest.csv"), "size": 8, "compute": "fp32", "device": "cpu"}
-    assert finetune(FinetuneConfig(recipe=RECIPE, **how)).name == "few-cnn-dropout-logsoftmax-f95979943f66"
+    assert finetune(FinetuneConfig.of(recipe=RECIPE, **how)).name == "few-cnn-dropout-logsoftmax-f95979943f66"
     assert {stage: finished(earlier, stage) for stage in before} == before
 
 

@@ -14,11 +14,12 @@ from sklearn import metrics as theirs
 from analysis.found.models import Model
 from analysis.found.other_data import Other
 from analysis.judge.bootstrap import RESAMPLES, Draws, Units, bootstrap, resamples
-from analysis.judge.calibrate import RULES, Calibration, calibrate
+from analysis.judge.calibrate import Calibration, calibrate
 from analysis.judge.evaluate import BETWEEN, BINS, METRICS, _Judge, auc_intervals, evaluate, roc
 from analysis.judge.intervals import Interval, auc_inflation, interval_of
 from analysis.judge.leads import _accuracy_lead, _auc_lead, _Pair, auc_gain, compare
 from analysis.judge.ranking import Pairs, Ranking, Verdicts
+from analysis.judge.rules import RULES
 from analysis.judge.slices import Slice, jpeg_quality, slices
 from analysis.page.tables import Table
 from cache.errors import UserError

@@ -13,7 +13,7 @@ import torch
 from analysis.export import card, onnx_graph
 from analysis.export import run as export
 from analysis.export.onnx_graph import compare, to_onnx
-from analysis.export.run import ExportConfig
+from analysis.export.options import ExportConfig
 from analysis.predict.run import Predictor
 from cache.errors import UserError
 from cache.features import FeatureSpec
@@ -24,7 +24,7 @@ from finetune.detector_file import NetworkRecord, network_detector
 from finetune.networks import preprocess_for
 from heads.families import Mlp, Tail
 from heads.head_file import HeadRecord, empty_head
-from heads.run import HeadsConfig
+from heads.options import HeadsConfig
 from heads.run import run as run_heads
 from tests.conftest import picture
 from tests.test_predict import SMALL, made  # noqa: F401  (a fixture)
@@ -76,7 +76,7 @@ def test_the_graph_says_what_the_detector_says(name):
 
 
 def test_an_export_is_all_that_a_stranger_needs(made, tmp_path, capsys):  # noqa: F811
-    folder = export.run(ExportConfig(run=made.trained.name, opset=18))
+    folder = export.run(ExportConfig.of(run=made.trained.name, opset=18))
     assert sorted(path.name for path in folder.iterdir()) == [
         "README.md",
         "example.py",
@@ -102,7 +102,7 @@ def test_the_card_and_the_steps_are_those_of_the_run(made, tmp_path, monkeypatch
     monkeypatch.setattr(export, "to_onnx", lambda *_, **__: b"graph")
     parity = onnx_graph.Parity(15, "validation images", 1.0, 1e-6, "fp32", 1e-6, 0, 3.0)
     monkeypatch.setattr(export, "compare", lambda *_, **__: parity)
-    folder = export.run(ExportConfig(run=made.sweep.name, out=str(tmp_path / "out")))
+    folder = export.run(ExportConfig.of(run=made.sweep.name, out=str(tmp_path / "out")))
     text = (folder / "README.md").read_text()
     model = card._figures_of(made.sweep).model
     auc = " | ".join(card._written(each.metrics["auc"]) for each in (model.val, model.test))
@@ -177,7 +177,7 @@ def test_an_export_that_fails_leaves_no_graph_of_an_earlier_one(made, tmp_path, 
     monkeypatch.setattr(export, "to_onnx", lambda *_, **__: b"graph")
     monkeypatch.setattr(export, "compare", lambda *_, **__: parity)
     monkeypatch.setattr(export, "card", lambda *_: "a card")
-    config = ExportConfig(run=made.sweep.name, out=str(tmp_path / "out"))
+    config = ExportConfig.of(run=made.sweep.name, out=str(tmp_path / "out"))
     assert (export.run(config) / "model.onnx").read_bytes() == b"graph"
 
     def full(*_):
@@ -192,23 +192,23 @@ def test_an_export_that_fails_leaves_no_graph_of_an_earlier_one(made, tmp_path, 
 def test_a_graph_that_says_something_else_is_not_written(made, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(onnx_graph, "LIMIT", -1.0)
     with pytest.raises(UserError, match="does not say what the detector says"):
-        export.run(ExportConfig(run=made.trained.name, out=str(tmp_path / "out")))
+        export.run(ExportConfig.of(run=made.trained.name, out=str(tmp_path / "out")))
     assert not (tmp_path / "out").exists()
 
 
 def test_what_cannot_be_a_graph_is_refused(made, tmp_path):  # noqa: F811
-    trees = run_heads(HeadsConfig(data=str(made.faces), **SMALL | {"grid": '[{"family": "knn", "n_neighbors": 3}]'}))
+    trees = run_heads(HeadsConfig.of(data=str(made.faces), **SMALL | {"grid": '[{"family": "knn", "n_neighbors": 3}]'}))
     for run, words in {
         trees: "this head is scikit-learn's", made.views: "is judged by the mean over 3 views",
         made.joined: "take the image in several forms",
     }.items():  # fmt: skip
         with pytest.raises(UserError, match=words):
-            export.run(ExportConfig(run=str(run), out=str(tmp_path / "out")))
+            export.run(ExportConfig.of(run=str(run), out=str(tmp_path / "out")))
     for opset in (7, 999):
         with pytest.raises(UserError, match=f"OPSET={opset}: expected 18 to"):
-            export.run(ExportConfig(run=made.trained.name, opset=opset, out=str(tmp_path / "out")))
+            export.run(ExportConfig.of(run=made.trained.name, opset=opset, out=str(tmp_path / "out")))
     with pytest.raises(UserError, match="unknown run 'nix'"):
-        export.run(ExportConfig(run="nix"))
+        export.run(ExportConfig.of(run="nix"))
     assert not (tmp_path / "out").exists()
     found = Predictor.of(trees, batch=8).score(made.faces / "real" / "0000.jpg")[0]
     assert found.status == "ok"  # what cannot be exported can be used here

@@ -5,7 +5,6 @@ import re
 import shutil
 import subprocess
 import sys
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -24,8 +23,9 @@ from extract.__main__ import run_each
 from extract.backbones import build
 from extract.layout import layout, refuse_other_layout
 from extract.loading import Crew
-from extract.run import ExtractConfig, run, specs_of, tables
-from heads.run import HeadsConfig
+from extract.options import ExtractConfig
+from extract.run import run, specs_of, tables
+from heads.options import HeadsConfig
 from heads.run import run_each as run_heads
 from tests.conftest import write_faces
 
@@ -41,11 +41,11 @@ SMALL = {"size": 64, "device": "cpu", "workers": 1, "compute": "fp32"}
 def config(data, backbone="resnet18", **options) -> ExtractConfig:
     given = "" if backbone == "tf_efficientnet_lite0" else "random"
     merged = {"weights": given, "features": FOUR[backbone], **SMALL, **options}
-    return ExtractConfig(data=str(data), backbone=backbone, **merged)
+    return ExtractConfig.of(data=str(data), backbone=backbone, **merged)
 
 
 def manifest_of(options: ExtractConfig) -> Manifest:
-    return Manifest.load(paths.manifest_file(options.dataset)).usable
+    return Manifest.load(paths.manifest_file(options.data.dataset)).usable
 
 
 def loaded(options: ExtractConfig) -> list[np.ndarray]:
@@ -216,7 +216,7 @@ def test_a_changed_image_stops_and_what_was_done_stays(faces):
     from data import build as data_build
 
     options = config(faces, batch=8)
-    data_build.run(options)
+    data_build.run(options.data)
     victim = faces / "real" / "0058.jpg"
     stamp = victim.stat()
     content = bytearray(victim.read_bytes())
@@ -229,7 +229,7 @@ def test_a_changed_image_stops_and_what_was_done_stays(faces):
         run(options)
     kept = sum(len(shard_paths(folder)) for folder in paths.features_dir().glob("*/"))
     assert kept > 0
-    assert runs.is_complete(run(replace(options, rehash=True)))
+    assert runs.is_complete(run(options.but(rehash=True)))
 
 
 def test_views_differ_and_are_kept_beside_the_first(faces):
@@ -265,12 +265,12 @@ def test_black_stands_in_for_bad_images(faces):
 def test_mistakes_are_told_before_work(faces, options, words):
     merged = {"backbone": "resnet18", "weights": "random", **SMALL, **options}
     with pytest.raises(UserError, match=words):
-        run(ExtractConfig(data=str(faces), **merged))
+        run(ExtractConfig.of(data=str(faces), **merged))
     assert not paths.features_dir().exists()
 
 
 @pytest.mark.parametrize(
-    "work", [lambda **given: run_each(ExtractConfig(**given)), lambda **given: run_heads(HeadsConfig(**given))]
+    "work", [lambda **given: run_each(ExtractConfig.of(**given)), lambda **given: run_heads(HeadsConfig.of(**given))]
 )
 def test_a_misspelt_backbone_is_told_before_an_image_is_read(faces, work):
     with pytest.raises(UserError, match="unknown backbone 'resnt18'; did you mean resnet18"):
@@ -290,7 +290,7 @@ def test_a_misspelt_backbone_is_told_before_an_image_is_read(faces, work):
 )
 def test_a_tap_that_is_not_laid_out_as_its_network_says_is_refused(faces, backbone, features, words):
     with pytest.raises(UserError, match=words):
-        run(ExtractConfig(data=str(faces), backbone=backbone, features=features, weights="random", device="cpu"))
+        run(ExtractConfig.of(data=str(faces), backbone=backbone, features=features, weights="random", device="cpu"))
     assert not paths.features_dir().exists()
 
 
@@ -306,12 +306,12 @@ def test_taps_that_are_laid_out_as_their_network_says_are_not(backbone):
 
 
 def test_several_backbones_take_turns(faces):
-    options = ExtractConfig(data=str(faces), backbone="resnet18 resnet10t", weights="random", **SMALL)
+    options = ExtractConfig.of(data=str(faces), backbone="resnet18 resnet10t", weights="random", **SMALL)
     folders = run_each(options)
     assert [runs.result(folder)["backbone"] for folder in folders] == ["resnet18", "resnet10t"]
     assert all(runs.result(folder)["weights"] == "random weights" for folder in folders)
     with pytest.raises(UserError, match="WEIGHTS='resnet18=file"):
-        list(ExtractConfig(backbone="resnet18 cvt_13", weights="x.pth").each_backbone())
+        list(ExtractConfig.of(backbone="resnet18 cvt_13", weights="x.pth").each_backbone())
 
 
 def _safetensors(header: bytes) -> bytes:
@@ -368,8 +368,8 @@ def test_values_too_large_for_their_type_are_refused(tmp_path):
     state["layer2.1.bn2.weight"] = torch.full_like(state["layer2.1.bn2.weight"], 1e7)
     save_file(state, tmp_path / "large.safetensors")
     with pytest.raises(UserError, match=r"not finite in float16.*STORED=float32"):
-        run(replace(options, weights=str(tmp_path / "large.safetensors")))
-    assert runs.is_complete(run(replace(options, weights=str(tmp_path / "large.safetensors"), stored="float32")))
+        run(options.but(weights=str(tmp_path / "large.safetensors")))
+    assert runs.is_complete(run(options.but(weights=str(tmp_path / "large.safetensors"), stored="float32")))
 
 
 def test_killed_extractions_leave_what_an_undisturbed_one_leaves():

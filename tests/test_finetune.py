@@ -29,8 +29,9 @@ from finetune import start
 from finetune.detector import HEAD, NORMS, FeatureDetector
 from finetune.detector_file import load_detector
 from finetune.networks import NETWORKS
+from finetune.options import FinetuneConfig
 from finetune.recipes import RECIPES, Recipe, read_recipe
-from finetune.run import FinetuneConfig, run
+from finetune.run import run
 from finetune.scorer import logits
 from finetune.training import epochs, optimise, state, step
 from finetune.training import loop as fit
@@ -56,7 +57,7 @@ CLOCK = ["images_per_second", "seconds"]
 
 def options(data: Path, recipe: dict | str = BUSY, **more) -> FinetuneConfig:
     text = recipe if isinstance(recipe, str) else json.dumps(recipe)
-    return FinetuneConfig(data=str(data), recipe=text, **{**SMALL, **more})
+    return FinetuneConfig.of(data=str(data), recipe=text, **{**SMALL, **more})
 
 
 def plain(**settings) -> dict:
@@ -201,14 +202,15 @@ def test_sigkill_in_the_middle_of_an_epoch_leaves_no_trace(few, world, monkeypat
     code = f"""
 import os, signal
 from finetune.training import state
-from finetune.run import FinetuneConfig, run
+from finetune.options import FinetuneConfig
+from finetune.run import run
 saved, save = iter(range(9)), state.save
 def dying(*args):
     save(*args)
     if next(saved) == 4:
         os.kill(os.getpid(), signal.SIGKILL)
 state.save = dying
-run(FinetuneConfig(**{given!r}))
+run(FinetuneConfig.of(**{given!r}))
 """
     monkeypatch.setenv("RUNS_DIR", str(world / "other"))
     environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # others change the last bits
@@ -398,8 +400,8 @@ def test_mixed_precision_trains_and_goes_on_with_its_scaler(few, world, monkeypa
     """A small network from nothing: a CPU is many times slower in float16."""
     recipe = {"recipe": "cnn-dropout-logsoftmax", "epochs": 3, "batch": 12, "lr": 0.01, "precision": precision,
               "clip": 1.0, "channels_last": False}  # fmt: skip
-    config = FinetuneConfig(data=str(few), recipe=json.dumps(recipe), size=32, device="cpu", workers=0, compute="fp32",
-                            save_every=2)  # fmt: skip
+    config = FinetuneConfig.of(data=str(few), recipe=json.dumps(recipe), size=32, device="cpu", workers=0,
+                               compute="fp32", save_every=2)  # fmt: skip
     whole = run(config)
     found = metrics(whole)
     assert found.train_loss[2] < found.train_loss[0]
@@ -503,7 +505,7 @@ def test_the_best_epoch_by_loss_is_of_the_second_half(few):
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_runs_as_smoke(few, name, monkeypatch):
     monkeypatch.setitem(NETWORKS, "vgg19_bn", _narrow)  # VGG's 140 million weights are written once, without norms
-    folder = run(FinetuneConfig(data=str(few), recipe=name, smoke=True, device="cpu", compute="fp32"))
+    folder = run(FinetuneConfig.of(data=str(few), recipe=name, smoke=True, device="cpu", compute="fp32"))
     result = FinetuneResult(**runs.result(folder))
     assert (result.recipe, result.smoke, result.epochs) == (name, True, 1 + min(1, RECIPES[name].head_epochs))
     assert len(pd.read_csv(folder / "predictions-test.csv")) == 8
@@ -589,7 +591,7 @@ class _Code:
 def test_heads_that_cannot_be_started_from_are_refused(few, tmp_path):
     head = run_heads_of(few)
     with pytest.raises(UserError, match="reads features of resnet18, not of tf_efficientnet_lite0"):
-        run(FinetuneConfig(data=str(few), head=str(head), device="cpu"))
+        run(FinetuneConfig.of(data=str(few), head=str(head), device="cpu"))
     with pytest.raises(UserError, match="reads features of 64-pixel images, not SIZE=48"):
         run(options(few, plain(), head=str(head), size=48))
     with pytest.raises(UserError, match="have seen the validation images"):
@@ -603,10 +605,10 @@ def test_heads_that_cannot_be_started_from_are_refused(few, tmp_path):
 
 
 def run_heads_of(few: Path, **more) -> Path:
-    from heads.run import HeadsConfig
+    from heads.options import HeadsConfig
     from heads.run import run as run_heads
 
-    return run_heads(HeadsConfig(data=str(few), **{**SMALL, **more}))
+    return run_heads(HeadsConfig.of(data=str(few), **{**SMALL, **more}))
 
 
 @pytest.mark.parametrize(
@@ -643,7 +645,7 @@ def run_heads_of(few: Path, **more) -> Path:
 def test_mistakes_are_told_before_any_work(few, more, words):
     escaped = re.sub(r"([+{}()\[\]])", r"\\\1", words)
     with pytest.raises(UserError, match=escaped):
-        run(FinetuneConfig(data=str(few), **more))
+        run(FinetuneConfig.of(data=str(few), **more))
     assert not (paths.runs_dir() / "heads").exists()
 
 

@@ -14,10 +14,12 @@ from torch import nn
 from analysis.gradcam import faithfulness
 from analysis.gradcam import run as gradcam
 from analysis.gradcam.heatmaps import BATCH, METHODS, Explained, heat_maps
+from analysis.gradcam.options import GradcamConfig
 from analysis.gradcam.overlays import overlay
-from analysis.gradcam.run import MOST, GradcamConfig, find_heat_maps, run
+from analysis.gradcam.run import find_heat_maps, run
 from analysis.gradcam.seams import HALF_WIDTH, on_seams, seam_bands, seam_shares
 from analysis.gradcam.shown import SHEET, read_heat_maps, select
+from analysis.options import MOST_HEAT_MAPS
 from cache import paths, runs
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
@@ -32,7 +34,7 @@ from finetune.networks import preprocess_for
 from heads.families import Tail
 from heads.fitting.stack import Head, Shape, initial
 from heads.fitting.tails import outline, seeded
-from heads.run import HeadsConfig
+from heads.options import HeadsConfig
 from heads.run import run as run_heads
 from tests.conftest import picture
 
@@ -415,11 +417,11 @@ def test_an_overlay_shows_the_image_where_there_is_no_map():
 
 @pytest.fixture
 def sweep(faces):
-    return run_heads(HeadsConfig(data=str(faces), **SMALL))
+    return run_heads(HeadsConfig.of(data=str(faces), **SMALL))
 
 
 def test_a_run_folder_from_the_command(sweep, monkeypatch):
-    config = GradcamConfig(num_samples=5, device="cpu")
+    config = GradcamConfig.of(num_samples=5, device="cpu")
     folder = run(config)
     assert runs.is_complete(folder)
     found = read_heat_maps(folder)
@@ -445,7 +447,7 @@ def test_a_run_folder_from_the_command(sweep, monkeypatch):
     monkeypatch.setattr(gradcam, "Explained", None)  # whatever is made anew would fail
     assert run(config) == folder
     with pytest.raises(TypeError):
-        run(replace(config, target="fake"))
+        run(config.but(target="fake"))
 
 
 def test_the_threshold_of_the_run_decides_what_is_explained(sweep, monkeypatch):
@@ -454,7 +456,7 @@ def test_the_threshold_of_the_run_decides_what_is_explained(sweep, monkeypatch):
     scores = pd.read_csv(sweep / "predictions-test.csv").score
     high = replace(calibration, thresholds={name: scores.max() for name in calibration.thresholds})
     monkeypatch.setattr(gradcam, "calibration_of", lambda folder: high)
-    shown = read_heat_maps(run(GradcamConfig(num_samples=MOST, device="cpu"))).shown
+    shown = read_heat_maps(run(GradcamConfig.of(num_samples=MOST_HEAT_MAPS, device="cpu"))).shown
     assert len(shown) == len(scores)
     assert {each.target for each in shown if each.score < scores.max()} == {"real"}
     assert {each.target for each in shown if each.score == scores.max()} == {"fake"}
@@ -463,13 +465,13 @@ def test_the_threshold_of_the_run_decides_what_is_explained(sweep, monkeypatch):
 def test_what_cannot_be_drawn_is_told(faces, sweep):
     (sweep / "predictions-test.csv").unlink()
     with pytest.raises(UserError, match=r"predictions-test\.csv: it is gone"):
-        run(GradcamConfig(device="cpu"))
+        run(GradcamConfig.of(device="cpu"))
     runs.finish(sweep, runs.result(sweep))
     with pytest.raises(UserError, match="no scores of the test split"):
-        run(GradcamConfig(device="cpu"))
+        run(GradcamConfig.of(device="cpu"))
     for wrong in ({"target": "both"}, {"split": "all"}, {"method": "jet"}, {"num_samples": 0}):
         with pytest.raises(UserError):
-            GradcamConfig(**wrong)
-    other = run_heads(HeadsConfig(data=str(faces), **SMALL | {"grid": '[{"family": "lda"}]'}))
+            GradcamConfig.of(**wrong)
+    other = run_heads(HeadsConfig.of(data=str(faces), **SMALL | {"grid": '[{"family": "lda"}]'}))
     with pytest.raises(UserError, match="a head of scikit-learn passes none"):
-        run(GradcamConfig(run=str(other), device="cpu"))
+        run(GradcamConfig.of(run=str(other), device="cpu"))

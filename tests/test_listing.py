@@ -13,13 +13,13 @@ from analysis.predict.files import files_of
 from cache import paths
 from cache.errors import UserError
 from data import build, manifest, probes, sample
-from data.build import DataConfig
 from data.manifest import Manifest
+from data.options import DataConfig
 from tests.conftest import jpeg, picture, write_faces
 
 
 def made(data, **options) -> Manifest:
-    return Manifest.load(build.run(DataConfig(data=str(data), **options)))
+    return Manifest.load(build.run(DataConfig.of(data=str(data), **options)))
 
 
 def audited(name: str) -> dict:

@@ -11,7 +11,8 @@ from PIL import Image
 
 from analysis.found.changed_images import read_perturbed
 from analysis.judge.calibrate import calibration_of
-from analysis.report import ReportCommand, _score_changed_images
+from analysis.options import ReportCommand
+from analysis.report import _score_changed_images
 from analysis.report import run as run_report
 from cache import paths, runs
 from cache.features import Preprocess
@@ -94,7 +95,7 @@ def test_images_are_taken_from_both_classes_and_stay_when_others_come():
 
 
 def test_cached_scores_are_those_of_the_images_and_one_pass_serves_all_heads(faces):
-    command = ReportCommand(data=str(faces), perturb=6, num_samples=0, **RIDGE)
+    command = ReportCommand.of(data=str(faces), perturb=6, num_samples=0, **RIDGE)
     run_report(command)
     (sweep,) = runs.complete_runs("heads")
     (folder,) = runs.complete_runs(STAGE)
@@ -118,7 +119,7 @@ def _another_head_costs_no_pass(command: ReportCommand, sweep) -> None:
     before = {path: path.stat().st_mtime_ns for path in paths.features_dir().glob("*/*.h5")}
     other = '[{"family": "logistic", "penalty": 1.0}]'
     inputs = runs.result(sweep)["inputs"]
-    perturb(ReportCommand(**{**vars(command), "grid": other, "inputs": inputs}))
+    perturb(command.but(grid=other, inputs=inputs))
     assert {path: path.stat().st_mtime_ns for path in paths.features_dir().glob("*/*.h5")} == before
     assert len(runs.complete_runs(STAGE)) == 2
     extracted = [each.into(ExtractResult) for _, each in runs.results("extract")]
@@ -146,10 +147,10 @@ def test_without_a_test_split_heads_of_folds_are_not_perturbed(faces, capsys):
     table["split"] = np.where(np.arange(60) % 3, "train", "val")
     table.to_csv(faces / "faces.csv", index=False)
     options = {"data": str(faces / "faces.csv"), "name": "no-test", "perturb": 8, **RIDGE}
-    perturb(ReportCommand(folds=3, **options))
+    perturb(ReportCommand.of(folds=3, **options))
     assert "without a test split, heads of FOLDS saw all of them in training" in capsys.readouterr().out
     assert runs.complete_runs(STAGE) == []
-    perturb(ReportCommand(**options))
+    perturb(ReportCommand.of(**options))
     (found,) = runs.complete_runs(STAGE)
     result = runs.result(found)
     assert (result["split"], result["images"], result["of"]) == ("val", 8, 20)
@@ -158,5 +159,5 @@ def test_without_a_test_split_heads_of_folds_are_not_perturbed(faces, capsys):
 
 def perturb(command: ReportCommand) -> None:
     """What `make report` does of it, without the page."""
-    sweeps = run_each(command)
-    _score_changed_images(command, sweeps, [], Manifest.load(paths.manifest_file(command.dataset)).usable)
+    sweeps, data = run_each(command.heads), command.heads.extract.data
+    _score_changed_images(command, sweeps, [], Manifest.load(paths.manifest_file(data.dataset)).usable)

@@ -22,15 +22,16 @@ from analysis.judge.calibrate import calibration_of
 from analysis.predict import predictor
 from analysis.predict import run as predict
 from analysis.predict.files import files_of
-from analysis.predict.run import PredictConfig, Prediction, Predictor
+from analysis.predict.options import PredictConfig
+from analysis.predict.run import Prediction, Predictor
 from cache import paths
 from cache.errors import UserError
 from data import disk
 from finetune import scorer
-from finetune.run import FinetuneConfig
+from finetune.options import FinetuneConfig
 from finetune.run import run as run_finetune
 from finetune.scorer import open_detector
-from heads.run import HeadsConfig
+from heads.options import HeadsConfig
 from heads.run import run as run_heads
 from tests.conftest import jpeg, picture, write_faces
 
@@ -64,10 +65,10 @@ def finished_runs(root: Path) -> World:
         both = {"backbone": "resnet18+tf_efficientnet_lite0", "features": "", "inputs": "all"}
         return World(
             root, faces,
-            run_heads(HeadsConfig(data=str(faces), **SMALL)),
-            run_heads(HeadsConfig(data=str(faces), **SMALL, views=2, mean_views=True)),
-            run_heads(HeadsConfig(data=str(faces), **SMALL | both)),
-            run_finetune(FinetuneConfig(data=str(faces), **SMALL | NETWORK)),
+            run_heads(HeadsConfig.of(data=str(faces), **SMALL)),
+            run_heads(HeadsConfig.of(data=str(faces), **SMALL, views=2, mean_views=True)),
+            run_heads(HeadsConfig.of(data=str(faces), **SMALL | both)),
+            run_finetune(FinetuneConfig.of(data=str(faces), **SMALL | NETWORK)),
         )  # fmt: skip
 
 
@@ -131,7 +132,7 @@ def odd_files(folder: Path) -> Path:
 
 def test_every_file_has_its_row_and_good_ones_their_score(made, tmp_path, capsys):
     folder = odd_files(tmp_path / "my photos")
-    out = predict.run(PredictConfig(images=str(folder), run=made.sweep.name, batch=8))
+    out = predict.run(PredictConfig.of(images=str(folder), run=made.sweep.name, batch=8))
     assert out.parent == paths.runs_dir() / "predict"
     found = table(out).assign(path=lambda rows: rows.path.str.removeprefix(f"{folder}/")).set_index("path")
     assert found.index.tolist() == [
@@ -162,7 +163,7 @@ def test_every_file_has_its_row_and_good_ones_their_score(made, tmp_path, capsys
 
 
 def test_the_json_says_the_same_and_who_judged(made):
-    out = predict.run(PredictConfig(images=str(made.faces / "fake"), run=made.sweep.name, threshold="eer", batch=8))
+    out = predict.run(PredictConfig.of(images=str(made.faces / "fake"), run=made.sweep.name, threshold="eer", batch=8))
     record, rows, calibration = (
         json.loads((out / "predictions.json").read_text()),
         table(out),
@@ -256,7 +257,7 @@ def test_paths_images_and_arrays_from_python(made, tmp_path):
 
 
 def test_images_that_the_run_was_made_with_are_marked(made, capsys):
-    out = predict.run(PredictConfig(images=str(made.faces), run=made.trained.name))
+    out = predict.run(PredictConfig.of(images=str(made.faces), run=made.trained.name))
     manifest = pd.read_csv(paths.manifest_file("faces")).set_index("digest")
     rows = table(out)
     assert rows.seen.tolist() == manifest.split[rows.digest].tolist()
@@ -276,7 +277,7 @@ def test_where_the_data_set_changed_since_saved_scores_say_what_was_seen(made, t
 def test_the_same_images_are_not_scored_again(made, tmp_path, monkeypatch, capsys):
     one = tmp_path / "one.jpg"
     one.write_bytes(jpeg(picture(1, fake=True)))
-    config = PredictConfig(images=str(one), run=made.sweep.name, out=str(tmp_path / "out"))
+    config = PredictConfig.of(images=str(one), run=made.sweep.name, out=str(tmp_path / "out"))
     first, said = table(predict.run(config)), capsys.readouterr().out
     assert "one.jpg is called" in said
     assert "probability of fake 0." in said
@@ -295,7 +296,7 @@ def test_ctrl_c_leaves_nothing(made, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Predictor, "stream", stopped)
     with pytest.raises(KeyboardInterrupt):
-        predict.run(PredictConfig(images=str(made.faces), run=made.sweep.name, out=str(tmp_path / "out")))
+        predict.run(PredictConfig.of(images=str(made.faces), run=made.sweep.name, out=str(tmp_path / "out")))
     assert not (tmp_path / "out").exists()
 
 
@@ -304,7 +305,7 @@ def test_heat_maps_of_the_first_good_images(made, tmp_path):
     for number in range(3):
         (folder / f"{number}.jpg").parent.mkdir(exist_ok=True)
         (folder / f"{number}.jpg").write_bytes(jpeg(picture(number, fake=True)) if number else b"")
-    rows = table(predict.run(PredictConfig(images=str(folder), run=made.sweep.name, heat_maps=1, out=str(tmp_path))))
+    rows = table(predict.run(PredictConfig.of(images=str(folder), run=made.sweep.name, heat_maps=1, out=str(tmp_path))))
     assert rows.heat_map.tolist() == ["", "heat-0001-1.png", ""]
     assert Image.open(tmp_path / "heat-0001-1.png").size == (128, 64)
 
@@ -313,7 +314,7 @@ def test_a_table_that_names_other_files_as_heat_maps_removes_none(made, tmp_path
     """Whoever hands over a folder of predictions does not choose what is deleted."""
     out, face = tmp_path / "out", tmp_path / "face.jpg"
     face.write_bytes(jpeg(picture(1, fake=True)))
-    config = PredictConfig(images=str(face), run=made.sweep.name, heat_maps=1, out=str(out))
+    config = PredictConfig.of(images=str(face), run=made.sweep.name, heat_maps=1, out=str(out))
     predict.run(config)
     others = [tmp_path / "victim.txt", tmp_path / "heat-0001-face.png", out / "mine.png", out / "heat-holiday.png"]
     for path in others:
@@ -323,7 +324,7 @@ def test_a_table_that_names_other_files_as_heat_maps_removes_none(made, tmp_path
              ".", "..", "heat-0001-../../victim.png", "heat-0001-face.png\n", "heat-0001-face.png"]  # fmt: skip
     pd.concat([row.assign(heat_map=name) for name in names]).to_csv(out / "predictions.csv", index=False)
     face.write_bytes(jpeg(picture(2, fake=True)))
-    predict.run(replace(config, heat_maps=0))
+    predict.run(config.but(heat_maps=0))
     assert [path.read_text() for path in others] == ["precious"] * 4
     assert not (out / "heat-0001-face.png").exists()  # its own, of the image that was there before
 
@@ -332,13 +333,13 @@ def test_a_table_that_names_other_files_as_heat_maps_removes_none(made, tmp_path
 def test_an_earlier_table_that_is_damaged_is_told_before_anything_is_scored(made, tmp_path, content, monkeypatch):
     face = tmp_path / "face.jpg"
     face.write_bytes(jpeg(picture(1, fake=True)))
-    config = PredictConfig(images=str(face), run=made.sweep.name, out=str(tmp_path / "out"))
+    config = PredictConfig.of(images=str(face), run=made.sweep.name, out=str(tmp_path / "out"))
     damaged = predict.run(config) / "predictions.csv"
     damaged.unlink()
     damaged.mkdir() if content is None else damaged.write_bytes(content)
     monkeypatch.setattr(Predictor, "of", lambda *_, **__: pytest.fail("scored"))
     with pytest.raises(UserError, match=r"predictions\.csv is not as this program wrote it .*another folder as OUT"):
-        predict.run(replace(config, threshold="half"))
+        predict.run(config.but(threshold="half"))
 
 
 @pytest.mark.parametrize(
@@ -354,7 +355,7 @@ def test_an_earlier_table_that_is_damaged_is_told_before_anything_is_scored(made
 )
 def test_a_wrong_option_is_one_message(made, options, words):
     with pytest.raises(UserError, match=words):
-        predict.run(PredictConfig(**{"images": str(made.faces / "real"), "run": made.sweep.name} | options))
+        predict.run(PredictConfig.of(**{"images": str(made.faces / "real"), "run": made.sweep.name} | options))
 
 
 def test_no_run_yet_and_a_run_without_validation_scores(made, tmp_path, monkeypatch):
@@ -368,7 +369,7 @@ def test_no_run_yet_and_a_run_without_validation_scores(made, tmp_path, monkeypa
     monkeypatch.setenv("RUNS_DIR", str(tmp_path / "none"))
     for run in ("", "any"):
         with pytest.raises(UserError, match="there is no finished run yet"):
-            predict.run(PredictConfig(images=str(made.faces), run=run))
+            predict.run(PredictConfig.of(images=str(made.faces), run=run))
 
 
 def named(images: str, root: Path) -> list[str]:
@@ -431,14 +432,14 @@ def test_names_are_no_formulas_in_a_spreadsheet_and_as_they_are_in_the_json(made
         (tmp_path / name).write_bytes(jpeg(picture(1, fake=False)))
     monkeypatch.chdir(tmp_path)
     given = {"run": made.sweep.name, "out": str(tmp_path / "out")}
-    out = predict.run(PredictConfig(images="\n".join(names), heat_maps=1, **given))
+    out = predict.run(PredictConfig.of(images="\n".join(names), heat_maps=1, **given))
     rows = table(out)
     assert rows.path.tolist() == [f"'{name}" for name in names[:-1]] + ["a=b.jpg"]
     record = json.loads((out / "predictions.json").read_text())
     assert [each["path"] for each in record["images"]] == names
     assert rows.score.tolist() == [each["score"] for each in record["images"]]
     assert rows.score.dtype == float
-    predict.run(PredictConfig(images="a=b.jpg", **given))  # what it drew is still known
+    predict.run(PredictConfig.of(images="a=b.jpg", **given))  # what it drew is still known
     assert not list(out.glob("heat-*"))
 
 
@@ -446,7 +447,7 @@ def test_names_that_are_no_utf8_are_scored(made, tmp_path):
     name = os.fsencode(tmp_path) + b"/\xff.jpg"
     with open(name, "wb") as file:
         file.write(jpeg(picture(1, fake=True)))
-    rows = table(predict.run(PredictConfig(images=str(tmp_path), run=made.sweep.name, out=str(tmp_path / "out"))))
+    rows = table(predict.run(PredictConfig.of(images=str(tmp_path), run=made.sweep.name, out=str(tmp_path / "out"))))
     assert rows.path.tolist() == [f"{tmp_path}/\\udcff.jpg"]
     assert rows.status.tolist() == ["ok"]
 

@@ -3,7 +3,6 @@
 import hashlib
 import json
 import re
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +15,20 @@ from analysis.found.models import Model, find_models
 from analysis.found.other_data import Other, scored_elsewhere
 from analysis.found.run_option import find_run
 from analysis.judge.calibrate import calibration_of
+from analysis.options import ReportCommand
 from analysis.page import report_page as report
 from analysis.page import results
 from analysis.page.report_page import ReportConfig
-from analysis.report import ReportCommand
 from analysis.report import run as run_report
 from cache import paths, runs
 from cache.atomic import write_text
 from cache.errors import UserError
-from data.build import DataConfig
 from data.build import run as build
 from data.manifest import Manifest
+from data.options import DataConfig
 from heads.elsewhere import OTHER_VERSION, OtherResult, score_other_data
-from heads.run import HeadsConfig, run
+from heads.options import HeadsConfig
+from heads.run import run
 from tests.browser import CHROMIUM, opened
 from tests.conftest import jpeg, picture, write_faces
 from tests.small import RESULTS, RIDGE, SMALL, Saying
@@ -41,7 +41,7 @@ PICTURES = RESULTS | {"leaders", "landscape", "penalties", "settings", "training
 @pytest.fixture
 def reported(faces) -> Path:
     (faces / "real" / "<b>bold & co.jpg").write_bytes(b"no image")
-    run(HeadsConfig(data=str(faces), **SMALL))
+    run(HeadsConfig.of(data=str(faces), **SMALL))
     return report.run(ReportConfig("faces"))
 
 
@@ -93,7 +93,7 @@ def assert_no_section_for_other_data(reported: Path) -> None:
 def test_folds_without_convex_heads_and_without_curves(faces):
     """No convex heads: no floor, no scores of inputs, no penalties. One epoch: no curves to draw."""
     grid = '[{"family": "linear", "lr": 0.01}]'
-    run(HeadsConfig(data=str(faces), **{**SMALL, "grid": grid, "epochs": 1}, folds=3, inputs="all"))
+    run(HeadsConfig.of(data=str(faces), **{**SMALL, "grid": grid, "epochs": 1}, folds=3, inputs="all"))
     folder = report.run(ReportConfig("faces"))
     page = (folder / "index.html").read_text()
     assert {path.stem for path in folder.glob("*.png")} == RESULTS | {"leaders"}
@@ -104,13 +104,13 @@ def test_folds_without_convex_heads_and_without_curves(faces):
 
 
 def test_models_are_sorted_by_validation_and_stale_runs_stay_out(faces):
-    run(HeadsConfig(data=str(faces), **SMALL))
-    run(HeadsConfig(data=str(faces), **{**SMALL, "features": "layer1:avg"}))
+    run(HeadsConfig.of(data=str(faces), **SMALL))
+    run(HeadsConfig.of(data=str(faces), **{**SMALL, "features": "layer1:avg"}))
     models = json.loads((report.run(ReportConfig("faces")) / "summary.json").read_text())["models"]
     assert len(models) == 2
     assert models[0]["val"]["auc"] >= models[1]["val"]["auc"]
     next((faces / "real").iterdir()).unlink()
-    build(DataConfig(data=str(faces)))
+    build(DataConfig.of(data=str(faces)))
     with pytest.raises(UserError, match="no finished run on faces as it is now"):
         report.run(ReportConfig("faces"))
 
@@ -126,7 +126,7 @@ def fakes(faces, tmp_path) -> Path:
 
 def test_other_data_is_judged_at_the_threshold_of_validation(faces, elsewhere, fakes, capsys, monkeypatch):
     options = {**RIDGE, "perturb": 0, "num_samples": 0}
-    folder = run_report(ReportCommand(data=str(faces), eval=f"{elsewhere} {fakes}", **options))
+    folder = run_report(ReportCommand.of(data=str(faces), eval=f"{elsewhere} {fakes}", **options))
     (model,) = json.loads((folder / "summary.json").read_text())["models"]
     assert model["other"].keys() == {"elsewhere", "fakes"}
     table = pd.read_csv(folder / "models.csv").set_index("split")
@@ -157,7 +157,7 @@ def test_other_data_is_judged_at_the_threshold_of_validation(faces, elsewhere, f
 
 def _stale_other_data_and_old_pictures_go(folder: Path, elsewhere: Path, capsys) -> None:
     next((elsewhere / "fake").iterdir()).unlink()
-    build(DataConfig(data=str(elsewhere)))
+    build(DataConfig.of(data=str(elsewhere)))
     pictures = set(folder.glob("*.png"))
     (folder / "landscape.png").write_bytes(b"of an earlier page")
     (folder / ".roc.part.png").write_bytes(b"being written")
@@ -172,7 +172,7 @@ def _stale_other_data_and_old_pictures_go(folder: Path, elsewhere: Path, capsys)
 
 
 def test_only_other_data_as_it_is_now_is_taken_of_runs_as_they_are_now(faces, capsys):
-    now = Manifest.load(build(DataConfig(data=str(faces)))).key
+    now = Manifest.load(build(DataConfig.of(data=str(faces)))).key
     folders = [paths.run_dir("heads", name) for name in ("a", "b", "c", "d")]
     for folder in folders:
         write_text(folder / "predictions-val.csv", folder.name)
@@ -207,8 +207,8 @@ def test_only_other_data_as_it_is_now_is_taken_of_runs_as_they_are_now(faces, ca
 @pytest.mark.parametrize("stage", ["heads", "finetune"])
 def test_a_run_made_anew_under_its_name_scores_other_data_anew(stage, faces, elsewhere):
     """Of a sweep and of a training, which both leave predictions-val.csv."""
-    own = build(DataConfig(data=str(faces)))
-    other = Manifest.load(build(DataConfig(data=str(elsewhere)))).usable
+    own = build(DataConfig.of(data=str(faces)))
+    other = Manifest.load(build(DataConfig.of(data=str(elsewhere)))).usable
     folder = paths.run_dir(stage, "run")
     runs.begin(folder, {"manifest": str(own)})
     runs.finish(folder, {"dataset": "faces"})
@@ -235,7 +235,7 @@ def test_the_whole_page_in_a_browser(faces, elsewhere, tmp_path):
     if CHROMIUM is None:
         pytest.skip("no Chromium on this machine")
     (faces / "real" / "no image.jpg").write_bytes(b"no image")
-    command = ReportCommand(data=str(faces), eval=str(elsewhere), perturb=8, num_samples=3, **SMALL)
+    command = ReportCommand.of(data=str(faces), eval=str(elsewhere), perturb=8, num_samples=3, **SMALL)
     folder = run_report(command)
     pictures = PICTURES | {"heat_maps", "perturbed_auc", "perturbed_accuracy"}
     for width in (1100, 500):
@@ -263,7 +263,7 @@ def assert_pages_can_be_bad(tmp_path) -> None:
 
 
 def assert_faces_can_be_left_out(command: ReportCommand, page: str) -> None:
-    folder = run_report(replace(command, faces=False))
+    folder = run_report(command.but(faces=False))
     assert {path.stem for path in folder.glob("*.png")}.isdisjoint({"sample", "errors", "heat_maps"})
     assert "Not shown: FACES=0." in (folder / "index.html").read_text()
     assert len((folder / "index.html").read_text()) < len(page) - 100_000
@@ -277,7 +277,7 @@ def test_a_test_split_of_one_class_has_no_auc_and_says_so(faces):
         {"path": [str(path) for path, _ in rows], "label": [label for _, label in rows], "split": split}
     )
     table.to_csv(faces / "faces.csv", index=False)
-    command = ReportCommand(data=str(faces / "faces.csv"), name="one", perturb=8, num_samples=3, **RIDGE)
+    command = ReportCommand.of(data=str(faces / "faces.csv"), name="one", perturb=8, num_samples=3, **RIDGE)
     folder = run_report(command)
     (model,) = json.loads((folder / "summary.json").read_text())["models"]
     assert model["test"]["auc"] is None
@@ -294,16 +294,16 @@ def test_a_data_set_of_one_class_is_scored_but_not_trained_on(faces, tmp_path):
     for number, path in enumerate(sorted((faces / "fake").iterdir())[:6]):
         (tmp_path / "only" / "fake" / path.name).write_bytes(jpeg(picture(500 + number, fake=True)))
     only = str(tmp_path / "only")
-    folder = run_report(ReportCommand(data=str(faces), eval=only, perturb=0, num_samples=0, **RIDGE))
+    folder = run_report(ReportCommand.of(data=str(faces), eval=only, perturb=0, num_samples=0, **RIDGE))
     (model,) = json.loads((folder / "summary.json").read_text())["models"]
     assert (model["other"]["only"]["images"], model["other"]["only"]["auc"]) == (6, None)
     with pytest.raises(UserError, match="only holds 6 images but none is real: heads need both classes"):
-        run_report(ReportCommand(data=only, **RIDGE))
+        run_report(ReportCommand.of(data=only, **RIDGE))
 
 
 def test_several_data_sets_stand_side_by_side(faces, elsewhere):
     """Each one's best model is scored on the other's images; the matrix has both directions."""
-    folder = run_report(ReportCommand(data=f"{faces} {elsewhere}", perturb=2, num_samples=0, **RIDGE))
+    folder = run_report(ReportCommand.of(data=f"{faces} {elsewhere}", perturb=2, num_samples=0, **RIDGE))
     assert folder == paths.report_dir("faces+elsewhere")
     summary = json.loads((folder / "summary.json").read_text())
     for name, other in (("faces", "elsewhere"), ("elsewhere", "faces")):
@@ -316,11 +316,11 @@ def test_several_data_sets_stand_side_by_side(faces, elsewhere):
     assert 'href="../faces/index.html"' in page
     assert (folder / "matrix.svg").exists()
     with pytest.raises(UserError, match="NAME, GROUP cannot be meant for 2 data sets"):
-        ReportCommand(data="a b", name="x", group="g")
+        ReportCommand.of(data="a b", name="x", group="g")
 
 
 def test_a_run_that_lost_its_predictions_is_left_out_in_words(faces, capsys):
-    run(HeadsConfig(data=str(faces), **RIDGE))
+    run(HeadsConfig.of(data=str(faces), **RIDGE))
     (folder,) = runs.complete_runs("heads")
     (folder / "predictions-val.csv").unlink()
     with pytest.raises(UserError, match="no finished run on faces"):
@@ -333,8 +333,8 @@ def test_a_run_that_lost_its_predictions_is_left_out_in_words(faces, capsys):
 def test_a_run_is_found_by_what_tells_it_from_others(faces):
     with pytest.raises(UserError, match="there is no finished run yet"):
         find_run("")
-    first = run(HeadsConfig(data=str(faces), **RIDGE))
-    second = run(HeadsConfig(data=str(faces), **{**RIDGE, "features": "layer1:avg"}))
+    first = run(HeadsConfig.of(data=str(faces), **RIDGE))
+    second = run(HeadsConfig.of(data=str(faces), **{**RIDGE, "features": "layer1:avg"}))
     assert find_run(str(first)) == find_run(first.name) == find_run(first.name[-6:]) == first
     assert find_run("") in (first, second)
     with pytest.raises(UserError, match=f"(?s)RUN=resnet18 could be any of 2 runs.*{first.name}"):
@@ -343,7 +343,7 @@ def test_a_run_is_found_by_what_tells_it_from_others(faces):
         find_run("nothing")
     with pytest.raises(UserError, match="is no finished run"):
         find_run(str(faces))
-    run(HeadsConfig(data=str(faces), name="again", **RIDGE))
+    run(HeadsConfig.of(data=str(faces), name="again", **RIDGE))
     with pytest.raises(UserError, match="there are runs on again, faces: say which data set"):
         find_run("")
     assert find_run("", dataset="faces") in (first, second)
@@ -351,7 +351,7 @@ def test_a_run_is_found_by_what_tells_it_from_others(faces):
 
 def test_a_threshold_that_does_not_hold_on_test_is_said(faces):
     """Ten times the images of validation, all fakes right there and none here; in three groups nothing can be said."""
-    run(HeadsConfig(data=str(faces), **RIDGE))
+    run(HeadsConfig.of(data=str(faces), **RIDGE))
     (folder,) = runs.complete_runs("heads")
     manifest = Manifest.load(paths.manifest_file("faces"))
 
@@ -396,7 +396,7 @@ def test_equal_probabilities_are_one_point_of_the_reliability_curve():
 
 def test_what_the_cache_saved_is_said_only_where_all_was_computed_at_once(faces):
     for count in (1, 2):  # the second time a few images are missing only
-        run(HeadsConfig(data=str(faces), **SMALL))
+        run(HeadsConfig.of(data=str(faces), **SMALL))
         manifest = Manifest.load(paths.manifest_file("faces"))
         found = saving(find_models(manifest), extractions_on("faces"), distinct=manifest.usable.rows.digest.nunique())
         if count == 1:
@@ -409,7 +409,7 @@ def test_what_the_cache_saved_is_said_only_where_all_was_computed_at_once(faces)
 
 
 def test_images_that_are_gone_leave_a_grey_place(faces):
-    run(HeadsConfig(data=str(faces), **RIDGE))
+    run(HeadsConfig.of(data=str(faces), **RIDGE))
     for path in faces.glob("*/*.jpg"):
         path.unlink()
     folder = report.run(ReportConfig("faces"))

@@ -22,8 +22,9 @@ from extract.weights import Weights
 from finetune.detector import NetworkDetector, Trunk
 from finetune.detector_file import load_detector
 from finetune.networks import NETWORKS
+from finetune.options import FinetuneConfig
 from finetune.recipes import Recipe, read_recipe
-from finetune.run import FinetuneConfig, prepare, run
+from finetune.run import prepare, run
 from finetune.training import epochs, optimise, step
 from finetune.training import loop as fit
 from finetune.training.epochs import Epoch, is_best
@@ -295,7 +296,9 @@ def scratch(data: Path, *, network: str = "cnn-dropout-logsoftmax", **settings) 
     """A small network from nothing: no features, no head, a second a training. Options of the command in capitals."""
     given = {"recipe": network, "epochs": 2, "batch": 12, "lr": 1e-3, "size": 64, **settings}
     options = {name.lower(): given.pop(name) for name in list(given) if name.isupper()}
-    return FinetuneConfig(data=str(data), recipe=json.dumps(given), device="cpu", workers=0, compute="fp32", **options)
+    return FinetuneConfig.of(
+        data=str(data), recipe=json.dumps(given), device="cpu", workers=0, compute="fp32", **options
+    )
 
 
 def in_a_checkpoint(folder: Path) -> dict:

@@ -20,15 +20,16 @@ from cache import paths, runs
 from cache.errors import UserError
 from cache.runs import DamagedRun
 from data import build as data_build
-from data.build import DataConfig
 from data.manifest import Manifest
+from data.options import DataConfig
 from extract.run import run as extract
 from heads import folds
 from heads.families import Linear, Mlp, Ridge
 from heads.fitting.task import Fitted, Member
 from heads.head_file import load_head
 from heads.inputs import _allocated, load_inputs
-from heads.run import HeadsConfig, run
+from heads.options import HeadsConfig
+from heads.run import run
 from heads.scorer import member_scores, views_of
 from heads.sweep import buckets as plan
 from heads.sweep import run as sweep
@@ -58,7 +59,7 @@ def predictions(folder, split: str) -> pd.DataFrame:
 
 
 def test_a_sweep_ends_with_a_head_that_says_what_its_predictions_say(faces):
-    folder = run(HeadsConfig(data=str(faces), **SMALL))
+    folder = run(HeadsConfig.of(data=str(faces), **SMALL))
     result = runs.result(folder)
     head, record = load_head(folder / HEAD_FILE)
     manifest = Manifest.load(paths.manifest_file("faces")).usable
@@ -77,14 +78,14 @@ def test_a_sweep_ends_with_a_head_that_says_what_its_predictions_say(faces):
     assert len(pd.read_csv(folder / "members.csv")) == result["heads"] == 3 * 3 + 2 * 4 + 1
     assert len(pd.read_csv(folder / "curves.csv")) == 2 * 4 * 3  # seeds, trained settings, epochs
     assert runs.test_scorings("faces") == 1
-    assert run(HeadsConfig(data=str(faces), **SMALL)) == folder
+    assert run(HeadsConfig.of(data=str(faces), **SMALL)) == folder
     assert runs.test_scorings("faces") == 1  # a complete run is not run again
     assert not (folder / sweep.BUCKETS).exists()
 
 
 def test_with_folds_every_validation_score_comes_from_heads_that_did_not_see_the_image(faces):
     grid = '[{"family": "mlp", "lr": 0.01, "hidden": 4}]'
-    folder = run(HeadsConfig(data=str(faces), **{**SMALL, "grid": grid}, folds=3, inputs="all"))
+    folder = run(HeadsConfig.of(data=str(faces), **{**SMALL, "grid": grid}, folds=3, inputs="all"))
     result = runs.result(folder)
     assert (result["members"], result["heads"]) == (6, 6)
     manifest = Manifest.load(paths.manifest_file("faces")).usable
@@ -110,7 +111,7 @@ def test_with_folds_every_validation_score_comes_from_heads_that_did_not_see_the
 
 
 def test_groups_stay_in_one_fold(faces):
-    manifest = Manifest.load(data_build.run(DataConfig(data=str(faces)))).usable
+    manifest = Manifest.load(data_build.run(DataConfig.of(data=str(faces)))).usable
     manifest.rows["group"] = [f"person {int(Path(path).stem) // 4}" for path in manifest.rows.path]
     cut = folds.cut(manifest, 3)
     for trained, held_out in zip(cut.trained, cut.held_out, strict=True):
@@ -181,7 +182,7 @@ def test_features_that_training_could_not_hold_are_refused_before_they_are_read(
 
 def test_the_choice_does_not_see_the_test_split(faces):
     """Whatever is written on the test images: the same leaderboard and the same head."""
-    run(HeadsConfig(data=str(faces), **SMALL))
+    run(HeadsConfig.of(data=str(faces), **SMALL))
     straight = sweep_again(faces, lambda manifest: None)
     turned = sweep_again(faces, turn_test_labels)
     assert turned != straight
@@ -216,7 +217,7 @@ def test_temporaries_of_a_killed_sweep_go_when_it_is_taken_up_again(faces, monke
             os.utime(left, (0, 0))  # of an hour ago: a younger one may be being written by another part
         raise Killed
 
-    options = HeadsConfig(data=str(faces), **SMALL | {"grid": '[{"family": "ridge", "penalty": 1}]'})
+    options = HeadsConfig.of(data=str(faces), **SMALL | {"grid": '[{"family": "ridge", "penalty": 1}]'})
     with monkeypatch.context() as context:
         context.setattr(sweep, "save_trials", dying)
         with pytest.raises(Killed):
@@ -230,7 +231,7 @@ def test_temporaries_of_a_killed_sweep_go_when_it_is_taken_up_again(faces, monke
 
 
 def test_a_sweep_killed_anywhere_and_started_again_gives_the_same_leaderboard(faces, monkeypatch):
-    whole = run(HeadsConfig(data=str(faces), **SMALL))
+    whole = run(HeadsConfig.of(data=str(faces), **SMALL))
     expected = {name: (whole / name).read_text() for name in ("members.csv", "predictions-test.csv", "curves.csv")}
     result = {k: v for k, v in runs.result(whole).items() if k not in VOLATILE}
     boards = board(whole)
@@ -251,34 +252,34 @@ def test_a_sweep_killed_anywhere_and_started_again_gives_the_same_leaderboard(fa
     monkeypatch.setattr(sweep, "save_trials", dying)
     for stop_at[0] in (0, 2, 5):  # before the first bucket, between them, later
         with pytest.raises(Killed):
-            run(HeadsConfig(data=str(faces), **SMALL))
+            run(HeadsConfig.of(data=str(faces), **SMALL))
     assert len(set(trained)) == len(trained) == 5  # what was finished was not trained again
     monkeypatch.setattr(sweep, "save_trials", save)
     monkeypatch.setattr(runs, "finish", unfinished)
     with pytest.raises(Killed):
-        run(HeadsConfig(data=str(faces), **SMALL))
+        run(HeadsConfig.of(data=str(faces), **SMALL))
     monkeypatch.setattr(runs, "finish", finish)
-    assert run(HeadsConfig(data=str(faces), **SMALL)) == whole
+    assert run(HeadsConfig.of(data=str(faces), **SMALL)) == whole
     pd.testing.assert_frame_equal(board(whole), boards)
     assert {name: (whole / name).read_text() for name in expected} == expected
     assert {k: v for k, v in runs.result(whole).items() if k not in VOLATILE} == result
 
 
 def test_parts_share_the_heads_and_the_last_one_chooses(faces, capsys):
-    whole = run(HeadsConfig(data=str(faces), **SMALL))
+    whole = run(HeadsConfig.of(data=str(faces), **SMALL))
     boards, name = board(whole), runs.result(whole)["head"]
     (whole / "result.json").unlink()
-    extracted = HeadsConfig(data=str(faces), **SMALL)
-    assert run(replace(extracted, part="1/2")) == whole
+    extracted = HeadsConfig.of(data=str(faces), **SMALL)
+    assert run(extracted.but(part="1/2")) == whole
     assert not runs.is_complete(whole)
     assert "part 1/2 is done, " in capsys.readouterr().out
-    run(replace(extracted, part="0/2"))
+    run(extracted.but(part="0/2"))
     pd.testing.assert_frame_equal(board(whole), boards)
     assert runs.result(whole)["head"] == name
 
 
 def test_a_fast_process_waits_for_a_slow_one_and_computes_no_image_of_it(faces, tmp_path, monkeypatch):
-    data_build.run(DataConfig(data=str(faces)))
+    data_build.run(DataConfig.of(data=str(faces)))
     os.mkfifo(tmp_path / "waiting")
     monkeypatch.setenv("SLOWED", str(tmp_path))
     given = {**SMALL, "data": faces, "grid": '[{"family": "ridge", "penalty": 1.0}]', "seeds": 1}
@@ -290,23 +291,23 @@ def test_a_fast_process_waits_for_a_slow_one_and_computes_no_image_of_it(faces, 
 
 
 def test_a_part_by_hand_computes_its_share_and_says_what_is_left(faces):
-    config = HeadsConfig(data=str(faces), **{**SMALL, "grid": '[{"family": "ridge", "penalty": 1.0}]'})
+    config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": '[{"family": "ridge", "penalty": 1.0}]'})
     with pytest.raises(UserError, match=r"other parts have images left\. Run the same command again"):
-        run(replace(config, part="0/2"))
+        run(config.but(part="0/2"))
     with pytest.raises(UserError, match="other parts have images left"):
-        run(replace(config, part="0/2"))
-    assert runs.is_complete(run(replace(config, part="1/2")))
+        run(config.but(part="0/2"))
+    assert runs.is_complete(run(config.but(part="1/2")))
 
 
 def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
     """The other part finishes, and tidies up, while this one is between two buckets."""
-    config = HeadsConfig(data=str(faces), **{**SMALL, "grid": "convex"}, part="1/2")
-    extract(replace(config, part=""))
+    config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": "convex"}, part="1/2")
+    extract(config.extract.but(part=""))
     save = sweep.save_trials
 
     def overtaken(path, trials):
         monkeypatch.setattr(sweep, "save_trials", save)
-        run(replace(config, part="0/2"))
+        run(config.but(part="0/2"))
         save(path, trials)
 
     monkeypatch.setattr(sweep, "save_trials", overtaken)
@@ -319,7 +320,7 @@ def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
 
 def test_a_sweep_that_lags_behind_leaves_the_finished_leaderboard_as_it_is(faces, monkeypatch):
     """Two of the same at once; one finishes all buckets while the other trains its first."""
-    config = HeadsConfig(data=str(faces), **{**SMALL, "grid": "convex"})
+    config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": "convex"})
     save, finished = sweep.save_trials, []
 
     def overtaken(path, trials):
@@ -335,7 +336,10 @@ def test_a_sweep_that_lags_behind_leaves_the_finished_leaderboard_as_it_is(faces
 
 
 def test_kills_before_a_rename_do_not_count_a_scoring_twice(faces, monkeypatch):
-    config, move = HeadsConfig(data=str(faces), **{**SMALL, "grid": '[{"family": "ridge", "penalty": 1}]'}), os.replace
+    config, move = (
+        HeadsConfig.of(data=str(faces), **{**SMALL, "grid": '[{"family": "ridge", "penalty": 1}]'}),
+        os.replace,
+    )
 
     def killed_before(name: str) -> Callable[[Path, Path], None]:
         def dying(source: Path, target: Path) -> None:
@@ -355,12 +359,12 @@ def test_kills_before_a_rename_do_not_count_a_scoring_twice(faces, monkeypatch):
     assert len(paths.ledger_file().read_text().splitlines()) == 5
     assert runs.test_scorings("faces") == 1
     shutil.rmtree(folder)
-    run(replace(config, grid='[{"family": "ridge", "penalty": 9}]'))
+    run(config.but(grid='[{"family": "ridge", "penalty": 9}]'))
     assert runs.test_scorings("faces") == 2
 
 
 def test_a_damaged_table_or_head_stops_the_page_with_the_cure(faces):
-    folder = run(HeadsConfig(data=str(faces), **{**SMALL, "grid": '[{"family": "ridge", "penalty": [1, 9]}]'}))
+    folder = run(HeadsConfig.of(data=str(faces), **{**SMALL, "grid": '[{"family": "ridge", "penalty": [1, 9]}]'}))
     manifest = Manifest.load(paths.manifest_file("faces")).usable
     assert [each.folder for each in ranked_runs(manifest)] == [folder]
     for name in ("leaderboard.csv", "curves.csv", "scores-inputs.csv", "predictions-val.csv", "config.json"):
@@ -377,7 +381,7 @@ def test_a_damaged_table_or_head_stops_the_page_with_the_cure(faces):
 def test_backbones_are_joined_and_views_are_trained_on(faces):
     config = {**SMALL, "backbone": "resnet18+resnet10t", "features": "layer1:avgstd", "views": 1, "mean_views": True,
               "grid": '[{"family": "linear", "lr": 0.01}, {"family": "ridge", "penalty": 1}]'}  # fmt: skip
-    folder = run(HeadsConfig(data=str(faces), **config))
+    folder = run(HeadsConfig.of(data=str(faces), **config))
     result = runs.result(folder)
     assert (result["backbone"], result["views"]) == ("resnet18+resnet10t", 2)
     assert result["offered"] == ["all", "resnet18/layer1:avgstd", "resnet10t/layer1:avgstd"]
@@ -397,7 +401,7 @@ def test_backbones_are_joined_and_views_are_trained_on(faces):
 
 def test_another_data_set_is_scored_with_everything_fixed(faces, tmp_path):
     """In views and with joined backbones too; images of the head's own data set are left out."""
-    config = HeadsConfig(data=str(faces), **{**SMALL, "backbone": "resnet18+resnet10t", "features": "layer1:avgstd",
+    config = HeadsConfig.of(data=str(faces), **{**SMALL, "backbone": "resnet18+resnet10t", "features": "layer1:avgstd",
                                              "views": 1, "mean_views": True})  # fmt: skip
     folder = run(config)
     others = write_faces(tmp_path / "others", 10, start=100)
@@ -422,7 +426,7 @@ def test_a_split_without_both_classes_is_refused(tmp_path, faces):
     listed["split"] = ["val" if label == "fake" and i % 2 else "train" for i, (_, label) in enumerate(rows)]
     listed.to_csv(tmp_path / "mine.csv", index=False)
     with pytest.raises(UserError, match="the val split holds 0 real and 15 fake"):
-        run(HeadsConfig(data=str(tmp_path / "mine.csv"), root=str(faces), **SMALL))
+        run(HeadsConfig.of(data=str(tmp_path / "mine.csv"), root=str(faces), **SMALL))
 
 
 @pytest.mark.parametrize(
@@ -443,13 +447,13 @@ def test_a_split_without_both_classes_is_refused(tmp_path, faces):
 )
 def test_what_cannot_be_swept(faces, options, words):
     with pytest.raises(UserError, match=words):
-        config = HeadsConfig(data=str(faces), **{**SMALL, **options})
+        config = HeadsConfig.of(data=str(faces), **{**SMALL, **options})
         [run(each) for each in config.each_backbone()]
 
 
 def test_a_fold_of_one_class_is_named(faces, monkeypatch):
     """Groups can force it; here the splitter does."""
-    manifest = Manifest.load(data_build.run(DataConfig(data=str(faces)))).usable
+    manifest = Manifest.load(data_build.run(DataConfig.of(data=str(faces)))).usable
     by_label = lambda self, rows, fake, groups: [(None, np.flatnonzero(fake)), (None, np.flatnonzero(~fake))]  # noqa: E731
     monkeypatch.setattr(folds.StratifiedGroupKFold, "split", by_label)
     with pytest.raises(UserError, match=r"fold 0 \(train side\) holds \d+ real and 0 fake images; both are needed"):
@@ -457,7 +461,7 @@ def test_a_fold_of_one_class_is_named(faces, monkeypatch):
 
 
 def test_expected_time_and_numbers_are_told_before_the_start(faces, capsys):
-    run(HeadsConfig(data=str(faces), **SMALL, folds=2))
+    run(HeadsConfig.of(data=str(faces), **SMALL, folds=2))
     said = capsys.readouterr().out
     assert "8 settings, 2 folds, 2 seeds: 18 convex heads on 3 inputs, then 18 others" in said
     assert re.search(r"in about \d:\d\d:\d\d, beside the scikit-learn heads", said)

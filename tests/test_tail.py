@@ -17,7 +17,8 @@ from data.images import decode
 from data.manifest import Manifest
 from data.preprocess import to_input
 from extract.backbones import build
-from extract.run import CPU_BATCH, ExtractConfig, specs_of
+from extract.options import ExtractConfig
+from extract.run import CPU_BATCH, specs_of
 from extract.run import run as extract
 from finetune.detector import FeatureDetector
 from heads import folds, stream
@@ -25,7 +26,8 @@ from heads.families import Tail
 from heads.fitting.tails import MapTask, _Training, fit_tails
 from heads.fitting.task import Member
 from heads.head_file import HeadRecord, assemble
-from heads.run import HeadsConfig, run
+from heads.options import HeadsConfig
+from heads.run import run
 from heads.stream import MapStream
 from heads.sweep.conclusion import HEAD_FILE
 from heads.sweep.grid import GRIDS
@@ -57,7 +59,7 @@ def few(tmp_path_factory, monkeypatch) -> Path:
 
 def options(data: Path, backbone: str, **more) -> HeadsConfig:
     given = {"weights": "" if backbone == "tf_efficientnet_lite0" else "random", "features": FEATURES.get(backbone, "")}
-    return HeadsConfig(data=str(data), backbone=backbone, **{**given, **CHEAP, **more})
+    return HeadsConfig.of(data=str(data), backbone=backbone, **{**given, **CHEAP, **more})
 
 
 def pixels_of(manifest: Manifest, how) -> torch.Tensor:
@@ -67,8 +69,8 @@ def pixels_of(manifest: Manifest, how) -> torch.Tensor:
 
 def from_images(folder: Path, config: HeadsConfig, manifest: Manifest) -> np.ndarray:
     """In a batch of the size that extraction uses: another one may change the last bit of a float32."""
-    names = config.backbone.split("+")
-    detector = FeatureDetector.load(folder / HEAD_FILE, [build(name, weights=config.weights) for name in names])
+    names = config.extract.backbone.split("+")
+    detector = FeatureDetector.load(folder / HEAD_FILE, [build(name, weights=config.extract.weights) for name in names])
     pixels = [pixels_of(manifest, how) for how in detector.preprocesses]
     filled = [torch.cat([each, each.new_zeros(CPU_BATCH - len(each), *each.shape[1:])]) for each in pixels]
     with torch.inference_mode():
@@ -107,7 +109,7 @@ def test_a_detector_refuses_other_backbones_and_other_weights(few):
 
 
 def map_task(few: Path, *, count: int = 2, memory: int | None = None, views: int = 1) -> MapTask:
-    config = ExtractConfig(data=str(few), backbone="tf_efficientnet_lite0", features="blocks.5:map", views=views,
+    config = ExtractConfig.of(data=str(few), backbone="tf_efficientnet_lite0", features="blocks.5:map", views=views,
                            size=64, device="cpu", workers=0, compute="fp32")  # fmt: skip
     specs = specs_of(extract(config))
     manifest = Manifest.load(paths.manifest_file("few")).usable

@@ -10,8 +10,9 @@ import pytest
 from cache import paths, runs
 from cache.errors import UserError
 from extract.run import run as extract
+from finetune.options import TuneConfig
 from finetune.training.job import BEST, METRICS
-from finetune.tune import TuneConfig, run
+from finetune.tune import run
 from tests.test_finetune import SMALL, Killed, kill_at, plain
 
 RANGES = {"lr": {"low": 1e-4, "high": 1e-2, "log": True}, "batch": [12, 16], "weight_decay": 0.01, "body_lr": 0.1,
@@ -20,7 +21,7 @@ RANGES = {"lr": {"low": 1e-4, "high": 1e-2, "log": True}, "batch": [12, 16], "we
 
 def options(data, trials: int, **more) -> TuneConfig:
     recipe = json.dumps(plain(epochs=2, **{**RANGES, **more.pop("settings", {})}))
-    return TuneConfig(data=str(data), recipe=recipe, trials=trials, **SMALL, **more)
+    return TuneConfig.of(data=str(data), recipe=recipe, trials=trials, **SMALL, **more)
 
 
 def study() -> optuna.Study:
@@ -94,8 +95,10 @@ def test_a_storage_that_cannot_be_opened_is_told(few):
 
 
 def test_no_stage_that_a_search_sets_off_keeps_its_password(few):
-    """Extraction takes the options of whoever calls it, and notes its own alone."""
-    extract(options(few, 1, storage="postgresql://me:hush@host/studies"))
+    """Each stage is handed its own options, and notes them alone."""
+    asked = options(few, 1, storage="postgresql://me:hush@host/studies").finetune
+    assert "storage" not in asked.flat()
+    extract(asked.heads.extract)
     kept = [path for folder in (paths.runs_dir(), paths.data_dir()) for path in folder.rglob("*.json")]
     assert any(path.name == "config.json" for path in kept)
     assert not any("hush" in path.read_text() for path in kept)

@@ -1,6 +1,7 @@
 """`make export`: a finished run as ONNX, with a model card. `python -m analysis.export --help` lists the options."""
 
-from analysis.export.run import ExportConfig, run
+from analysis.export.options import ExportConfig
+from analysis.export.run import run
 from cache.command import main
 
 if __name__ == "__main__":

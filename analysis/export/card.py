@@ -7,9 +7,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.export.onnx_graph import Parity
 from analysis.found.models import Model, find_models
-from analysis.judge.calibrate import DEFAULT_RULE, RULES, Calibration
+from analysis.judge.calibrate import Calibration
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
+from analysis.judge.rules import DEFAULT_RULE, RULES
 from analysis.page.results import METRICS, drifts
 from cache import runs
 from cache.environment import describe_environment

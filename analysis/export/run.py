@@ -10,18 +10,18 @@ the mean over several views or joins backbones with different preprocessings, ca
 
 import hashlib
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from analysis.export.card import card
 from analysis.export.onnx_graph import INPUT, OUTPUT, compare, to_onnx
-from analysis.found.run_option import RunOptions
-from analysis.judge.calibrate import DEFAULT_RULE, RULES, Calibration, calibration_of
+from analysis.export.options import ExportConfig
+from analysis.found.run_option import chosen_run
+from analysis.judge.calibrate import Calibration, calibration_of
+from analysis.judge.rules import DEFAULT_RULE, RULES
 from cache import paths
 from cache.atomic import copy, write_bytes, write_json, write_text
-from cache.command import option
 from cache.errors import UserError
 from cache.features import Preprocess
 from data.manifest import Manifest
@@ -35,14 +35,6 @@ EXAMPLE = Path(__file__).with_name("onnx_example.py")
 IMAGES = 32  # of the validation split, that the graph is compared on
 
 
-@dataclass(frozen=True, kw_only=True)
-class ExportConfig(RunOptions):
-    """Write a finished run as an ONNX graph, with its preprocessing, a model card and an example."""
-
-    out: str = option("", "folder to write to (default: one in runs/export)")
-    opset: int = option(0, "version of the ONNX operators (default: PyTorch's own)")
-
-
 def run(config: ExportConfig) -> Path:
     """Export what config names; its folder. Made anew at each call.
 
@@ -50,7 +42,7 @@ def run(config: ExportConfig) -> Path:
         UserError: no such run; a detector that cannot be a graph, or whose graph says something else.
     """
     started = time.perf_counter()
-    judge = config.find()
+    judge = chosen_run(config.run)
     calibration = calibration_of(judge)
     scorer = open_detector(judge, device="cpu")
     _refuse_views(scorer)

@@ -1,13 +1,11 @@
 """RUN -> the folder of a finished sweep or training."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from analysis.found.models import ranked_runs
+from analysis.options import RunOptions
 from cache import paths, runs
-from cache.command import Options, option
 from cache.errors import UserError, one_of
-from data.build import DataConfig
 from data.manifest import Manifest
 from finetune.run import SMOKE_SUFFIX
 from finetune.scorer import model_file
@@ -15,16 +13,9 @@ from finetune.training.conclusion import STAGE as TRAININGS
 from heads.sweep.conclusion import STAGE as SWEEPS
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunOptions(Options):
-    """Options of the commands that take a finished run."""
-
-    run: str = option("", "a run's name or folder (default: the best one)")
-    data: str = option("", "whose best run, where there are runs on several data sets")
-
-    def find(self) -> Path:
-        """The run's folder. Raises: UserError as find_run."""
-        return find_run(self.run, dataset=DataConfig(data=self.data).dataset if self.data else "")
+def chosen_run(asked: RunOptions) -> Path:
+    """The run's folder. Raises: UserError as find_run."""
+    return find_run(asked.run, dataset=asked.dataset)
 
 
 def find_run(run: str, *, dataset: str = "") -> Path:

@@ -21,7 +21,8 @@ from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from scipy.ndimage import gaussian_filter
 from scipy.stats import rankdata
 
-from analysis.gradcam.heatmaps import AUTO, Explained, class_targets
+from analysis.gradcam.heatmaps import Explained, class_targets
+from analysis.gradcam.options import AUTO
 from analysis.judge.bootstrap import bootstrap
 from analysis.judge.intervals import Interval
 from finetune.detector import HEAD

@@ -37,13 +37,13 @@ from pytorch_grad_cam import GradCAM, HiResCAM, LayerCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
+from analysis.gradcam.options import AUTO, METHODS
 from cache.errors import UserError, one_of
 from data.manifest import LABELS
 from finetune.detector import Detector, FeatureDetector, NetworkDetector, Trunk
 from heads.fitting.tails import TailHead, TailNetwork
 
-AUTO = "auto"
-METHODS = {AUTO: HiResCAM, "hirescam": HiResCAM, "layercam": LayerCAM, "gradcam": GradCAM}
+CLASSES = dict(zip(METHODS, (HiResCAM, HiResCAM, LayerCAM, GradCAM), strict=True))
 BATCH = 8  # images whose activations and gradients are held at once
 # What comes before the attention of a transformer's block, as timm and transformers call it.
 BEFORE_ATTENTION = ("norm1", "layernorm_before")
@@ -92,7 +92,7 @@ class Explained(nn.Module):
 
     def maps(self, pixels: torch.Tensor, targets: Sequence[str], *, method: str = AUTO) -> np.ndarray:
         """As heat_maps."""
-        kind = METHODS[one_of(method, METHODS, what="METHOD")]
+        kind = CLASSES[one_of(method, METHODS, what="METHOD")]
         cam = kind(self, list(self.layers.values()), reshape_transform=self._as_map)
         try:
             parts = [

@@ -22,20 +22,20 @@ import numpy as np
 import pandas as pd
 import torch
 
-from analysis.found.run_option import RunOptions
+from analysis.found.run_option import chosen_run
 from analysis.gradcam import faithfulness, overlays
 from analysis.gradcam.faithfulness import mean_interval
-from analysis.gradcam.heatmaps import AUTO, METHODS, Explained
+from analysis.gradcam.heatmaps import Explained
+from analysis.gradcam.options import PREDICTED, GradcamConfig
 from analysis.gradcam.seams import on_seams, seam_bands, seam_shares
 from analysis.gradcam.shown import KINDS, SHEET, TABLE, HeatMaps, Shown, read_heat_maps, select
 from analysis.judge.calibrate import Calibration, calibration_of
 from cache import paths, runs
 from cache.atomic import write_bytes
-from cache.command import option
-from cache.errors import UserError, one_of
+from cache.errors import UserError
 from cache.key import file_digest, key
 from cache.runs import write_table
-from data.manifest import LABELS, SPLITS, Manifest
+from data.manifest import LABELS, Manifest
 from extract.loading import batches
 from finetune.detector import NETWORK_PREFIX
 from finetune.scorer import open_detector
@@ -43,31 +43,9 @@ from heads.predictions import Predictions, predictions_file, read_predictions, v
 
 STAGE = "gradcam"
 VERSION = 3  # of result.json
-PREDICTED = "predicted"
-TARGETS = (PREDICTED, *LABELS)
-MOST = 400  # images on a sheet
 CHECKED = 16  # images for the checks of any data, drawn by chance
 SEAMS = 40  # at most, of the sample's fakes
 LONGEST = 40  # letters of an image's name in a file name
-
-
-@dataclass(frozen=True, kw_only=True)
-class GradcamConfig(RunOptions):
-    """Draw where in its images a finished run sees the evidence for real or fake, and check the maps."""
-
-    num_samples: int = option(12, "images to draw")
-    target: str = option(PREDICTED, f"{', '.join(TARGETS)}: the class whose evidence is shown")
-    split: str = option("test", f"{', '.join(SPLITS)}: whose images")
-    method: str = option(AUTO, f"{', '.join(METHODS)}: how the maps are made; auto = hirescam")
-    device: str = option("auto", "cpu, cuda, cuda:1; auto = the best there is")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of(self.target, TARGETS, what="TARGET")
-        one_of(self.split, SPLITS, what="SPLIT")
-        one_of(self.method, METHODS, what="METHOD")
-        if not 1 <= self.num_samples <= MOST:
-            raise UserError(f"NUM_SAMPLES must be between 1 and {MOST}, which fit on a sheet")
 
 
 def run(config: GradcamConfig) -> Path:
@@ -76,11 +54,11 @@ def run(config: GradcamConfig) -> Path:
     Raises:
         UserError: no such run; it did not score the split, or its data changed since; a head of scikit-learn.
     """
-    judge = config.find()
+    judge = chosen_run(config.run)
     folder = paths.run_dir(STAGE, f"{judge.name}-{_identity(judge, config)}")
     if not runs.is_complete(folder):
         scored = _Scored.of(judge, config)
-        runs.begin(folder, asdict(config) | {"run": str(judge)})
+        runs.begin(folder, config.flat() | {"run": str(judge)})
         zero = _draw(scored, folder)
         runs.log(folder, f"gradcam: drew {config.num_samples} of {len(scored.found.scores)} images, now the checks")
         runs.finish(folder, _about(judge, config) | {"zero": zero} | _checked(scored))

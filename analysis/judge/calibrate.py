@@ -10,17 +10,10 @@ import numpy as np
 from scipy.optimize import minimize_scalar
 from scipy.special import expit
 
+from analysis.judge.rules import DEFAULT_RULE
 from cache.errors import UserError
 from heads.predictions import predictions_file, read_predictions
 
-DEFAULT_RULE = "youden"
-RULES = {
-    DEFAULT_RULE: "highest balanced accuracy",
-    "eer": "as many real ones called fake as fake ones missed",
-    "fpr_5": "5 % of real ones called fake",
-    "fpr_1": "1 % of real ones called fake",
-    "half": "probability one half",
-}
 BAND = 0.05  # of each class lies on the wrong side of the band on validation
 TEMPERATURES = (1e-3, 1e3)
 

@@ -10,9 +10,10 @@ import numpy as np
 from scipy.special import expit
 
 from analysis.judge.bootstrap import Draws, bootstrap
-from analysis.judge.calibrate import DEFAULT_RULE, Calibration
+from analysis.judge.calibrate import Calibration
 from analysis.judge.intervals import Interval, auc_inflation, interval_of
 from analysis.judge.ranking import Counts, Pairs, Ranking, ratio
+from analysis.judge.rules import DEFAULT_RULE
 
 BINS = 15  # of the calibration error
 METRICS = "metrics"  # the part of the figures that belongs to no rule

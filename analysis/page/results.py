@@ -11,10 +11,10 @@ from analysis.found.changed_images import Perturbed
 from analysis.found.models import Model
 from analysis.found.other_data import Other
 from analysis.judge.bootstrap import too_few
-from analysis.judge.calibrate import RULES
 from analysis.judge.evaluate import roc
 from analysis.judge.intervals import Interval
 from analysis.judge.leads import Comparison, Lead
+from analysis.judge.rules import RULES
 from analysis.judge.slices import Slices
 from analysis.page import figures
 from analysis.page.figures import Bins, Curve, Picture

@@ -20,7 +20,8 @@ import torch
 from PIL import Image
 
 from analysis.found.run_option import find_run
-from analysis.judge.calibrate import DEFAULT_RULE, RULES, Calibration, calibration_of
+from analysis.judge.calibrate import Calibration, calibration_of
+from analysis.judge.rules import DEFAULT_RULE, RULES
 from analysis.predict.files import contents, upright
 from cache import runs
 from cache.errors import UserError, one_of

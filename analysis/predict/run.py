@@ -15,23 +15,24 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, fields, replace
 from itertools import takewhile
 from pathlib import Path
 
 import pandas as pd
 import torch
 
-from analysis.found.run_option import RunOptions
-from analysis.judge.calibrate import DEFAULT_RULE, RULES, calibration_of
+from analysis.found.run_option import chosen_run
+from analysis.judge.calibrate import calibration_of
+from analysis.judge.rules import RULES
 from analysis.page.tables import write_for_people
 from analysis.predict.files import files_of
+from analysis.predict.options import PredictConfig
 from analysis.predict.predictor import Prediction, Predictor
 from cache import paths, runs
 from cache.atomic import write_bytes
-from cache.command import option
 from cache.environment import describe_environment
-from cache.errors import UserError, one_of, printable
+from cache.errors import UserError, printable
 from cache.key import file_digest, key, plain
 from cache.progress import Progress
 from data.disk import SKIPPED, Named
@@ -45,24 +46,6 @@ PICTURE = re.compile(r"heat-\d{4,}-[\w.+-]*\.png")  # what `_Drawer` calls a hea
 IMAGES = '  "images": [\n'  # the line of predictions.json that the images follow
 
 
-@dataclass(frozen=True, kw_only=True)
-class PredictConfig(RunOptions):
-    """Say of images whether a finished run takes them for real or fake, and how sure it is."""
-
-    images: str = option("", "files, folders and patterns, separated by spaces")
-    out: str = option("", "folder for the tables (default: one in runs/predict)")
-    device: str = option("auto", "cpu, cuda, cuda:1; auto = the best there is")
-    batch: int = option(0, "images in a forward pass (default 32 on a CPU, 256 on a GPU)")
-    threshold: str = option(DEFAULT_RULE, f"{', '.join(RULES)}: which of the run's thresholds decides")
-    heat_maps: int = option(0, "of how many images, the first ones, to draw where the evidence lies")
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        one_of(self.threshold, RULES, what="THRESHOLD")
-        if min(self.batch, self.heat_maps) < 0:
-            raise UserError("BATCH and HEAT_MAPS must not be negative")
-
-
 def run(config: PredictConfig) -> Path:
     """Score the images that config names; the folder with the tables. Does nothing when it has them already.
 
@@ -70,7 +53,7 @@ def run(config: PredictConfig) -> Path:
         UserError: no such run, or no image there.
     """
     files = files_of(config.images)
-    judge = config.find()
+    judge = chosen_run(config.run)
     identity = _identity(judge, config, files)
     folder = Path(config.out).expanduser() if config.out else paths.run_dir(STAGE, f"{judge.name}-{identity}")
     if _identity_of(folder) != identity:

@@ -23,7 +23,7 @@ from cache.errors import UserError
 from cache.features import FeatureSpec
 from extract.backbones import Backbone, build
 from extract.compute import computing_in, training_compute
-from extract.weights import RANDOM
+from extract.options import RANDOM
 from heads.families import Tail
 from heads.fitting.stack import Committee
 from heads.fitting.stacked import Report, class_weights

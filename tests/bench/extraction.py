@@ -20,10 +20,12 @@ from cache import runs
 from data import build as data_build
 from data.images import decode
 from data.manifest import Manifest
+from data.options import DataConfig
 from data.preprocess import to_input
 from extract.backbones import build, preprocess
 from extract.compute import compute_of, device_of
-from extract.run import CPU_BATCH, GPU_BATCH, ExtractConfig, forward, frozen, run
+from extract.options import ExtractConfig
+from extract.run import CPU_BATCH, GPU_BATCH, forward, frozen, run
 from tests.bench import rounds
 
 TAPS = {"resnet18": "layer4", "tf_efficientnet_lite0": "blocks.6"}
@@ -39,7 +41,7 @@ class Bench:
         self.home, self.name, self.tap = home, name, TAPS[name]
         self.weights = "random" if name == "resnet18" else ""
         self.faces = copies(home / "faces")
-        self.manifest = Manifest.load(data_build.run(data_build.DataConfig(data=str(self.faces))))
+        self.manifest = Manifest.load(data_build.run(DataConfig.of(data=str(self.faces))))
         self.network, self.how = build(name, weights=self.weights), preprocess(name)
         self.device = device_of("auto")
         self.compute = compute_of("auto", self.device)
@@ -52,7 +54,9 @@ class Bench:
         os.environ["CACHE_DIR"] = str(self.home / f"cache{self.tries}")
         os.environ["RUNS_DIR"] = str(self.home / f"runs{self.tries}")
         folder = run(
-            ExtractConfig(data=str(self.faces), backbone=self.name, weights=self.weights, features=f"{self.tap}:avgstd")
+            ExtractConfig.of(
+                data=str(self.faces), backbone=self.name, weights=self.weights, features=f"{self.tap}:avgstd"
+            )
         )
         return runs.result(folder)["rate"]
 
@@ -83,7 +87,7 @@ class Bench:
 
 def copies(folder: Path) -> Path:
     """IMAGES files from the built-in sample; a byte behind the end of a JPEG makes another digest of it."""
-    root = Manifest.load(data_build.run(data_build.DataConfig())).root
+    root = Manifest.load(data_build.run(DataConfig())).root
     files = sorted(root.rglob("*.jpg"))
     for index in range(IMAGES):
         source = files[index % len(files)]

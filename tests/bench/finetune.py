@@ -23,8 +23,8 @@ from torchvision.datasets import ImageFolder
 from cache import paths
 from data import build as data_build
 from data.augment import Augmentation
-from data.build import DataConfig
 from data.manifest import Manifest
+from data.options import DataConfig
 from extract.backbones import build, preprocess
 from extract.compute import computing_in, device_of
 from finetune.detector_file import DetectorRecord, NetworkRecord, network_detector
@@ -84,7 +84,7 @@ def main(name: str, images: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["DATA_DIR"] = str(Path(folder) / "data")
         faces = write_faces(Path(folder) / "faces", images, side=256)
-        data_build.run(DataConfig(data=str(faces)))
+        data_build.run(DataConfig.of(data=str(faces)))
         manifest = Manifest.load(paths.manifest_file("faces"))
         print(f"{name}: {images} images of 256 pixels, windows of {WINDOW}, batches of {BATCH}")
         found = rounds({"ours": lambda: ours(name, manifest), "plain loop": lambda: plain(name, manifest)},

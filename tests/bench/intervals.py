@@ -15,10 +15,11 @@ import numpy as np
 from scipy.special import expit, ndtr, ndtri
 from scipy.stats import norm
 
-from analysis.judge.calibrate import DEFAULT_RULE, RULES, Calibration
+from analysis.judge.calibrate import Calibration
 from analysis.judge.evaluate import evaluate
 from analysis.judge.intervals import Interval
 from analysis.judge.leads import _accuracy_lead, _auc_lead, _Pair
+from analysis.judge.rules import DEFAULT_RULE, RULES
 
 TARGET = Path(__file__).with_name("INTERVALS.md")
 AUCS = (0.5, 0.76, 0.95, 0.9977, 0.9998)

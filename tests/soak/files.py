@@ -19,15 +19,15 @@ from cache import paths, runs
 from cache.features import FeatureSpec, open_shard, shard_paths
 from data import build as data_build
 from data.augment import Augmentation
-from data.build import DataConfig
 from data.images import probe
 from data.manifest import Manifest
+from data.options import DataConfig
 from extract.run import run as extract
 from extract.run import specs_of
 from extract.weights import Weights
 from finetune.detector_file import load_detector
+from finetune.options import FinetuneConfig
 from finetune.recipes import Recipe
-from finetune.run import FinetuneConfig
 from finetune.run import run as finetune
 from finetune.training import state
 from finetune.training.job import BEST
@@ -38,8 +38,8 @@ from heads.fitting.estimators import fit_estimators
 from heads.fitting.stacked import fit
 from heads.fitting.task import Member
 from heads.head_file import HeadRecord, assemble, empty_head, load_head, save_head
+from heads.options import HeadsConfig
 from heads.predictions import read_predictions
-from heads.run import HeadsConfig
 from heads.run import run as sweep
 from heads.sweep.buckets import load_trials, save_trials
 from heads.sweep.conclusion import HEAD_FILE, SweepResult
@@ -80,9 +80,9 @@ def kinds(home: Path) -> list[Kind]:
     """Below `home`, which is the artefact folders too: CACHE_DIR and so on must say so."""
     faces = write_faces(home / "faces", IMAGES)
     with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-        head = sweep(HeadsConfig(data=str(faces), **OPTIONS))
-        trained = finetune(FinetuneConfig(data=str(faces), recipe=TRAINED, device="cpu", workers=0))
-        extracted = extract(HeadsConfig(data=str(faces), **OPTIONS))
+        head = sweep(HeadsConfig.of(data=str(faces), **OPTIONS))
+        trained = finetune(FinetuneConfig.of(data=str(faces), recipe=TRAINED, device="cpu", workers=0))
+        extracted = extract(HeadsConfig.of(data=str(faces), **OPTIONS).extract)
     manifest = paths.manifest_file("faces")
     (shard,) = shard_paths(specs_of(extracted)[0].folder)
     return [
@@ -206,7 +206,7 @@ def _last(folder: Path) -> Callable[[Path], Any]:
 
 def _rebuilt(faces: Path) -> Any:
     """The manifest that `make data` makes with what was kept of probing."""
-    return Manifest.load(data_build.run(DataConfig(data=str(faces))))
+    return Manifest.load(data_build.run(DataConfig.of(data=str(faces))))
 
 
 def _sweep_of(path: Path) -> Any:

@@ -30,8 +30,7 @@ from hypothesis import strategies as st
 from cache.checkpoint import load_weights, save_weights
 from cache.errors import UserError
 from cache.key import canonical
-from finetune.recipes import read_recipe
-from finetune.tune import _check_range
+from finetune.recipes import read_recipe, refuse_bad_ranges
 from heads.families import from_json
 from heads.head_file import load_head
 from heads.sweep.conclusion import HEAD_FILE
@@ -194,8 +193,7 @@ def _grid(text: str) -> str:
 
 def _recipe(text: str) -> str:
     asked = read_recipe(text if text.lstrip().startswith("{") else "{" + text)
-    for name, value in asked.ranges.items():
-        _check_range(asked, name, value)
+    refuse_bad_ranges(asked)
     json.loads(canonical({"recipe": asked.recipe.to_json(), "ranges": asked.ranges}))
     return "other"
 

@@ -23,20 +23,20 @@ import pandas as pd
 import skops.io  # noqa: F401, as all that children would import: a disturbance should cost the work and not a start
 
 import analysis.gradcam.heatmaps  # noqa: F401
-from analysis.predict.run import PredictConfig
+from analysis.options import ReportCommand
+from analysis.predict.options import PredictConfig
 from analysis.predict.run import run as predict
-from analysis.report import ReportCommand
 from analysis.report import run as report
 from cache import paths
 from cache.errors import UserError, one_of
 from cache.features import open_shard, shard_paths
-from data.build import DataConfig
 from data.build import run as data
-from extract.run import ExtractConfig
+from data.options import DataConfig
+from extract.options import ExtractConfig
 from extract.run import run as extract
-from finetune.run import FinetuneConfig
+from finetune.options import FinetuneConfig
 from finetune.run import run as finetune
-from heads.run import HeadsConfig
+from heads.options import HeadsConfig
 from heads.run import run as heads
 from tests.conftest import write_faces
 
@@ -68,23 +68,23 @@ class Stage:
 STAGES = {
     each.name: each
     for each in (
-        Stage("data", lambda faces: data(DataConfig(data=faces)), ("data/faces/*.csv", "data/faces/*.json")),
-        Stage("extract", lambda faces: extract(ExtractConfig(data=faces, **EXTRACT))),
+        Stage("data", lambda faces: data(DataConfig.of(data=faces)), ("data/faces/*.csv", "data/faces/*.json")),
+        Stage("extract", lambda faces: extract(ExtractConfig.of(data=faces, **EXTRACT))),
         Stage(
-            "heads", lambda faces: heads(HeadsConfig(data=faces, **HEADS)),
+            "heads", lambda faces: heads(HeadsConfig.of(data=faces, **HEADS)),
             ("runs/heads/*/*.csv", "runs/heads/*/head.safetensors", "runs/heads/*/result.json", "runs/ledger.jsonl"),
         ),
         Stage(
-            "finetune", lambda faces: finetune(FinetuneConfig(data=faces, **TRAINED)),
+            "finetune", lambda faces: finetune(FinetuneConfig.of(data=faces, **TRAINED)),
             ("runs/finetune/*/*.csv", "runs/finetune/*/best.safetensors", "runs/finetune/*/result.json",
              "runs/ledger.jsonl", "runs/best/*"),
         ),
         Stage(
-            "report", lambda faces: report(ReportCommand(data=faces, **HEADS, **REPORTED)),
+            "report", lambda faces: report(ReportCommand.of(data=faces, **HEADS, **REPORTED)),
             ("runs/report/*/*.csv", "runs/report/*/*.json", "runs/report/*/*.png", "runs/gradcam/*/*.csv"),
         ),
         Stage(
-            "predict", lambda faces: predict(PredictConfig(images=faces, data="faces", heat_maps=2, device="cpu")),
+            "predict", lambda faces: predict(PredictConfig.of(images=faces, data="faces", heat_maps=2, device="cpu")),
             ("runs/predict/*/*.csv", "runs/predict/*/*.png", "runs/predict/*/*.json"),
         ),
     )

@@ -1,0 +1,55 @@
+"""Which data set, and how its manifest is made."""
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from cache import paths
+from cache.errors import one_of
+from cache.options import Options, option
+
+SAMPLE = "sample"  # the word of DATA that means the built-in data set
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Options):
+    """Build the manifest of a data set and audit it."""
+
+    data: str = option(SAMPLE, "a folder, a manifest CSV, or the word sample")
+    name: str = option("", "what to call the data set (default: the folder's name)")
+    root: str = option("", "where the paths in the CSVs start, if not below DATA")
+    train_csv: str = option("", "CSV of the training split, relative to DATA (default train.csv)")
+    valid_csv: str = option("", "CSV of the validation split (default valid.csv)")
+    test_csv: str = option("", "CSV of the test split (default test.csv)")
+    group: str = option("", "what must not be split: a CSV column, or a pattern with one (group) matched in the path")
+    bad_images: str = option("skip", "skip = leave unreadable ones out, black = put a black image, fail = stop")
+    leaks: str = option("stop", "the same image in two splits: stop, or drop it from the lesser split")
+    rehash: bool = option(False, "read every file again even if size and date are unchanged")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        one_of(self.bad_images, ("skip", "black", "fail"), what="BAD_IMAGES")
+        one_of(self.leaks, ("stop", "drop"), what="LEAKS")
+
+    @property
+    def dataset(self) -> str:
+        """The name under which manifest, runs and report are kept.
+
+        Raises:
+            UserError: it cannot be a folder's.
+        """
+        if self.name or self.data == SAMPLE:
+            return paths.dataset_name(self.name or SAMPLE)
+        path = Path(os.path.realpath(self.source))
+        folder = path.parent if path.name == "manifest.csv" else path
+        name = folder.stem if folder.is_file() else folder.name
+        return paths.dataset_name("-".join(filter(None, [name, Path(self.train_csv).stem])))
+
+    def elsewhere(self, data: str) -> "DataConfig":
+        """The same options for another data set, as DATA names it."""
+        return replace(self, data=data, name="", root="", train_csv="", valid_csv="", test_csv="", group="")
+
+    @property
+    def source(self) -> Path:
+        """The folder or CSV that `data` means."""
+        return paths.sample_dir() if self.data == SAMPLE else Path(os.path.expanduser(self.data))

@@ -1,0 +1,52 @@
+"""How a detector is trained end to end, and what of that is searched."""
+
+from dataclasses import dataclass
+
+from cache.errors import UserError
+from cache.options import Options, option, section
+from finetune.trackers import check_tracker
+from heads.options import HeadsConfig
+
+DEFAULT_RECIPE = "two-phase"
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneConfig(Options):
+    """Train a detector end to end, from the chosen head or as another recipe says."""
+
+    heads: HeadsConfig = section(HeadsConfig)
+    recipe: str = option(DEFAULT_RECIPE, "a name in finetune/recipes.py, a JSON file, or JSON itself")
+    seed: int = option(0, "of the order of images, their augmentation, and layers without weights")
+    head: str = option("", "a sweep's run folder or head.safetensors to start from (default: the chosen head)")
+    checkpoint: str = option("", "a last.pt of the same training to go on from, with best.safetensors beside it")
+    save_every: int = option(0, "steps between two writings of last.pt (default: 2 minutes, and every epoch)")
+    keep_every: int = option(0, "epochs between two checkpoints that are kept for good (default: none)")
+    auto_accumulate: bool = option(False, "out of memory: go on with the same batch in more parts")
+    tracker: str = option("", "mlflow or wandb, beside TensorBoard")
+    smoke: bool = option(False, "one epoch on a few small images, to see that everything runs")
+
+    def __post_init__(self) -> None:
+        from finetune.recipes import read_recipe
+
+        super().__post_init__()
+        read_recipe(self.recipe)
+        check_tracker(self.tracker)
+        if min(self.seed, self.save_every, self.keep_every) < 0:
+            raise UserError("SEED, SAVE_EVERY and KEEP_EVERY must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TuneConfig(Options):
+    """Search the settings of a recipe on validation data, and train and test the best."""
+
+    finetune: FinetuneConfig = section(FinetuneConfig)
+    trials: int = option(20, "finished trials until the search ends, those of earlier calls and machines included")
+    storage: str = option("", "an Optuna storage URL for many machines (default: a file in the study's folder)")
+
+    def __post_init__(self) -> None:
+        from finetune.recipes import read_recipe, refuse_bad_ranges
+
+        super().__post_init__()
+        if self.trials < 1:
+            raise UserError("TRIALS must be at least 1")
+        refuse_bad_ranges(read_recipe(self.finetune.recipe))
