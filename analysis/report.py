@@ -1,6 +1,5 @@
 """`make report`, the whole pipeline from top to bottom: whoever wants to know how the parts fit begins at `_report`."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -90,7 +89,7 @@ def _score_changed_images(config: ReportCommand, sweeps: list[Path], best: list[
     judged = filter(_can_be_judged, (*sweeps, *best))
     left = [each for each in judged if not runs.is_complete(changed_folder(each, chosen))]
     scorers = [_scorer_of_changes(each, config) for each in left]
-    prepare(scorers, chosen, replace(config.heads.extract, part="0/1"), PERTURBATIONS)
+    prepare(scorers, chosen, config.heads.extract.but(part="0/1"), PERTURBATIONS)
     for scorer in scorers:
         score_changed_images(scorer, manifest, chosen)
 

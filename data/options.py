@@ -1,7 +1,7 @@
 """Which data set, and how its manifest is made."""
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from cache import paths
@@ -47,7 +47,7 @@ class DataConfig(Options):
 
     def elsewhere(self, data: str) -> "DataConfig":
         """The same options for another data set, as DATA names it."""
-        return replace(self, data=data, name="", root="", train_csv="", valid_csv="", test_csv="", group="")
+        return self.but(data=data, name="", root="", train_csv="", valid_csv="", test_csv="", group="")
 
     @property
     def source(self) -> Path:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cache.errors import UserError
 from cache.options import Options, option, section
 from extract.options import ExtractConfig
+from heads.sweep import SEARCH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +22,7 @@ class HeadsConfig(Options):
     seeds: int = option(3, "how often each trained head is initialised anew")
     epochs: int = option(0, "epochs of linear and mlp heads whose grid does not say (default 30)")
     head_batch: int = option(0, "rows a step of linear and mlp heads whose grid does not say (default 256)")
-    inputs: str = option("search", "all, a feature, 'up to' a feature; search = let the convex heads find the best")
+    inputs: str = option(SEARCH, "all, a feature, 'up to' a feature; search = let the convex heads find the best")
     one_se: bool = option(False, "choose the simplest head within one standard error of the best; needs FOLDS")
     mean_views: bool = option(False, "judge and score images by the mean over their cached views, not by view 0")
 

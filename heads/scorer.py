@@ -141,8 +141,8 @@ def prepare(scorers: Sequence[Scorer], manifest: Manifest, config: "ExtractConfi
     ordered = sorted(wanted, key=lambda spec: spec.backbone)  # of one backbone they stay in order
     for backbone, specs in groupby(ordered, key=lambda spec: spec.backbone):
         found = list(specs)
-        here = replace(
-            config, backbone=backbone, weights=weights.get(backbone, ""), views=max(spec.view for spec in found),
+        here = config.but(
+            backbone=backbone, weights=weights.get(backbone, ""), views=max(spec.view for spec in found),
             features=" ".join(dict.fromkeys(spec.feature for spec in found)),
         )  # fmt: skip
         extract.specs_of(extract.fill(here, manifest, found))

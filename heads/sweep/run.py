@@ -26,14 +26,13 @@ from heads.families import Estimator, HeadConfig, Tail
 from heads.fitting.task import Fitted
 from heads.folds import Folds
 from heads.inputs import ALL, Choice, load_inputs
-from heads.sweep import leaderboard
+from heads.sweep import SEARCH, leaderboard
 from heads.sweep.buckets import Bucket, buckets, is_convex, load_trials, save_trials
 from heads.sweep.conclusion import VERSION, Outcome
 from heads.sweep.leaderboard import Trial, choose, settings
 from heads.sweep.trainer import Trainer
 
 BUCKETS = "buckets"
-SEARCH = "search"
 
 
 @dataclass(frozen=True)
