@@ -71,7 +71,7 @@ def test_inherited_options_count_too():
         (lambda: HeadsConfig.of(views=-1), "VIEWS, SIZE and BATCH must not be negative"),
         (lambda: HeadsConfig.of(mean_views=True), "MEAN_VIEWS needs cached views"),
         (lambda: DataConfig.of().but(backbone="x"), "unknown option of DataConfig 'backbone'"),
-        (lambda: ExtractConfig.of(data="faces"), r"expected a DataConfig, found 'faces'; ExtractConfig.of\(data"),
+        (lambda: ExtractConfig(data="faces"), r"expected a DataConfig, found 'faces'; ExtractConfig.of\(data"),
     ],
 )  # fmt: skip
 def test_a_wrong_option_is_told(make, words):
