@@ -28,7 +28,7 @@ from heads.elsewhere import (
 )
 from heads.predictions import predictions_file
 from heads.run import extract_features, train_heads
-from heads.scorer import HeadScorer, Scorer, prepare
+from heads.scorer import HeadScorer, Scorer, extract_missing
 
 
 def run(config: ReportCommand) -> Path:
@@ -73,7 +73,7 @@ def _score_other_data(config: ReportCommand, judged: list[Path], data: str) -> N
     elsewhere = Manifest.load(build(config.heads.extract.data.elsewhere(data))).usable
     left = [each for each in filter(_can_be_judged, judged) if not runs.is_complete(other_data_folder(each, elsewhere))]
     scorers = [open_scorer(each, **_how(config)) for each in left]
-    prepare(scorers, elsewhere, config.heads.extract)
+    extract_missing(scorers, elsewhere, config.heads.extract)
     for scorer in scorers:
         score_other_data(scorer, elsewhere)
 
@@ -89,7 +89,7 @@ def _score_changed_images(config: ReportCommand, sweeps: list[Path], best: list[
     judged = filter(_can_be_judged, (*sweeps, *best))
     left = [each for each in judged if not runs.is_complete(changed_folder(each, chosen))]
     scorers = [_scorer_of_changes(each, config) for each in left]
-    prepare(scorers, chosen, config.heads.extract.but(part="0/1"), PERTURBATIONS)
+    extract_missing(scorers, chosen, config.heads.extract.but(part="0/1"), PERTURBATIONS)
     for scorer in scorers:
         score_changed_images(scorer, manifest, chosen)
 

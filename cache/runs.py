@@ -158,12 +158,17 @@ def complete_runs(stage: str) -> list[Path]:
     return sorted(path.parent for path in (paths.runs_dir() / stage).glob(f"*/{RESULT}"))
 
 
-def results(stage: str) -> list[tuple[Path, Record]]:
-    """All complete runs of a stage with what they wrote, by name; a line says which are damaged and left out."""
+def find(stage: str, **wanted: Any) -> list[tuple[Path, Record]]:
+    """The complete runs of a stage whose result.json says what is wanted, with that record, by name.
+
+    A line says which are damaged and left out. `find("heads", dataset="faces", version=3)`
+    """
     found = []
     for folder in complete_runs(stage):
         try:
-            found.append((folder, result(folder)))
+            record = result(folder)
+            if all(record.get(name) == value for name, value in wanted.items()):
+                found.append((folder, record))
         except DamagedRun as error:
             _say(f"warning: {error} Until then the run is left out.")
     return found

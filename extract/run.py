@@ -21,15 +21,15 @@ from cache.key import key
 from cache.pooling import pool
 from cache.progress import Progress
 from cache.table import FeatureTable, present
-from data import build as data_build
+from data.build import run as build_manifest
 from data.manifest import Manifest
 from data.preprocess import AUGMENTATION, of_view
 from extract.backbones import Backbone, Normalise, build, default_features, locate, preprocess
 from extract.compute import compute_of, computing_in, device_of, moved
+from extract.extraction import ExtractResult
 from extract.layout import layout, refuse_other_layout
 from extract.loading import batches, default_workers
 from extract.options import RANDOM, ExtractConfig, parse_features, share_of
-from extract.outcome import ExtractResult
 from extract.ranks import meet
 from extract.weights import RANDOM_SOURCE
 from extract.writing import ShardWriter
@@ -44,7 +44,7 @@ def run(config: ExtractConfig) -> Path:
         UserError: unknown backbone or tap, no weights, images that changed since they were hashed, a full disk, a cache
             that is removed meanwhile.
     """
-    return extract(config, Manifest.load(data_build.run(config.data)).usable)
+    return extract(config, Manifest.load(build_manifest(config.data)).usable)
 
 
 def extract(config: ExtractConfig, manifest: Manifest) -> Path:

@@ -12,8 +12,8 @@ from cache import paths, runs
 from cache.atomic import copy, locked, write_json
 from cache.errors import UserError
 from finetune.detector_file import read_record
-from finetune.training.conclusion import FinetuneResult, finished
 from finetune.training.job import BEST
+from finetune.training_result import FinetuneResult, finished
 
 LISTED = ("dataset", "recipe", "network", "val_auc", "val_accuracy", "best_epoch", "smoke", "random_weights", "seed")
 

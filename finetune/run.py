@@ -20,7 +20,7 @@ from cache import paths, runs
 from cache.atomic import locked, remove_leftovers
 from cache.errors import UserError
 from cache.key import key
-from data import build as data_build
+from data.build import run as build_manifest
 from data.manifest import SPLITS, Manifest
 from extract.compute import compute_of, training_device
 from extract.options import DEFAULT, RANDOM
@@ -28,13 +28,14 @@ from finetune.detector_file import DetectorRecord, NetworkRecord
 from finetune.options import FinetuneConfig
 from finetune.recipes import Asked, Recipe, read_recipe
 from finetune.registry import register
-from finetune.start import Start, build_detector, find_start, parity, with_network
+from finetune.start import Start, build_detector, from_head, from_network, parity, starting_head, with_network
 from finetune.trackers import FOLDER as TRACKED
 from finetune.trackers import Tracker, trackers
-from finetune.training.conclusion import STAGE, VERSION, conclude
+from finetune.training.finish import conclude
 from finetune.training.job import Job
 from finetune.training.loop import Training
 from finetune.training.team import Team, team
+from finetune.training_result import STAGE, VERSION
 
 NAMED_IMAGES = 5  # of each split, in log.txt
 SMOKE_IMAGES = {"train": 8, "val": 4, "test": 4}  # of each class
@@ -53,7 +54,8 @@ def run(config: FinetuneConfig) -> Path:
     if asked.varied:
         raise UserError(f"RECIPE gives several values of {', '.join(asked.varied)}: `make tune` searches among them")
     with team(training_device(config.heads.extract.device)) as here:
-        folder, job, start = prepare(config, asked, here)
+        job, start = stages_before(config, asked, here)
+        folder = job.folder
         if not here.agreed(runs.is_complete(folder)):  # a finished one may be where nobody can write
             with locked(folder / "lock") if here.leads else nullcontext():  # the same run started twice: one waits
                 if not here.agreed(runs.is_complete(folder)):
@@ -64,32 +66,46 @@ def run(config: FinetuneConfig) -> Path:
     return folder
 
 
-def prepare(config: FinetuneConfig, asked: Asked, here: Team, *, stage: str = STAGE) -> tuple[Path, Job, Start]:
-    """Everything that comes before training, and the name of the run folder."""
+def stages_before(config: FinetuneConfig, asked: Asked, here: Team, *, stage: str = STAGE) -> tuple[Job, Start]:
+    """Data, features and heads, made as far as they are missing; then it is known what is to be trained, and where.
+
+    Raises:
+        UserError: as `run`.
+    """
     recipe = asked.recipe
     config = replace(config, heads=with_network(config.heads, recipe))
     if config.smoke:
         config, recipe = _smoke(config, recipe, here)
+    if config.head and recipe.start != "head":
+        raise UserError(f"HEAD={config.head}: this recipe trains a {recipe.start} network and takes no head")
+    if recipe.start == "head":
+        head = starting_head(config.heads, config.head, here.wait)
+        start = from_head(config.heads, head, given=bool(config.head))
+    else:
+        start = from_network(config.heads.extract, recipe)
+    return _job(config, asked.name, recipe, start, stage=stage), start
+
+
+def _job(config: FinetuneConfig, name: str, recipe: Recipe, start: Start, *, stage: str) -> Job:
+    """name: of the recipe. stage: in whose folder of runs/ it is kept."""
     extraction = config.heads.extract
-    start = find_start(config.heads, recipe, head=config.head, wait=here.wait)
     if start.one_size and 0 < recipe.augmentation.window < 1:
         recipe = replace(recipe, augmentation=replace(recipe.augmentation, window=1.0))
-    compute = compute_of(extraction.compute, here.device)
+    compute = compute_of(extraction.compute, training_device(extraction.device))
     made_from = {
         "manifest": start.manifest.key, "recipe": recipe.to_json(), "seed": config.seed, "start": start.identity,
         "input": _input(start.record), "compute": compute, "version": VERSION,
     }  # fmt: skip
-    folder = paths.run_dir(stage, f"{start.manifest.dataset}-{asked.name}-{key(made_from)}")
+    folder = paths.run_dir(stage, f"{start.manifest.dataset}-{name}-{key(made_from)}")
     made = {
         "dataset": start.manifest.dataset, "manifest_key": start.manifest.key, "synthetic": start.manifest.synthetic,
-        "recipe": asked.name, "run": folder.name, "random_weights": start.random_weights,
+        "recipe": name, "run": folder.name, "random_weights": start.random_weights,
     }  # fmt: skip
-    job = Job(
+    return Job(
         folder, start.manifest, recipe, replace(start.record, made=made), made_from, seed=config.seed,
         save_every=config.save_every, keep_every=config.keep_every, auto_accumulate=config.auto_accumulate,
         workers=extraction.workers, batch=extraction.batch,
     )  # fmt: skip
-    return folder, job, start
 
 
 def train(config: FinetuneConfig, job: Job, start: Start, here: Team, *, watchers: Sequence[Tracker] = (),
@@ -145,7 +161,7 @@ def _log_beginning(job: Job, training: Training, compared: str) -> None:
 
 def _smoke(config: FinetuneConfig, recipe: Recipe, here: Team) -> tuple[FinetuneConfig, Recipe]:
     """The same in seconds: few images of a manifest of their own, small ones, one epoch, weights that are at hand."""
-    manifest = Manifest.load(data_build.run(config.heads.extract.data)).usable
+    manifest = Manifest.load(build_manifest(config.heads.extract.data)).usable
     name = manifest.dataset + SMOKE_SUFFIX
     few = [rows[manifest.fake[rows] == fake][:count] for split, count in SMOKE_IMAGES.items()
            for rows in [manifest.where(split)] for fake in (False, True)]  # fmt: skip

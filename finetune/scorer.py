@@ -64,7 +64,7 @@ class DetectorScorer(Scorer):
 
 
 def open_scorer(folder: Path, *, device: str = "auto", batch: int = 0, workers: int = -1) -> Scorer:
-    """Of a finished sweep or training. A head reads features that must be in the cache: `prepare` computes them.
+    """Of a finished sweep or training. A head reads cached features: `extract_missing` computes those that lack.
 
     Args:
         device, batch, workers: as for extraction.

@@ -10,7 +10,7 @@ import torch
 from cache import paths, runs
 from cache.errors import UserError, one_of
 from cache.key import file_digest
-from data import build as data_build
+from data.build import run as build_manifest
 from data.manifest import Manifest
 from extract.backbones import build, locate, preprocess, takes_one_size
 from extract.compute import compute_of, training_device
@@ -25,7 +25,7 @@ from heads.head_file import HeadRecord
 from heads.options import HeadsConfig
 from heads.predictions import read_scores
 from heads.run import run as run_heads
-from heads.scorer import HeadScorer, prepare
+from heads.scorer import HeadScorer, extract_missing
 from heads.sweep.conclusion import HEAD_FILE
 
 PARITY_IMAGES = 256  # of the validation split, compared at every start
@@ -57,24 +57,6 @@ class Start:
     head_file: Path | None
     weights: str
     one_size: bool
-
-
-def find_start(config: HeadsConfig, recipe: Recipe, *, head: str = "", wait: Callable[[], None]) -> Start:
-    """Make what is missing (manifest, features, heads) and find what the recipe starts from.
-
-    Args:
-        head: a sweep's run folder or a head's file, in place of the sweep that `config` describes.
-        wait: for the other processes, which share the work.
-
-    Raises:
-        UserError: a head of folds, of scikit-learn or of several backbones; another backbone than the recipe's.
-    """
-    if recipe.start == "head":
-        return _from_head(config, head, wait)
-    if head:
-        raise UserError(f"HEAD={head}: this recipe trains a {recipe.start} network and takes no head")
-    manifest = Manifest.load(data_build.run(config.extract.data)).usable
-    return _from_network(manifest, config.extract, recipe)
 
 
 def with_network(config: HeadsConfig, recipe: Recipe) -> HeadsConfig:
@@ -148,15 +130,37 @@ def compared(found: np.ndarray, cached: np.ndarray, *, compute: str, head_file: 
     )
 
 
-def _from_head(config: HeadsConfig, given: str, wait: Callable[[], None]) -> Start:
+def starting_head(config: HeadsConfig, given: str, wait: Callable[[], None]) -> Path:
+    """The file of the head to start from: a given one, or that which the sweep of these options chooses.
+
+    The sweep, and the features that it reads, are made as far as they are missing.
+
+    Args:
+        given: a sweep's run folder or a head's file; '' = none. wait: for the other processes, which share the work.
+
+    Raises:
+        UserError: a head of folds, or one that other parts have not finished.
+    """
     if config.folds > 1 and not given:
         raise UserError("the members of a head with FOLDS have seen the validation images: leave FOLDS out")
     folder = Path(given).expanduser() if given else run_heads(config)
     wait()
-    file = folder / HEAD_FILE if folder.is_dir() else folder
     if not given and not runs.is_complete(folder):
         raise UserError("other parts have not finished their heads: run the same command again when they have")
+    file = folder / HEAD_FILE if folder.is_dir() else folder
     _refuse_folds(file.parent)
+    return file
+
+
+def from_head(config: HeadsConfig, file: Path, *, given: bool) -> Start:
+    """From a cached head and its backbone.
+
+    Args:
+        given: the head is not that of the sweep of these options; the features that it reads may be missing yet.
+
+    Raises:
+        UserError: a head of several backbones, or of another one; one that was trained on images that are held out.
+    """
     scorer = HeadScorer.load(file, weights=config.extract.weights)
     record, spec = scorer.record, scorer.record.inputs[0]
     if any(each.backbone != spec.backbone for each in record.inputs):
@@ -166,17 +170,36 @@ def _from_head(config: HeadsConfig, given: str, wait: Callable[[], None]) -> Sta
             f"{file} reads features of {spec.backbone}, not of {config.extract.backbone}: BACKBONE={spec.backbone}"
         )
     data = config.extract.data
-    manifest = Manifest.load(data_build.run(data) if given else paths.manifest_file(data.dataset)).usable
+    manifest = Manifest.load(build_manifest(data) if given else paths.manifest_file(data.dataset)).usable
     if given:
         _refuse_other_size(record, config.extract.size, file)
-        prepare([scorer], manifest, config.extract)
+        extract_missing([scorer], manifest, config.extract)
     _refuse_seen(file.parent / "predictions-train.csv", manifest)
-    identity = file_digest(file)
     weights = next(config.extract.each_backbone()).weights
     return Start(
-        manifest, DetectorRecord(record), identity, spec.backbone, spec.random_weights, file, weights,
+        manifest, DetectorRecord(record), file_digest(file), spec.backbone, spec.random_weights, file, weights,
         takes_one_size(spec.backbone),
     )  # fmt: skip
+
+
+def from_network(config: ExtractConfig, recipe: Recipe) -> Start:
+    """From a pretrained network with a new last layer, or from one without weights; no head and no features.
+
+    Raises:
+        UserError: an unknown network, or no weights to be had.
+    """
+    manifest = Manifest.load(build_manifest(config.data)).usable
+    compute = compute_of(config.compute, training_device(config.device))
+    settings = {"outputs": recipe.outputs, "dropout": recipe.dropout, "compute": compute}
+    if recipe.start == "scratch":
+        name = one_of(recipe.network, NETWORKS, what="network")
+        record = NetworkRecord(name, True, preprocess_for(config.size or SIZE), **settings)
+        return Start(manifest, DetectorRecord(record), name, name, False, None, "", one_size=name.startswith("cnn"))
+    name, weights = config.backbone, next(config.each_backbone()).weights
+    random = weights == RANDOM
+    identity = (build(name, weights=RANDOM).weights if random else locate(name, weights=weights)).identity
+    record = NetworkRecord(name, False, preprocess(name, size=config.size, crop_only=config.crop_only), **settings)
+    return Start(manifest, DetectorRecord(record), identity, name, random, None, weights, takes_one_size(name))
 
 
 def _refuse_folds(folder: Path) -> None:
@@ -207,24 +230,6 @@ def _refuse_other_size(record: HeadRecord, size: int, file: Path) -> None:
     how = record.inputs[0].preprocess
     if size and size != how.crop:
         raise UserError(f"{file} reads features of {how.crop}-pixel images, not SIZE={size}: leave SIZE out")
-
-
-def _from_network(manifest: Manifest, config: ExtractConfig, recipe: Recipe) -> Start:
-    compute = compute_of(config.compute, training_device(config.device))
-    settings = {"outputs": recipe.outputs, "dropout": recipe.dropout, "compute": compute}
-    if recipe.start == "scratch":
-        name = one_of(recipe.network, NETWORKS, what="network")
-        record = NetworkRecord(name, True, preprocess_for(config.size or SIZE), **settings)
-        return Start(manifest, DetectorRecord(record), name, name, False, None, "", one_size=name.startswith("cnn"))
-    name = config.backbone
-    weights = next(config.each_backbone()).weights
-    identity = (
-        build(name, weights=RANDOM).weights.identity if weights == RANDOM else locate(name, weights=weights).identity
-    )
-    how = preprocess(name, size=config.size, crop_only=config.crop_only)
-    record = NetworkRecord(name, False, how, **settings)
-    random = weights == RANDOM
-    return Start(manifest, DetectorRecord(record), identity, name, random, None, weights, takes_one_size(name))
 
 
 def _first_of_val(manifest: Manifest) -> Manifest:

@@ -27,13 +27,13 @@ from cache.key import key
 from extract.compute import training_device
 from finetune.options import FinetuneConfig, TuneConfig
 from finetune.recipes import Asked, changed, read_recipe
-from finetune.run import prepare, train
 from finetune.run import run as finetune
+from finetune.run import stages_before, train
 from finetune.training import state
-from finetune.training.conclusion import FinetuneResult
 from finetune.training.job import BEST
 from finetune.training.step import TrainingFailed
 from finetune.training.team import Team
+from finetune.training_result import FinetuneResult
 from heads.sweep.grid import Range
 
 STAGE = "tune"
@@ -51,8 +51,8 @@ def run(config: TuneConfig) -> Path:
         raise UserError("a search is one process; start more of them with the same STORAGE to share its trials")
     here = Team(training_device(config.finetune.heads.extract.device))
     asked = read_recipe(config.finetune.recipe)
-    folder, job, _ = prepare(config.finetune, asked, here, stage=STAGE)
-    folder = paths.run_dir(STAGE, f"{folder.name}-{key(asked.ranges)[:6]}")
+    job, _ = stages_before(config.finetune, asked, here, stage=STAGE)
+    folder = paths.run_dir(STAGE, f"{job.folder.name}-{key(asked.ranges)[:6]}")
     if not (folder / "config.json").exists():
         runs.begin(folder, {"made_from": job.made_from, "ranges": asked.ranges})
     study = _study(config, folder)
@@ -77,7 +77,7 @@ class _Search:
         """Train with suggested settings; the best epoch's validation AUC."""
         settings = {name: _suggested(trial, name, value) for name, value in self.asked.ranges.items()}
         config = self._config(settings)
-        _, job, start = prepare(config, read_recipe(config.recipe), self.here)
+        job, start = stages_before(config, read_recipe(config.recipe), self.here)
         job = replace(job, folder=self.folder / key(job.made_from))
         trial.set_user_attr("folder", job.folder.name)
         with locked(job.folder / "lock"):  # another process may have been given the same settings
@@ -97,7 +97,7 @@ class _Search:
     def finish(self, best: FrozenTrial) -> Path:
         """Its training as a run of its own, which goes on behind the last epoch: with the test split."""
         config = self._config(best.params)
-        folder, _, _ = prepare(config, read_recipe(config.recipe), self.here)
+        folder = stages_before(config, read_recipe(config.recipe), self.here)[0].folder
         trained = [self.folder / best.user_attrs["folder"] / name for name in (BEST, state.FILE)]
         # On another machine's disk it may not be here; then it is trained again.
         if not runs.is_complete(folder) and all(path.exists() for path in trained):

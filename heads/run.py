@@ -8,7 +8,7 @@ from pathlib import Path
 from cache import paths
 from cache.errors import UserError
 from cache.features import FeatureSpec
-from data import build as data_build
+from data.build import run as build_manifest
 from data.manifest import Manifest
 from extract.backbones import default_features
 from extract.compute import training_device
@@ -24,7 +24,7 @@ from heads.sweep.run import run as sweep
 
 def run(config: HeadsConfig) -> Path:
     """Extract what is missing of one backbone, or of several joined ones, and sweep; the sweep's run folder."""
-    manifest = Manifest.load(data_build.run(config.extract.data)).usable
+    manifest = Manifest.load(build_manifest(config.extract.data)).usable
     return train_heads(config, extract_features(config, manifest))
 
 

@@ -55,7 +55,7 @@ class Scorer(ABC):
             change: what every image goes through first; changed images are seen once, in the evaluation view.
 
         Raises:
-            UserError: features that are not in the cache (`prepare` computes them), images that cannot be read.
+            UserError: features that are not in the cache (`extract_missing` computes them), images that cannot be read.
         """
 
     @property
@@ -121,7 +121,7 @@ class HeadScorer(Scorer):
         return [[replace(spec, augmentation=change.policy) for spec in self.record.inputs]]
 
 
-def prepare(scorers: Sequence[Scorer], manifest: Manifest, config: "ExtractConfig",
+def extract_missing(scorers: Sequence[Scorer], manifest: Manifest, config: "ExtractConfig",
             changes: "Sequence[Perturbation | None]" = AS_IT_IS) -> None:  # fmt: skip
     """Extract what some scorers need to judge these images, as they are or changed, as far as the cache lacks it.
 

@@ -11,7 +11,7 @@ from data.perturb import Perturbation
 from finetune.scorer import open_scorer
 from heads.elsewhere import score_other_data
 from heads.options import HeadsConfig
-from heads.scorer import Scorer, prepare
+from heads.scorer import Scorer, extract_missing
 
 GRID = json.dumps([
     {"family": "linear", "lr": [1e-3, 1e-2], "weight_decay": [0.1, 1.0]},
@@ -49,5 +49,5 @@ def on_other_data(config: HeadsConfig, folder: Path, data: Path) -> Path:
     extraction = config.extract
     manifest = Manifest.load(build(extraction.data.elsewhere(str(data)))).usable
     scorer = open_scorer(folder, device=extraction.device, workers=extraction.workers)
-    prepare([scorer], manifest, extraction)
+    extract_missing([scorer], manifest, extraction)
     return score_other_data(scorer, manifest)

@@ -29,9 +29,9 @@ from data.options import DataConfig
 from finetune.options import FinetuneConfig
 from finetune.recipes import RECIPES, Recipe
 from finetune.run import run as run_finetune
-from finetune.training.conclusion import VERSION as TRAINING_VERSION
-from finetune.training.conclusion import FinetuneResult
 from finetune.training.epochs import Epoch
+from finetune.training_result import VERSION as TRAINING_VERSION
+from finetune.training_result import FinetuneResult
 from heads.options import HeadsConfig
 from heads.run import run
 from heads.sweep.conclusion import SweepResult

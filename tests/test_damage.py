@@ -288,9 +288,9 @@ def test_a_file_that_a_finished_run_did_not_write_is_none_of_its():
 
 def test_a_damaged_run_is_left_out_of_the_list_in_words(capsys):
     folder = finished()
-    assert [each for each, _ in runs.results("heads")] == [folder]
+    assert [each for each, _ in runs.find("heads")] == [folder]
     (folder / "result.json").write_text("")
-    assert runs.results("heads") == []
+    assert runs.find("heads") == []
     assert f"damaged {folder / 'result.json'}: it is empty" in capsys.readouterr().err
 
 

@@ -35,10 +35,10 @@ from finetune.run import run
 from finetune.scorer import logits
 from finetune.training import epochs, optimise, state, step
 from finetune.training import loop as fit
-from finetune.training.conclusion import FinetuneResult, finished
 from finetune.training.epochs import steps_of
 from finetune.training.job import BEST, METRICS
 from finetune.training.state import ENTRIES, FILE
+from finetune.training_result import FinetuneResult, finished
 from heads import scorer
 
 GRID = '[{"family": "linear", "lr": 0.01, "epochs": 3}]'
@@ -419,12 +419,12 @@ def test_mixed_precision_trains_and_goes_on_with_its_scaler(few, world, monkeypa
 
 def training(few: Path, recipe: dict) -> tuple[FeatureDetector, Recipe]:
     """A detector as it starts, and the recipe."""
-    from finetune.run import prepare
+    from finetune.run import stages_before
     from finetune.start import build_detector
     from finetune.training.team import Team
 
     config = options(few, recipe)
-    _, job, start = prepare(config, read_recipe(config.recipe), Team(torch.device("cpu")))
+    job, start = stages_before(config, read_recipe(config.recipe), Team(torch.device("cpu")))
     return build_detector(start, seed=0), job.recipe
 
 

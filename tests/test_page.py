@@ -23,7 +23,7 @@ from cache.features import FeatureSpec, Preprocess
 from cache.runs import write_table
 from data.manifest import Manifest
 from data.perturb import KINDS, Perturbation
-from extract.outcome import ExtractResult
+from extract.extraction import ExtractResult
 from finetune.recipes import Recipe
 from heads.elsewhere import UNCHANGED, OtherResult, PerturbedResult
 from heads.predictions import validation_digest

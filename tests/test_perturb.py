@@ -19,7 +19,7 @@ from cache.features import Preprocess
 from data.manifest import Manifest
 from data.perturb import KINDS, PERTURBATIONS, Perturbation
 from data.preprocess import of_view, to_input
-from extract.outcome import ExtractResult
+from extract.extraction import ExtractResult
 from finetune.scorer import logits, open_detector
 from heads.elsewhere import CHANGED as STAGE
 from heads.elsewhere import UNCHANGED, chosen_images
@@ -122,7 +122,7 @@ def _another_head_costs_no_pass(command: ReportCommand, sweep) -> None:
     perturb(command.but(grid=other, inputs=inputs))
     assert {path: path.stat().st_mtime_ns for path in paths.features_dir().glob("*/*.h5")} == before
     assert len(runs.complete_runs(STAGE)) == 2
-    extracted = [each.into(ExtractResult) for _, each in runs.results("extract")]
+    extracted = [each.into(ExtractResult) for _, each in runs.find("extract")]
     assert [each.computed for each in extracted if each.perturbed] == [6 * len(PERTURBATIONS)]
 
 

@@ -24,7 +24,7 @@ from finetune.detector_file import load_detector
 from finetune.networks import NETWORKS
 from finetune.options import FinetuneConfig
 from finetune.recipes import Recipe, read_recipe
-from finetune.run import prepare, run
+from finetune.run import run, stages_before
 from finetune.training import epochs, optimise, step
 from finetune.training import loop as fit
 from finetune.training.epochs import Epoch, is_best
@@ -392,5 +392,5 @@ def test_no_checkpoint_is_written_of_a_loss_that_is_no_number(few, monkeypatch, 
 @pytest.mark.parametrize(("network", "window"), [("cnn-dropout-logsoftmax", 1.0), ("resnet18-scratch", 0.5)])
 def test_windows_keep_the_size_that_a_network_needs(few, network, window):
     config = scratch(few, network=network, augmentation={"window": 0.5})
-    _, job, start = prepare(config, read_recipe(config.recipe), ALONE)
+    job, start = stages_before(config, read_recipe(config.recipe), ALONE)
     assert (job.recipe.augmentation.window, start.one_size) == (window, window == 1)

@@ -8,7 +8,7 @@ from analysis.found.trainings import Training
 from analysis.page.tables import Table
 from cache import runs
 from cache.features import FeatureSpec
-from extract.outcome import ExtractResult
+from extract.extraction import ExtractResult
 
 WORTH_SAYING = 2  # times longer
 

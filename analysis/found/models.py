@@ -15,7 +15,7 @@ from analysis.judge.evaluate import Evaluation, evaluate
 from cache import runs
 from cache.errors import UserError
 from data.manifest import Manifest
-from finetune.training.conclusion import finished
+from finetune.training_result import finished
 from heads.predictions import Predictions, predictions_file, read_predictions, read_scores
 from heads.sweep.conclusion import VERSION, SweepResult
 
@@ -113,7 +113,7 @@ def of_stage(models: list[Model], stage: str) -> list[Model]:
 def _sweeps(manifest: Manifest) -> dict[Path, Sweep | Training]:
     """By run folder."""
     found = {}
-    for folder, record in runs.results(Sweep.stage):
+    for folder, record in runs.find(Sweep.stage):
         if record.get("version") != VERSION:
             _say_left_out(folder)
         elif (record["dataset"], record["manifest_key"]) == (manifest.dataset, manifest.key):
@@ -124,7 +124,7 @@ def _sweeps(manifest: Manifest) -> dict[Path, Sweep | Training]:
 def _trainings(manifest: Manifest) -> dict[Path, Sweep | Training]:
     """By run folder."""
     readable = dict(finished())
-    for folder, _ in runs.results(Training.stage):
+    for folder, _ in runs.find(Training.stage):
         if folder not in readable:
             _say_left_out(folder)
     return {folder: read_training(folder, result) for folder, result in trainings_on(manifest)}

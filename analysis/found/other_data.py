@@ -103,7 +103,7 @@ def other_data(scored: Iterable[Other]) -> list[OtherData]:
 def _finished(names: Collection[str]) -> list[tuple[Path, OtherResult]]:
     """Folders of runs/other that this version of the program made of some of the runs."""
     found = []
-    for folder, record in runs.results(OTHER):
+    for folder, record in runs.find(OTHER):
         if record.get("run") in names and record.get("version") != OTHER_VERSION:
             print(f"report: {folder.name} was made by another version of the program and is left out")
         elif record.get("run") in names:

@@ -9,7 +9,7 @@ from cache.errors import UserError, one_of
 from data.manifest import Manifest
 from finetune.run import SMOKE_SUFFIX
 from finetune.scorer import model_file
-from finetune.training.conclusion import STAGE as TRAININGS
+from finetune.training_result import STAGE as TRAININGS
 from heads.sweep.conclusion import STAGE as SWEEPS
 
 

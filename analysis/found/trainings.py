@@ -13,9 +13,9 @@ from analysis.page.training_figures import Track
 from cache import runs
 from data.manifest import Manifest
 from finetune.recipes import RECIPES, Recipe, changed
-from finetune.training.conclusion import STAGE, FinetuneResult, finished
 from finetune.training.epochs import Epoch
 from finetune.training.job import METRICS
+from finetune.training_result import STAGE, FinetuneResult, finished
 
 RULES = {"auc": "highest validation AUC", "loss": "lowest validation loss"}
 

@@ -40,7 +40,7 @@ from cache.environment import describe_environment
 from cache.key import file_digest
 from data.audit import Audit, examine
 from data.manifest import Manifest
-from extract.outcome import ExtractResult
+from extract.extraction import ExtractResult
 from finetune.training.job import BEST
 from heads.head_file import load_head
 from heads.sweep.conclusion import HEAD_FILE

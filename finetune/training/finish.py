@@ -1,7 +1,6 @@
 """What a finished training leaves behind: the predictions of the epoch that is kept, and result.json last."""
 
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 
@@ -15,43 +14,8 @@ from finetune.training.epochs import Epoch
 from finetune.training.job import BEST, Job
 from finetune.training.step import TrainingFailed
 from finetune.training.team import Team
+from finetune.training_result import FinetuneResult
 from heads.predictions import predictions_file, write_predictions
-
-STAGE = "finetune"
-VERSION = 1  # of result.json; in a run's key, so that a run of another version is made anew
-
-
-@dataclass(frozen=True)
-class FinetuneResult:
-    """result.json of runs/finetune/*.
-
-    recipe: its name; started_from: head, pretrained or scratch. best_epoch: the one kept, whose figures the others
-    are; train_accuracy is that of the epoch in training mode. images_per_second: median over the epochs. seconds: of
-    training. head_run: the sweep that it started from, '' if none. detector: sha256 of best.safetensors.
-    """
-
-    dataset: str
-    manifest_key: str
-    synthetic: bool
-    recipe: str
-    network: str
-    started_from: str
-    random_weights: bool
-    smoke: bool
-    seed: int
-    head_run: str
-    parameters: int
-    epochs: int
-    best_epoch: int
-    val_auc: float
-    val_loss: float
-    val_accuracy: float
-    train_loss: float
-    train_accuracy: float
-    images_per_second: float
-    seconds: float
-    detector: str
-    version: int = VERSION
 
 
 def conclude(job: Job, start: Start, history: list[Epoch], team: Team, *, recipe_name: str, smoke: bool,
@@ -104,9 +68,3 @@ def _result(job: Job, start: Start, history: list[Epoch], best: Epoch, *, recipe
         images_per_second=round(float(np.median([each.images_per_second for each in history])), 1),
         detector=file_digest(job.folder / BEST),
     )  # fmt: skip
-
-
-def finished() -> list[tuple[Path, FinetuneResult]]:
-    """Every finished training that this version of the program made, by name."""
-    found = [(folder, record) for folder, record in runs.results(STAGE) if record.get("version") == VERSION]
-    return [(folder, record.into(FinetuneResult)) for folder, record in found]
