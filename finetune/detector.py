@@ -135,8 +135,9 @@ class Trunk(nn.Module):
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         with computing_in(self.trained_in if self.training else self.compute, pixels.device):
-            maps = dict(zip(self.taps, self.tapped(self.normalise(pixels)), strict=True))
-        return [self._kept(spec, maps[spec.tap]) for spec in self.inputs]
+            x = self.normalise(pixels)  # (N, side, side, 3) uint8 -> (N, 3, side, side) float32
+            maps = dict(zip(self.taps, self.tapped(x), strict=True))  # each (N, C, H, W), or tokens (N, T, C)
+        return [self._kept(spec, maps[spec.tap]) for spec in self.inputs]  # pooled: (N, C) or (N, 2C)
 
     def _kept(self, spec: FeatureSpec, tapped: torch.Tensor) -> torch.Tensor:
         """Pooled; rounded as the cache does it, except in training, where float16 would swallow small gradients."""
@@ -175,7 +176,8 @@ class FeatureDetector(Detector):
         kept = [each for trunk in self.trunks for each in trunk(of[trunk.inputs[0].preprocess])]
         if isinstance(self.head, TailHead):
             return self.head(kept[0])
-        return self.head(torch.cat([vectors(each, spec) for each, spec in zip(kept, self.inputs, strict=True)], dim=1))
+        columns = [vectors(each, spec) for each, spec in zip(kept, self.inputs, strict=True)]
+        return self.head(torch.cat(columns, dim=1))  # (N, all columns) -> (N,)
 
     @property
     def trainable(self) -> bool:
@@ -202,7 +204,7 @@ class NetworkDetector(Detector):
         )
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.network(self.normalise(pixels))
+        return self.network(self.normalise(pixels))  # (N, 3, side, side) float32 -> (N,)
 
 
 def _refuse_mismatch(backbone: Backbone, inputs: list[FeatureSpec]) -> None:

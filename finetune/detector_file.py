@@ -92,7 +92,7 @@ def network_detector(record: NetworkRecord, network: torch.nn.Module | None = No
 
 
 def save_detector(path: Path, tensors: dict[str, torch.Tensor], record: DetectorRecord) -> None:
-    """tensors: the detector's state_dict."""
+    """Write one file that rebuilds a detector. tensors: its state_dict, name -> any shape."""
     save_weights(path, tensors, record.to_json())
 
 

@@ -52,7 +52,7 @@ def vgg19(_: int) -> nn.Module:
 
 
 def vgg19_bn(_: int) -> nn.Module:
-    """The same with BatchNorm."""
+    """torchvision's VGG-19 with BatchNorm behind every convolution: D = 4096."""
     return _without_last(torchvision.models.vgg19_bn())
 
 

@@ -88,7 +88,7 @@ class Recipe(Settings):
 
     @property
     def total_epochs(self) -> int:
-        """Of both phases."""
+        """Epochs with the head alone, and those with the network that follow."""
         return self.head_epochs + self.epochs
 
     @property

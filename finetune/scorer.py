@@ -59,7 +59,7 @@ class DetectorScorer(Scorer):
     def scores(self, manifest: Manifest, change: Perturbation | None = None) -> np.ndarray:
         draws = [change] if change else [of_view(view) for view in range(self.views)]
         rows = np.arange(len(manifest))
-        return np.mean([logits(self.detector, manifest, rows, self.device, batch=self.size, workers=self.workers,
+        return np.mean([logits_of(self.detector, manifest, rows, self.device, batch=self.size, workers=self.workers,
                                draw=draw) for draw in draws], axis=0)  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def model_file(folder: Path) -> Path:
 
 
 @torch.inference_mode()
-def logits(detector: Detector, manifest: Manifest, rows: np.ndarray, device: torch.device, *, batch: int = 0,
+def logits_of(detector: Detector, manifest: Manifest, rows: np.ndarray, device: torch.device, *, batch: int = 0,
            workers: int = -1, draw: Draw | Perturbation | None = None) -> np.ndarray:  # fmt: skip
     """Of fake, (k,) float64, of some rows of a manifest: in the evaluation view, or as `draw` changes them.
 

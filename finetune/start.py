@@ -19,7 +19,7 @@ from finetune.detector import Detector, FeatureDetector
 from finetune.detector_file import DetectorRecord, NetworkRecord, network_detector
 from finetune.networks import NETWORKS, preprocess_for
 from finetune.recipes import Recipe
-from finetune.scorer import logits
+from finetune.scorer import logits_of
 from heads.fitting.tails import seeded
 from heads.head_file import HeadRecord
 from heads.options import HeadsConfig
@@ -105,7 +105,7 @@ def parity(start: Start, detector: Detector, device: torch.device, *, batch: int
         return "parity: started without a cached head, there is nothing to compare"
     manifest = _first_of_val(start.manifest)
     cached = HeadScorer.load(start.head_file, device=str(device)).once.scores(manifest)
-    found = logits(detector, manifest, np.arange(len(manifest)), device, batch=batch, workers=workers)
+    found = logits_of(detector, manifest, np.arange(len(manifest)), device, batch=batch, workers=workers)
     return compared(found, cached, compute=detector.compute, head_file=start.head_file)
 
 

@@ -29,7 +29,7 @@ class Choice:
 
     @property
     def width(self) -> int:
-        """How many columns."""
+        """Numbers that a head reads of one image."""
         return self.columns.stop - self.columns.start
 
 

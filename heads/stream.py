@@ -53,7 +53,7 @@ class MapStream:
 
     @property
     def mode(self) -> str:
-        """For people."""
+        """Where the maps are held, in words that a person reads before training begins."""
         size = f"{self.bytes / 1e9:.1f} GB of maps"
         return f"{size} in memory" if self.in_memory else f"{size} streamed, {2 * BUFFER_BYTES / 1e9:.1f} GB at a time"
 

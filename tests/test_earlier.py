@@ -23,7 +23,7 @@ from finetune.detector_file import load_detector
 from finetune.options import FinetuneConfig
 from finetune.recipes import RECIPES
 from finetune.run import run as finetune
-from finetune.scorer import logits
+from finetune.scorer import logits_of
 from finetune.training.job import BEST
 from heads.elsewhere import changed_folder, chosen_images
 from heads.families import Estimator, Linear, Logistic, Mlp, Ridge, Tail, from_json
@@ -99,7 +99,7 @@ def test_what_was_saved_says_what_it_said(earlier):
         np.testing.assert_allclose(test, read_predictions(folder / "predictions-test.csv").scores, rtol=1e-4, atol=1e-5)
     for folder in finished(earlier, "finetune"):
         detector, _ = load_detector(folder / BEST)
-        test = logits(detector, few, few.where("test"), next(detector.parameters()).device, workers=0)
+        test = logits_of(detector, few, few.where("test"), next(detector.parameters()).device, workers=0)
         np.testing.assert_allclose(test, read_predictions(folder / "predictions-test.csv").scores, rtol=1e-3, atol=1e-4)
 
 

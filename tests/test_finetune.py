@@ -32,7 +32,7 @@ from finetune.networks import NETWORKS
 from finetune.options import FinetuneConfig
 from finetune.recipes import RECIPES, Recipe, read_recipe
 from finetune.run import run
-from finetune.scorer import logits
+from finetune.scorer import logits_of
 from finetune.training import epochs, optimise, state, step
 from finetune.training import loop as fit
 from finetune.training.epochs import steps_of
@@ -123,7 +123,7 @@ def test_a_training_starts_as_the_cached_head_and_ends_as_a_run(few, capsys):
     for split in ("val", "test"):
         table, rows = pd.read_csv(folder / f"predictions-{split}.csv"), manifest.where(split)
         assert table.path.tolist() == manifest.rows.path[rows].tolist()
-        np.testing.assert_allclose(table.score, logits(detector, manifest, rows, torch.device("cpu")), atol=1e-5)
+        np.testing.assert_allclose(table.score, logits_of(detector, manifest, rows, torch.device("cpu")), atol=1e-5)
     log = (folder / "log.txt").read_text()
     for words in ("setting layer_decay = 0.8", "train: ", "images, first fake/", "epoch 4/4 phase 2"):
         assert words in log

@@ -20,7 +20,7 @@ from data.manifest import Manifest
 from data.perturb import KINDS, PERTURBATIONS, Perturbation
 from data.preprocess import of_view, to_input
 from extract.extraction import ExtractResult
-from finetune.scorer import logits, open_detector
+from finetune.scorer import logits_of, open_detector
 from heads.elsewhere import CHANGED as STAGE
 from heads.elsewhere import UNCHANGED, chosen_images
 from heads.run import run_each
@@ -107,7 +107,7 @@ def test_cached_scores_are_those_of_the_images_and_one_pass_serves_all_heads(fac
     assert list(table.index) == list(chosen.rows.path)
     for name in ("jpeg-50", "noise-10", "messenger-2"):
         draw = Perturbation.named(name)
-        from_images = logits(detector, chosen, np.arange(6), torch.device("cpu"), workers=0, draw=draw)
+        from_images = logits_of(detector, chosen, np.arange(6), torch.device("cpu"), workers=0, draw=draw)
         np.testing.assert_allclose(table[name], from_images, atol=1e-4 * table[name].std())
         assert (table[name] != table[UNCHANGED]).all()
     assert runs.test_scorings("faces") == 2  # the sweep, and the perturbed copies

@@ -32,7 +32,7 @@ class Epoch:
     seconds: float
 
     def curves(self) -> dict[str, float]:
-        """As trackers name them."""
+        """The figures that TensorBoard and other trackers draw, by the names that they get there."""
         return {
             "train/loss": self.train_loss, "train/accuracy": self.train_accuracy, "val/loss": self.val_loss,
             "val/auc": self.val_auc, "val/accuracy": self.val_accuracy, "epoch": float(self.epoch),

@@ -8,7 +8,7 @@ from cache import runs
 from cache.key import file_digest
 from finetune.detector import Detector
 from finetune.detector_file import load_detector
-from finetune.scorer import logits
+from finetune.scorer import logits_of
 from finetune.start import Start
 from finetune.training.epochs import Epoch
 from finetune.training.job import BEST, Job
@@ -47,7 +47,7 @@ def conclude(job: Job, start: Start, history: list[Epoch], team: Team, *, recipe
 def _predict(detector: Detector, job: Job, team: Team, split: str) -> None:
     """predictions-<split>.csv: path, digest, label, group, score (logit of fake). The test's is counted."""
     rows = job.manifest.where(split)
-    mine = logits(detector, job.manifest, team.share(rows), team.device, batch=job.batch, workers=job.workers)
+    mine = logits_of(detector, job.manifest, team.share(rows), team.device, batch=job.batch, workers=job.workers)
     found = team.gathered(rows, mine)
     if not team.leads or not len(rows):
         return

@@ -23,7 +23,7 @@ from data.manifest import Manifest
 from extract.loading import default_workers, loaded
 from finetune.detector import Detector
 from finetune.detector_file import save_detector
-from finetune.scorer import logits
+from finetune.scorer import logits_of
 from finetune.trackers import Tracker
 from finetune.training import state
 from finetune.training.epochs import Epoch, drawn, is_best, steps_of
@@ -204,7 +204,7 @@ class Training:
         judged = self.judged.eval()
         for module in (self.detector, judged):
             self.team.share_statistics(module)  # what is judged must be what the first process saves
-        mine = logits(
+        mine = logits_of(
             judged, self.job.manifest, self.team.share(self.val), self.team.device, batch=self.job.batch,
             workers=self.job.workers,
         )  # fmt: skip

@@ -54,7 +54,7 @@ class Stepper:
         return sums
 
     def _apply(self) -> None:
-        """What the gradients change."""
+        """Weights, average and loss scale after the gradients of all parts are there; clipped if the recipe says so."""
         learner = self.learner
         if self.recipe.clip:
             learner.scaler.unscale_(learner.optimiser)
@@ -66,7 +66,7 @@ class Stepper:
             learner.average.update_parameters(learner.detector)
 
     def _gradients(self, rows: np.ndarray, pixels: torch.Tensor, seeds: tuple[int, ...]) -> torch.Tensor:
-        """Of the step's mean loss, in as many parts as memory allows."""
+        """Leave the gradients of the step's mean loss in the parameters, computed in as many parts as memory allows."""
         while True:
             try:
                 with seeded(str(self.team.device), *seeds):
@@ -76,6 +76,7 @@ class Stepper:
             self._use_less_memory()  # behind the block, where the error no longer holds on to the activations
 
     def _in_parts(self, rows: np.ndarray, pixels: torch.Tensor) -> torch.Tensor:
+        """The same in `standing.accumulate` parts; the sums (SUMS,) over this process's images."""
         mine = torch.from_numpy(self.team.share(rows))
         total = self.weights[rows].sum()
         # As many in every process: synchronised BatchNorm waits for all of them in each part.
@@ -88,7 +89,7 @@ class Stepper:
             alone = nullcontext() if last or self.team.size == 1 else self.network.no_sync()
             with alone:
                 chosen = pixels if len(parts) == 1 else pixels[part]
-                logits = self.network(moved(chosen, self.team.device))
+                logits = self.network(moved(chosen, self.team.device))  # (n, side, side, 3) uint8 -> (n,)
                 losses, right = self._losses(logits, mine[part])
                 loss = (losses * self.weights[mine[part]]).sum() / total * self.team.size  # DDP takes the mean
                 loss = loss + self._penalty() if last else loss

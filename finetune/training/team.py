@@ -80,7 +80,7 @@ class Team:
             raise UserError(f"{what} differs between the processes ({values}): RUNS_DIR must be a disk that all share")
 
     def wait(self) -> None:
-        """Until all are here."""
+        """Return only when every process of the team has called this."""
         meet()
 
 
