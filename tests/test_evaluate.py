@@ -15,12 +15,22 @@ from analysis.found.models import Model
 from analysis.found.other_data import Other
 from analysis.judge.bootstrap import RESAMPLES, Draws, Units, bootstrap, resamples
 from analysis.judge.calibrate import Calibration, calibrate
-from analysis.judge.evaluate import BETWEEN, BINS, METRICS, _Judge, auc_intervals, evaluate, roc
+from analysis.judge.evaluate import (
+    BESIDE,
+    BINS,
+    METRIC,
+    auc_intervals,
+    evaluate,
+    figures,
+    roc,
+)
 from analysis.judge.intervals import Interval, auc_inflation, interval_of
 from analysis.judge.leads import _accuracy_lead, _auc_lead, _Pair, auc_gain, compare
+from analysis.judge.metrics import interval_of
 from analysis.judge.ranking import Pairs, Ranking, Verdicts
 from analysis.judge.rules import RULES
 from analysis.judge.slices import Slice, jpeg_quality, slices
+from analysis.judge.weighed import BINS, Judged
 from analysis.page.tables import Table
 from cache.errors import UserError
 from cache.runs import write_table
@@ -114,23 +124,24 @@ def test_weighted_metrics_agree_with_scikit_learn():
     """What the bootstrap computes for each resample."""
     scores, fake = scores_of(80)
     weights = np.random.default_rng(1).integers(0, 4, (5, 80)).astype(float)
-    found = _Judge(scores, fake, np.arange(len(fake)), FIXED).figures(weights)
+    found = figures(Judged(scores, fake, np.arange(len(fake)), FIXED), weights)
     for number, each in enumerate(weights):
         for name, value in expected(scores, fake, FIXED, each).items():
-            assert found[METRICS, name][number] == pytest.approx(value, abs=1e-12), name
-    np.testing.assert_array_equal(Pairs(scores, fake).auc(weights), found[METRICS, "auc"])
+            assert found[METRIC, name][number] == pytest.approx(value, abs=1e-12), name
+    np.testing.assert_array_equal(Pairs(scores, fake).auc(weights), found[METRIC, "auc"])
 
 
 def test_a_weight_of_two_is_the_image_twice():
     scores, fake = scores_of(60, 3)
     times = np.random.default_rng(0).integers(0, 3, 60)
-    once = _Judge(scores, fake, np.arange(len(fake)), FIXED).figures(times[None].astype(float))
-    twice = _Judge(np.repeat(scores, times), np.repeat(fake, times), np.repeat(np.arange(60), times), FIXED).figures(
-        np.ones((1, times.sum()))
-    )
+    once = figures(Judged(scores, fake, np.arange(len(fake)), FIXED), times[None].astype(float))
+    copies = (np.repeat(each, times) for each in (scores, fake, np.arange(60)))
+    twice = figures(Judged(*copies, FIXED), np.ones((1, times.sum())))
     assert once.keys() == twice.keys()
     for name, value in once.items():
-        if name[0] != BETWEEN:  # there it is the number of images that says how far a rate is known
+        if (
+            name[0] != BESIDE or "tpr" not in name[1]
+        ):  # there it is the number of images that says how far a rate is known
             assert value == pytest.approx(twice[name], abs=1e-12), name
 
 
@@ -139,8 +150,8 @@ def test_a_score_at_the_threshold_is_called_fake():
     scores, fake, once = np.array([1.0, 1.0, 1.0, 0.0]), np.array([True, True, False, False]), np.ones((1, 4))
     parts = Verdicts(scores, fake, 1.0).figures(once)
     assert [parts[name] for name in ("accuracy", "accuracy_real", "accuracy_fake")] == [0.75, 0.5, 1]
-    whole = _Judge(scores, fake, np.arange(4), fixed(1.0)).figures(once)
-    assert [whole[METRICS, name] for name in ("accuracy", "accuracy_decided", "coverage")] == [0.75, 0.75, 1]
+    whole = figures(Judged(scores, fake, np.arange(4), fixed(1.0)), once)
+    assert [whole[METRIC, name] for name in ("accuracy", "accuracy_decided", "coverage")] == [0.75, 0.75, 1]
     pair = _Pair(np.stack([scores, np.full(4, 2.0)], axis=1), fake, np.arange(4))
     assert _accuracy_lead(pair, np.array([1.0, 2.0])).difference.value == pytest.approx(0.25)  # three right against two
 
@@ -148,8 +159,8 @@ def test_a_score_at_the_threshold_is_called_fake():
 def test_certainty_is_in_the_last_bin():
     """A probability of one beside .95: one bin, in which half the images are fake."""
     scores, fake = np.array([800.0, np.log(19), -800.0]), np.array([False, True, False])
-    found = _Judge(scores, fake, np.arange(3), fixed(0.0)).figures(np.ones((1, 3)))
-    assert found[METRICS, "ece"] == pytest.approx(2 / 3 * abs(0.975 - 0.5))
+    found = figures(Judged(scores, fake, np.arange(3), fixed(0.0)), np.ones((1, 3)))
+    assert found[METRIC, "ece"] == pytest.approx(2 / 3 * abs(0.975 - 0.5))
 
 
 def test_the_roc_curve_by_hand():

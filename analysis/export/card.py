@@ -10,6 +10,7 @@ from analysis.found.models import Model, find_models
 from analysis.judge.calibrate import Calibration
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
+from analysis.judge.metrics import Metric
 from analysis.judge.rules import DEFAULT_RULE, RULES
 from analysis.page.results import METRICS, drifts
 from cache import runs
@@ -23,7 +24,7 @@ from finetune.scorer import model_file
 
 TEMPLATE = "card.md.j2"
 FIRST = ("auc", "accuracy", "balanced_accuracy", "accuracy_real", "accuracy_fake")  # rows of the table; others follow
-FEW = 1000  # test images, below which the card says that they are few
+FEW_TEST_IMAGES = 1000  # below which the card says that they are few
 
 
 @dataclass(frozen=True)
@@ -49,10 +50,10 @@ def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity
     return environment.get_template(TEMPLATE).render(
         run=folder.name, result=dict(result), network=result.get("network") or result["backbone"],
         model=figures.model, audit=figures.audit, missing=figures.missing,
-        columns=_columns(figures.model), names=_names(figures.model), labels=METRICS,
+        columns=_columns(figures.model), metrics=_metrics(figures.model),
         drifts=drifts(figures.model) if figures.model else [],
         written=_written,
-        calibration=calibration, rule=DEFAULT_RULE, rules=RULES, how=how, parity=parity, few=FEW, made=made,
+        calibration=calibration, rule=DEFAULT_RULE, rules=RULES, how=how, parity=parity, few=FEW_TEST_IMAGES, made=made,
         exported=describe_environment(), scorings=runs.test_scorings(result["dataset"]),
         digests={"model.onnx": digest, made_file.name: file_digest(made_file)},
     )  # fmt: skip
@@ -79,11 +80,14 @@ def _columns(model: Model | None) -> dict[str, Evaluation]:
     return {name: each for name, each in (own | other).items() if each}
 
 
-def _names(model: Model | None) -> list[str]:
-    """Of the metrics, those first that are asked for first."""
-    found = dict.fromkeys(name for each in _columns(model).values() for name in each.metrics)
-    return [name for name in FIRST if name in found] + [name for name in found if name not in FIRST]
+def _metrics(model: Model | None) -> list[Metric]:
+    """Those first that are asked for first."""
+    found = {name for each in _columns(model).values() for name in each.metrics}
+    return [METRICS[name] for name in dict.fromkeys((*FIRST, *METRICS)) if name in found]
 
 
-def _written(interval: Interval | None) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]" if interval else "–"
+def _written(interval: Interval | None, digits: int) -> str:
+    if interval is None:
+        return "–"
+    value, low, high = (f"{each:.{digits}f}" for each in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]"

@@ -9,7 +9,8 @@ import numpy as np
 
 from analysis.judge.bootstrap import bootstrap
 from analysis.judge.calibrate import Calibration
-from analysis.judge.intervals import Interval, interval_of
+from analysis.judge.intervals import Interval
+from analysis.judge.metrics import interval_of
 from analysis.judge.ranking import Verdicts
 from analysis.page import figures
 from analysis.page.figures import Panel, Picture

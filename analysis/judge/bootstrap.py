@@ -12,7 +12,7 @@ from typing import TypeVar
 import numpy as np
 
 RESAMPLES = 1000
-FEW = 5  # groups of a class, below which no interval is to be believed (tests/bench/intervals.py)
+FEWEST_GROUPS = 5  # of a class; of fewer no interval is to be believed (tests/bench/intervals.py)
 BLOCK = 1_000_000  # weights held at once, so that memory does not grow with the number of resamples
 Name = TypeVar("Name", bound=Hashable)
 
@@ -76,7 +76,7 @@ def bootstrap(
 
 def too_few(fake: np.ndarray, groups: np.ndarray) -> bool:
     """Whether a class that is there has so few groups that no interval is to be believed."""
-    return any(Units.of(groups[each]).groups < FEW for each in (fake, ~fake) if each.any())
+    return any(Units.of(groups[each]).groups < FEWEST_GROUPS for each in (fake, ~fake) if each.any())
 
 
 def resamples(fake: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[np.ndarray]:

@@ -16,7 +16,8 @@ from analysis.found.models import Model
 from analysis.found.sweeps import Sweep
 from analysis.judge.bootstrap import bootstrap, too_few
 from analysis.judge.evaluate import auc_intervals
-from analysis.judge.intervals import Interval, interval_of
+from analysis.judge.intervals import Interval
+from analysis.judge.metrics import interval_of
 from analysis.judge.ranking import Pairs
 from analysis.page import figures
 from analysis.page.figures import Bar, Picture

@@ -26,6 +26,7 @@ from analysis.gradcam.run import find_heat_maps
 from analysis.gradcam.shown import KINDS, HeatMaps
 from analysis.judge.intervals import Interval
 from analysis.judge.leads import auc_gain, compare, compared_inputs
+from analysis.judge.metrics import METRICS
 from analysis.judge.slices import Slices, slices
 from analysis.page import results, words
 from analysis.page.figures import Picture
@@ -276,7 +277,7 @@ def _copy_leaderboard(sweeps: list[Model], path: Path) -> None:
 def _say(report: Report, folder: Path) -> None:
     best, shown = report.best, report.best.shown
     name = "auc" if "auc" in shown.metrics else "accuracy"
-    figure, label = shown.metrics[name], results.METRICS[name]
+    figure, label = shown.metrics[name], METRICS[name].label
     print(
         f"report {report.manifest.dataset}{' (synthetic)' if report.manifest.synthetic else ''}: {best.made.title} "
         f"{best.made.name}, {'test' if best.test else 'validation'} {label} {figure.value:.3f} "

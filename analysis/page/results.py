@@ -14,6 +14,7 @@ from analysis.judge.bootstrap import too_few
 from analysis.judge.evaluate import roc
 from analysis.judge.intervals import Interval
 from analysis.judge.leads import Comparison, Lead
+from analysis.judge.metrics import METRICS
 from analysis.judge.rules import RULES
 from analysis.judge.slices import Slices
 from analysis.page import figures
@@ -21,30 +22,19 @@ from analysis.page.figures import Bins, Curve, Picture
 from analysis.page.tables import Table
 
 QUANTILES = 8  # groups of a reliability curve
-METRICS = {
-    "auc": "AUC", "ap": "AP, fake positive", "ap_real": "AP, real positive", "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy", "accuracy_real": "accuracy on real", "accuracy_fake": "accuracy on fake",
-    "precision": "precision of fake", "recall": "recall of fake", "f1": "F1 of fake",
-    "precision_real": "precision of real", "f1_real": "F1 of real", "eer": "EER",
-    "tpr_at_fpr_1": "TPR at 1 % FPR", "tpr_at_fpr_5": "TPR at 5 % FPR",
-    "log_loss": "log loss", "brier": "Brier score", "ece": "ECE",
-    "log_loss_before": "log loss before calibration", "brier_before": "Brier score before calibration",
-    "ece_before": "ECE before calibration",
-    "coverage": "coverage outside the uncertain band", "accuracy_decided": "accuracy outside the uncertain band",
-}  # fmt: skip
 CALIBRATED = {"log_loss": "log loss", "brier": "Brier score", "ece": "expected calibration error"}
 
 
 def ranking_table(models: list[Model]) -> Table:
     """A row for each model, the best first."""
-    rows = []
+    ranked, rows = [each for each in METRICS.values() if each.ranked], []
     for model in models:
         row = {"run": model.run, "model": model.title, "reads": model.made.detail, "kept": model.made.kept}
         row |= {"validation AUC": model.val.metrics["auc"]}
-        row |= {f"test {METRICS[name]}": model.test.metrics.get(name) if model.test else None
-                for name in ("auc", "accuracy", "eer")}  # fmt: skip
+        row |= {f"test {each.label}": model.test.metrics.get(each.name) if model.test else None for each in ranked}
         rows.append(row | {"best convex, val AUC": getattr(model.made.result, "floor_auc", None)})
-    return Table("ranking", rows, chosen=0, hidden=("run", "best convex, val AUC"))
+    digits = {f"test {each.label}": each.digits for each in ranked}
+    return Table("ranking", rows, chosen=0, hidden=("run", "best convex, val AUC"), digits=digits)
 
 
 def comparison_table(models: list[Model], found: list[Comparison]) -> Table:
@@ -66,9 +56,9 @@ def comparison_table(models: list[Model], found: list[Comparison]) -> Table:
 def metrics_table(model: Model) -> Table:
     """Every metric on validation and test."""
     splits = {"validation": model.val} | ({"test": model.test} if model.test else {})
-    rows = [{"metric": label} | {split: each.metrics.get(name) for split, each in splits.items()}
-            for name, label in METRICS.items()]  # fmt: skip
-    return Table("metrics", rows)
+    rows = [{"metric": metric.label} | {split: each.metrics.get(metric.name) for split, each in splits.items()}
+            for metric in METRICS.values()]  # fmt: skip
+    return Table("metrics", rows, digits={metric.label: metric.digits for metric in METRICS.values()})
 
 
 def thresholds_table(model: Model) -> Table:

@@ -9,7 +9,7 @@ from analysis.found.models import Model
 from analysis.found.other_data import Other
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
-from analysis.page.results import METRICS
+from analysis.judge.metrics import METRICS
 from cache import runs
 from data.manifest import Manifest
 

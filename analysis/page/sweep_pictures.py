@@ -144,7 +144,7 @@ def _varied(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 def _lost(rows: pd.DataFrame, name: str) -> float:
     """By how much the best AUC at the worst value is below the best of all; many numbers are taken in quarters."""
     values = rows[name]
-    if pd.api.types.is_numeric_dtype(values) and values.nunique() > figures.FEW:
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > figures.TICKS:
         values = pd.qcut(values, 4, duplicates="drop")
     best = rows.val_auc.groupby(values, observed=True).max()
     return float(best.max() - best.min())

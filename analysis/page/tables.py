@@ -23,8 +23,8 @@ FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")  # what m
 class Table:
     """rows: column -> text, number, Interval or None (there is none), the same columns in each row.
 
-    name: of the CSV. chosen: the row to mark. hidden: columns that only the CSV has. digits: of floats, by column.
-    limit: rows on the page, where the CSV has more.
+    name: of the CSV. chosen: the row to mark. hidden: columns that only the CSV has. digits: of floats, by
+    column or by what stands first in their row; others have three. limit: rows on the page, where the CSV has more.
     """
 
     name: str
@@ -56,7 +56,8 @@ class Table:
 
     def cell(self, row: Mapping[str, Any], column: str) -> Markup:
         """A value as HTML."""
-        return _shown(row[column], self.digits.get(column, 3))
+        first = next(iter(row.values()))
+        return _shown(row[column], self.digits.get(column, self.digits.get(first, 3)))
 
     def save(self, folder: Path) -> None:
         """As CSV: an interval is three columns, the bounds with `low` and `high` behind the name."""

@@ -16,7 +16,7 @@ from analysis.page.figures import BLUE, CYCLE, ORANGE, SIZE
 from heads.sweep.leaderboard import CURVE
 
 PALE = "#C9CED3"
-FEW = 8  # values of a hyperparameter that still get a place each; more are drawn on a scale
+TICKS = 8  # values of a hyperparameter that still get a place each; more are drawn on a scale
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _strip(axes: Axes, panel: Strip, families: list[str]) -> None:
 def _places(values: list[float] | list[str]) -> tuple[np.ndarray, list[str]]:
     """Where each value goes, and the ticks: one for each of a few values, none for many numbers."""
     distinct = sorted(set(values), key=_in_order)
-    if len(distinct) > FEW and not isinstance(distinct[0], str):
+    if len(distinct) > TICKS and not isinstance(distinct[0], str):
         return np.array(values), []
     ticks = [each if isinstance(each, str) else f"{each:g}" for each in distinct]
     return np.array([distinct.index(each) for each in values], float), ticks

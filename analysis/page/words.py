@@ -6,7 +6,7 @@ from typing import Any
 from analysis.found.cost import Saving
 from analysis.found.models import Model
 from analysis.found.sweeps import Sweep
-from analysis.judge.bootstrap import FEW, too_few
+from analysis.judge.bootstrap import FEWEST_GROUPS, too_few
 from analysis.page import results
 from cache import runs
 from data.audit import SHORTCUT_AUC, Audit
@@ -31,7 +31,7 @@ def of_model(best: Model, saved: Saving | None) -> dict[str, Any]:
     return {
         "drifts": results.drifts(best), "decided": results.decided(best), "fake_share": val.fake.mean(),
         "few_reals": reals if reals < FEW_REALS else 0,
-        "few_groups": FEW if too_few(shown.fake, shown.groups) else 0,
+        "few_groups": FEWEST_GROUPS if too_few(shown.fake, shown.groups) else 0,
         "probability_at_threshold": best.calibration.probability(best.calibration.threshold),
         "band": tuple(map(best.calibration.probability, best.calibration.band)),
         "costs_of_best": _costs(best, saved), "trained_in": made, "made_by": command(made),
