@@ -10,15 +10,17 @@ import pandas as pd
 import pytest
 from sklearn import metrics as theirs
 
-from analysis.found.cost import extractions_on, saving
 from analysis.found.models import Model, find_models
 from analysis.found.other_data import Other, scored_elsewhere
 from analysis.found.run_option import find_run
+from analysis.found.savings import extractions_on, saving
+from analysis.found.sentences import drifts
 from analysis.judge.calibrate import calibration_of
 from analysis.options import ReportCommand
 from analysis.page import report_page as report
-from analysis.page import results
+from analysis.page.pictures import model_pictures
 from analysis.page.report_page import ReportConfig
+from analysis.page.template_values import decided_wrongly
 from analysis.report import run as run_report
 from cache import paths, runs
 from cache.atomic import write_text
@@ -368,7 +370,7 @@ def test_a_threshold_that_does_not_hold_on_test_is_said(faces):
         runs.finish(folder, runs.result(folder))
         return find_models(manifest)[0]
 
-    (said,) = results.drifts(judged(1.0, ""))
+    (said,) = drifts(judged(1.0, ""))
     number = r"([\d.]+)"
     told = (
         rf"Of the fake images 0.0 % \[{number}, {number}\] are called rightly on test, 100.0 % \[{number}, {number}\] "
@@ -377,18 +379,18 @@ def test_a_threshold_that_does_not_hold_on_test_is_said(faces):
     assert 0 == now_low <= now_high < 10  # 200 images in groups of their own: a few percent at most
     assert 90 < before_low <= before_high == 100
     assert said.endswith("on validation: at this threshold the two splits differ by more than chance.")
-    assert results.drifts(judged(0.0, "")) == []
-    assert results.drifts(judged(1.0, "few")) == []
-    assert results.decided(judged(1.0, "")) == {"real": 0.0, "fake": 1.0}
+    assert drifts(judged(0.0, "")) == []
+    assert drifts(judged(1.0, "few")) == []
+    assert decided_wrongly(judged(1.0, "")) == {"real": 0.0, "fake": 1.0}
 
 
 def test_equal_probabilities_are_one_point_of_the_reliability_curve():
-    found = results._bins("", np.full(80, 0.5), np.arange(80) >= 40)
+    found = model_pictures._bins("", np.full(80, 0.5), np.arange(80) >= 40)
     assert (found.probability.tolist(), [each.value for each in found.shares]) == ([0.5], [0.5])
     rng = np.random.default_rng(0)
     probability = rng.random(8000)
-    found = results._bins("", probability, rng.random(8000) < probability)
-    assert len(found.shares) == results.QUANTILES
+    found = model_pictures._bins("", probability, rng.random(8000) < probability)
+    assert len(found.shares) == model_pictures.QUANTILES
     for each, said in zip(found.shares, found.probability, strict=True):
         assert each.value == pytest.approx(said, abs=0.05)
         assert each.low < each.value < each.high

@@ -7,12 +7,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.export.onnx_graph import Parity
 from analysis.found.models import Model, find_models
+from analysis.found.sentences import drifts, how_made
 from analysis.judge.calibrate import Calibration
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
-from analysis.judge.metrics import Metric
+from analysis.judge.metrics import METRICS, Metric
 from analysis.judge.rules import DEFAULT_RULE, RULES
-from analysis.page.results import METRICS, drifts
 from cache import runs
 from cache.environment import describe_environment
 from cache.errors import UserError
@@ -51,6 +51,7 @@ def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity
         run=folder.name, result=dict(result), network=result.get("network") or result["backbone"],
         model=figures.model, audit=figures.audit, missing=figures.missing,
         columns=_columns(figures.model), metrics=_metrics(figures.model),
+        how_made=how_made(figures.model.made) if figures.model else "",
         drifts=drifts(figures.model) if figures.model else [],
         written=_written,
         calibration=calibration, rule=DEFAULT_RULE, rules=RULES, how=how, parity=parity, few=FEW_TEST_IMAGES, made=made,

@@ -25,10 +25,10 @@ import torch
 from analysis.found.run_option import chosen_run
 from analysis.judge.calibrate import calibration_of
 from analysis.judge.rules import RULES
-from analysis.page.tables import write_for_people
 from analysis.predict.files import files_of
 from analysis.predict.options import PredictConfig
 from analysis.predict.predictor import Prediction, Predictor
+from analysis.predict.spreadsheet import write_for_people
 from cache import paths, runs
 from cache.atomic import write_bytes
 from cache.environment import describe_environment

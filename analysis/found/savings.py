@@ -1,11 +1,9 @@
-"""What each stage cost, and what the cache saved against passing the images through the backbone again and again."""
+"""What extraction took, and what the cache saved against passing the images through the backbone again and again."""
 
 from dataclasses import dataclass
 
 from analysis.found.models import Model, of_stage
 from analysis.found.sweeps import Sweep
-from analysis.found.trainings import Training
-from analysis.page.tables import Table
 from cache import runs
 from cache.features import FeatureSpec
 from extract.outcome import ExtractResult
@@ -37,21 +35,6 @@ def extractions_on(dataset: str) -> list[ExtractResult]:
     return sorted(found, key=lambda each: each.perturbed)
 
 
-def cost_table(models: list[Model], extractions: list[ExtractResult]) -> Table:
-    """A row for each extraction, sweep and training."""
-    rows = [_extraction(each) for each in extractions]
-    for model in of_stage(models, Sweep.stage):
-        result = model.made.result
-        rate = f"{result.heads / result.seconds:.1f} heads/s" if result.seconds else None
-        rows.append(_row("heads", f"{model.made.title}, {result.heads} heads", result.seconds, rate, None))
-    for model in of_stage(models, Training.stage):
-        result = model.made.result
-        what = f"{model.title}, {result.epochs} epochs, {result.parameters / 1e6:.1f} million weights"
-        size = sum(path.stat().st_size for path in model.folder.glob("best.*"))
-        rows.append(_row("finetune", what, result.seconds, f"{result.images_per_second} images/s", size))
-    return Table("cost", rows, digits={"seconds": 1, "MB on disk": 1})
-
-
 def saving(models: list[Model], extractions: list[ExtractResult], *, distinct: int) -> Saving | None:
     """Of the best sweep; None where its features were not all computed in one run, or where little was saved.
 
@@ -66,18 +49,3 @@ def saving(models: list[Model], extractions: list[ExtractResult], *, distinct: i
             found = Saving(heads, first.images, seconds, heads * first.images / first.rate)
             return found if found.factor >= WORTH_SAYING else None
     return None
-
-
-def _extraction(result: ExtractResult) -> dict:
-    copies = "perturbed copies of " if result.perturbed else ""
-    what = f"{result.backbone} ({result.weights}), {copies}{result.images} images, {len(result.specs)} features"
-    if not result.computed:
-        return _row("extract", f"{what}; all were there already", None, None, result.bytes)
-    return _row(
-        "extract", f"{what}; {result.computed} computed", result.seconds, f"{result.rate} images/s", result.bytes
-    )
-
-
-def _row(stage: str, what: str, seconds: float | None, rate: str | None, size: int | None) -> dict:
-    return {"stage": stage, "what": what, "seconds": seconds, "rate": rate,
-            "MB on disk": size / 1e6 if size is not None else None}  # fmt: skip

@@ -1,4 +1,4 @@
-"""What was tried and how it trained: data in, matplotlib Figure out, in the colours of `figures`."""
+"""What was tried and how it trained: data in, matplotlib Figure out, in the colours of `charts`."""
 
 import textwrap
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from analysis.page.figures import BLUE, CYCLE, ORANGE, SIZE
+from analysis.page.pictures.charts import BLUE, CYCLE, ORANGE, SIZE
 from heads.sweep.leaderboard import CURVE
 
 PALE = "#C9CED3"
