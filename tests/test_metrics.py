@@ -15,11 +15,12 @@ from sklearn import metrics as theirs
 from analysis.judge.evaluate import METRIC, figures
 from analysis.judge.metrics import METRICS, Metric, register
 from analysis.judge.weighed import Judged
-from analysis.report import ReportCommand
+from analysis.options import ReportCommand
 from analysis.report import run as run_report
 from cache.errors import UserError
+from heads.options import HeadsConfig
 from heads.predictions import predictions_file, read_predictions
-from heads.run import HeadsConfig, run
+from heads.run import run
 from tests.small import RIDGE
 from tests.test_evaluate import FIXED, scores_of
 
@@ -73,8 +74,8 @@ def test_a_metric_from_outside_agrees_with_scikit_learn_in_any_weighting():
 @pytest.mark.usefixtures("newcomer")
 def test_a_metric_from_outside_is_on_the_page_with_its_interval(faces):
     """Of a run that was finished before: in the tables, for people and for programs."""
-    finished = run(HeadsConfig(data=str(faces), **RIDGE))
-    folder = run_report(ReportCommand(data=str(faces), perturb=0, num_samples=0, **RIDGE))
+    finished = run(HeadsConfig.of(data=str(faces), **RIDGE))
+    folder = run_report(ReportCommand.of(data=str(faces), perturb=0, num_samples=0, **RIDGE))
     (model,) = json.loads((folder / "summary.json").read_text())["models"]
     assert model["run"] == finished.name
     test, scored = model["test"], read_predictions(predictions_file(finished, "test"))

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -25,9 +26,11 @@ from analysis.report import run as run_report
 from cache import paths, runs
 from cache.atomic import write_text
 from cache.errors import UserError
+from cache.runs import read_table
 from data.build import run as build
 from data.manifest import Manifest
 from data.options import DataConfig
+from heads import predictions
 from heads.elsewhere import OTHER_VERSION, OtherResult, score_other_data
 from heads.options import HeadsConfig
 from heads.run import run
@@ -416,3 +419,23 @@ def test_images_that_are_gone_leave_a_grey_place(faces):
         path.unlink()
     folder = report.run(ReportConfig("faces"))
     assert (folder / "sample.png").exists()
+
+
+def test_one_page_reads_each_file_of_scores_once(faces, elsewhere, monkeypatch):
+    """Two models with other data and perturbed images; a page of tables and pictures needs each of them often."""
+    options = {"perturb": 20, "num_samples": 0}
+    run(HeadsConfig.of(data=str(faces), **{**RIDGE, "features": "layer1:avg"}))
+    run_report(ReportCommand.of(data=str(faces), eval=str(elsewhere), **options, **RIDGE))
+    read = Counter()
+
+    def counting(path, *args, **kwargs):
+        read[path] += 1
+        return read_table(path, *args, **kwargs)
+
+    monkeypatch.setattr(predictions, "read_table", counting)
+    report.run(ReportConfig("faces"))
+    assert {path.name for path in read} == {
+        "predictions-val.csv", "predictions-test.csv", "predictions.csv", "scores-inputs.csv"
+    }  # fmt: skip
+    assert len(read) == 2 * 3 + 1 + 1  # of each model three, and of one of them other data and perturbed images
+    assert set(read.values()) == {1}
