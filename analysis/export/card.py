@@ -29,13 +29,8 @@ from finetune.scorer import model_file
 
 TEMPLATE = "card.md.j2"
 TASK = "image-classification"
-FIRST = (
-    "auc",
-    "accuracy",
-    "balanced_accuracy",
-    "accuracy_real",
-    "accuracy_fake",
-)  # of the header, and the first rows of the table
+# Metrics of the header, which are the first rows of the table.
+FIRST = ("auc", "accuracy", "balanced_accuracy", "accuracy_real", "accuracy_fake")
 FEW_TEST_IMAGES = 1000  # below which the card says that they are few
 
 

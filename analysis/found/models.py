@@ -64,12 +64,12 @@ class Model(Run):
 
     @property
     def split(self) -> str:
-        """Of `evaluation`: test, or val where no test image was scored."""
+        """What `evaluation` is of: test, or val where no test image was scored."""
         return "test" if self.test else "val"
 
     @property
     def evaluation(self) -> Evaluation:
-        """Of the test split, or of validation where there is none."""
+        """What it reached on the test split, or on validation where there is none."""
         return self.test or self.val
 
 
@@ -87,7 +87,10 @@ def find_models(manifest: Manifest) -> list[Model]:
 
 
 def ranked_runs(manifest: Manifest) -> list[Run]:
-    """By AUC on the validation images that all of them judged; of equals, heads before detectors."""
+    """The finished runs on a data set as it is now, the best first.
+
+    By AUC on the validation images that all of them judged; of equals, heads before detectors.
+    """
     made = _with_predictions(_sweeps(manifest) | _trainings(manifest))
     found = [Run(folder, each) for folder, each in made.items()]
     aucs = comparable_aucs(found) or [run.made.result.val_auc for run in found] if found else []
@@ -110,7 +113,7 @@ def of_stage(models: list[Model], stage: str) -> list[Model]:
 
 
 def _sweeps(manifest: Manifest) -> dict[Path, Sweep | Training]:
-    """By run folder."""
+    """Run folder -> sweep, of all that this version of the program made."""
     found = {}
     for folder, record in runs.results(Sweep.stage):
         if record.get("version") != VERSION:
@@ -121,7 +124,7 @@ def _sweeps(manifest: Manifest) -> dict[Path, Sweep | Training]:
 
 
 def _trainings(manifest: Manifest) -> dict[Path, Sweep | Training]:
-    """By run folder."""
+    """Run folder -> training, of all that this version of the program made."""
     readable = dict(finished())
     for folder, _ in runs.results(Training.stage):
         if folder not in readable:

@@ -30,13 +30,15 @@ class Saving:
 
 
 def extractions_on(dataset: str) -> list[ExtractResult]:
-    """Of all finished extractions of a data set, perturbed copies last."""
+    """What all finished extractions of a data set did, perturbed copies last."""
     found = [each.into(ExtractResult) for _, each in runs.results("extract") if each["dataset"] == dataset]
     return sorted(found, key=lambda each: each.perturbed)
 
 
 def saving(models: list[Model], extractions: list[ExtractResult], *, distinct: int) -> Saving | None:
-    """Of the best sweep; None where its features were not all computed in one run, or where little was saved.
+    """What the cache saved the best sweep.
+
+    None where its features were not all computed in one run, or where little was saved.
 
     distinct: images that can be used, of the data set as it is now, copies counted once.
     """

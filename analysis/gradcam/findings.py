@@ -216,7 +216,7 @@ class HeatMaps:
 
 
 def read_heat_maps(folder: Path) -> HeatMaps:
-    """Of a complete folder."""
+    """What a complete folder holds."""
     result = runs.result(folder)
     known = {each.name: result[each.name] for each in fields(HeatMaps) if each.name in result}
     text = {"path": str, "digest": str, "file": str}

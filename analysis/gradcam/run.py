@@ -99,7 +99,7 @@ class _Scored:
         return [str(each) if self.config.target == PREDICTED else self.config.target for each in self.called[chosen]]
 
     def rows(self, chosen: np.ndarray) -> np.ndarray:
-        """Of the manifest."""
+        """Rows of the manifest (k,) int, of images by their numbers (k,)."""
         return self._places[self.found.paths[chosen]].to_numpy()
 
     @cached_property

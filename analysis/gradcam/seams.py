@@ -34,7 +34,7 @@ def seam_shares(maps: np.ndarray, bands: np.ndarray) -> np.ndarray:
 
 
 def on_seams(maps: np.ndarray, bands: np.ndarray) -> Seams | None:
-    """Of maps and bands (N, side, side) of different images; None where no map has a sum."""
+    """What maps and bands (N, side, side) of different images say together; None where no map has a sum."""
     shares, covered = seam_shares(maps, bands), bands.mean(axis=(1, 2))
     kept = np.isfinite(shares)
     if not kept.any():

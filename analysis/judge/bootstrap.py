@@ -3,6 +3,9 @@
 Rubin 1981 (doi:10.1214/aos/1176345338). Groups get exponential weights, the real, the fake and the mixed ones apart,
 in place of the whole numbers of Efron's bootstrap: no class is ever missing from a resample, and figures that step
 from image to image, such as error rates on the ROC curve, move smoothly. `intervals` makes intervals of the draws.
+
+scipy.stats.bootstrap draws single observations and calls a function of the redrawn data for each resample; here whole
+groups are drawn by class, and a figure is computed for a block of weightings at once.
 """
 
 from collections.abc import Callable, Hashable, Iterator
@@ -53,7 +56,7 @@ class Draws:
 
     @property
     def ahead(self) -> float:
-        """Of a difference: the share of resamples in which it is above 0, those where it is 0 counted half."""
+        """For a difference: the share of resamples in which it is above 0, those where it is 0 counted half."""
         return float(np.mean(self.samples > 0) + np.mean(self.samples == 0) / 2)
 
 

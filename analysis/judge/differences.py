@@ -47,13 +47,13 @@ def joined(first: Predictions, second: Predictions) -> Pair:
 
 
 def auc_lead(pair: Pair) -> Lead:
-    """Of AUC; both classes must be there."""
+    """How far the AUC of the first is ahead; both classes must be there."""
     first, second = (Pairs(column, pair.fake).auc for column in pair.scores.T)
     return _lead("auc", pair, lambda weights: {"first": first(weights), "second": second(weights)})
 
 
 def accuracy_lead(pair: Pair, thresholds: np.ndarray) -> Lead:
-    """Of accuracy; thresholds: (2,), of each its own."""
+    """How far the accuracy of the first is ahead; thresholds: (2,), of each its own."""
     right = ((pair.scores >= thresholds) == pair.fake[:, None]).astype(np.float64)
 
     def both(weights: np.ndarray) -> dict[str, np.ndarray]:

@@ -81,7 +81,10 @@ def evaluate(
 
 
 def figures(judged: Judged, weights: np.ndarray) -> dict[tuple[str, str], np.ndarray]:
-    """Of weights (B, N): (METRIC, BESIDE or a rule, name) -> (B,), as far as the classes present define it."""
+    """All figures in weightings (B, N) of the images, as far as their classes define them.
+
+    Keys are (METRIC, BESIDE or a rule, name), values (B,).
+    """
     images = judged.weighed(weights)
     defined = [metric for metric in METRICS.values() if metric.is_defined(judged.fake)]
     operating = [metric for metric in OPERATING.values() if metric.is_defined(judged.fake)]
@@ -109,7 +112,7 @@ def roc(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _intervals(part: str, known: Mapping[str, Metric], draws: Mapping[tuple[str, str], Draws]) -> dict[str, Interval]:
-    """By name, of the metrics of a part that are a number."""
+    """Name -> interval of the metrics of a part, but for those that these images leave undefined."""
     found = {}
     for name, metric in known.items():
         if (part, name) in draws and not np.isnan(draws[part, name].value):

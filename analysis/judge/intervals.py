@@ -126,7 +126,7 @@ class Interval:
 
     @classmethod
     def _binomial(cls, value: float, trials: float) -> "Interval":
-        """Of value * trials successes in so many trials; neither of them need be whole."""
+        """The interval of value * trials successes in so many trials; neither of them need be whole."""
         won, lost = value * trials, (1 - value) * trials
 
         def at_least(p: float) -> float:
@@ -164,7 +164,7 @@ def _worth(value: float, variance: float, over: Units, *, seen: float) -> float:
 
 
 def _variance(draws: Draws, over: Units) -> float:
-    """Of the figure: the resamples' is smaller by (n - 1) / (n + 1) for n groups."""
+    """The variance of the figure: the resamples' is smaller by (n - 1) / (n + 1) for n groups."""
     n = over.groups
     return float(np.nanvar(draws.samples)) * (n + 1) / (n - 1) if n > 1 else 0.0
 
@@ -178,13 +178,13 @@ def _student(degrees: float) -> float:
 
 
 def _both(draws: Draws) -> Units:
-    """Of a figure in which both classes count: of the smaller one there are too few for the larger one to help."""
+    """What counts for a figure of both classes: of the smaller one there are too few for the larger one to help."""
     there = [each for each in (draws.real, draws.fake) if each.images]
     return min(there, key=lambda each: each.groups)
 
 
 def _correlation(first: Draws, second: Draws) -> float:
-    """Of their resamples, 0 where one of them does not move."""
+    """The correlation of two figures over their resamples, 0 where one of them does not move."""
     if not np.ptp(first.samples) or not np.ptp(second.samples):
         return 0.0
     return float(np.corrcoef(first.samples, second.samples)[0, 1])

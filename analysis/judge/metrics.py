@@ -73,7 +73,7 @@ def register(metric: Metric) -> None:
 
 
 def interval_of(name: str, draws: Draws) -> Interval:
-    """Of a metric that needs no more than its own draws."""
+    """The interval of a metric that needs no more than its own draws."""
     return METRICS[name].interval(draws)
 
 

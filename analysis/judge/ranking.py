@@ -1,6 +1,9 @@
 """Scores sorted once: what they are worth in any weighting of the images is then a cumulative sum.
 
 Scores are compared as float64 logits of fake, never as sigmoids, which saturate. Fake is the positive class.
+
+scikit-learn's metrics sort the scores anew for each weighting, a thousand times for one interval; here they are sorted
+once.
 """
 
 from dataclasses import dataclass
@@ -61,7 +64,7 @@ class Called:
 
     @property
     def precision(self) -> np.ndarray:
-        """0 where nothing is called fake."""
+        """The share of fake ones among what is called fake, 0 where nothing is."""
         return ratio(self.true, self.fake)
 
     @property
@@ -70,7 +73,7 @@ class Called:
 
     @property
     def precision_real(self) -> np.ndarray:
-        """The same with real as the positive class."""
+        """The share of real ones among what is called real, 0 where nothing is."""
         return ratio(self.spared, self.real)
 
     @property
@@ -164,18 +167,18 @@ class Ranking:
         self._ones = self.fake.astype(np.float64)
 
     def counts(self, weights: np.ndarray) -> Counts:
-        """Of weights (B, N) in the order of the scores that were given."""
+        """In weightings (B, N) that are in the order of the scores that were given."""
         return self.counts_in_order(weights[:, self.order])
 
     def counts_in_order(self, weights: np.ndarray) -> Counts:
-        """Of weights (B, N) that are sorted as `order` says."""
+        """In weightings (B, N) that are sorted as `order` says."""
         called = np.cumsum(weights, axis=1)[:, self._last]
         true = np.cumsum(weights * self._ones, axis=1)[:, self._last]
         start = np.zeros((len(weights), 1))
         return Counts(np.hstack([start, called - true]), np.hstack([start, true]))
 
     def column(self, threshold: float) -> int:
-        """Of `Counts`: where scores at or above the threshold are called fake."""
+        """The column of `Counts` at which scores at or above the threshold are called fake."""
         return int((self.scores[self._last] >= threshold).sum())
 
 

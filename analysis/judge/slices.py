@@ -104,7 +104,7 @@ def _slice(
 
 
 def _rows(predictions: Predictions, manifest: Manifest) -> pd.DataFrame:
-    """Of the manifest, in the order of the predictions."""
+    """The rows of the manifest, in the order of the predictions."""
     at = pd.Index(manifest.rows.path).get_indexer(predictions.paths)
     if (at < 0).any():
         raise UserError(
@@ -154,7 +154,7 @@ def _size(rows: pd.DataFrame) -> pd.Series:
 
 
 def _quality(quantisation: pd.Series) -> pd.Series:
-    """Of more than AS_THEY_ARE qualities ranges."""
+    """The JPEG quality of each image; where there are more than AS_THEY_ARE of them, ranges."""
     quality = pd.Series(jpeg_quality(quantisation.to_numpy(float)), quantisation.index)
     names = quality.astype(str)
     if quality[quantisation > 0].nunique() > AS_THEY_ARE:

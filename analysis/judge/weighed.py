@@ -34,7 +34,7 @@ class Judged:
         self.band = np.stack([decided, decided & right], axis=1).astype(np.float64)  # (N, 2)
 
     def weighed(self, weights: np.ndarray) -> "Weighed":
-        """Of weights (B, N) in the order in which the images were given."""
+        """In weightings (B, N) in the order in which the images were given."""
         ordered = weights[:, self._ranking.order]
         return Weighed(self, ordered, self._ranking.counts_in_order(ordered))
 
@@ -52,7 +52,7 @@ class Weighed:
     rule: str = DEFAULT_RULE
 
     def at(self, rule: str) -> "Weighed":
-        """The same with the threshold of another rule of calibrate.RULES."""
+        """These images, called by the threshold of another rule of calibrate.RULES."""
         return replace(self, rule=rule)
 
     @cached_property
@@ -72,12 +72,12 @@ class Weighed:
 
     @cached_property
     def calibrated(self) -> "Losses":
-        """Of the calibrated probabilities."""
+        """How far the calibrated probabilities are off."""
         return self.judged.calibrated.losses(self.weights)
 
     @cached_property
     def plain(self) -> "Losses":
-        """Of the plain sigmoids of the scores."""
+        """How far the plain sigmoids of the scores are off."""
         return self.judged.plain.losses(self.weights)
 
     @property
@@ -116,7 +116,7 @@ class Forecast:
         self._starts = np.flatnonzero(np.append(True, bins[1:] != bins[:-1]))
 
     def losses(self, weights: np.ndarray) -> Losses:
-        """Of weights (B, N) in the same order."""
+        """How far the probabilities are off in weightings (B, N) in the same order."""
         images = weights.sum(axis=1)
         log_loss, brier = (weights @ self._losses).T / images
         excess = np.add.reduceat(weights * self._excess, self._starts, axis=1)  # (B, N) -> (B, bins that hold images)

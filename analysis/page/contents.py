@@ -55,12 +55,15 @@ class Contents:
 
     @cached_property
     def extractions(self) -> list[ExtractResult]:
-        """Of the data set, also of its perturbed copies."""
+        """What extraction did for the data set and for perturbed copies of it."""
         return extractions_on(self.manifest.dataset)
 
     @cached_property
     def perturbed(self) -> dict[str, Perturbed]:
-        """By a name of its own, the best model first; those that were tried on other images than it are left out."""
+        """Models on perturbed images, by a name that no other has, the best first.
+
+        Those that were tried on other images than the best one are left out.
+        """
         tried = [model for model in self.models if model.perturbed]
         same = [model for model in tried if model.perturbed.result.images == tried[0].perturbed.result.images]
         titles = Counter(model.title for model in same)
@@ -69,7 +72,7 @@ class Contents:
 
 
 def read_contents(config: ReportConfig) -> Contents:
-    """Of a data set as it is now.
+    """Everything that is known of a data set as it is now.
 
     Raises:
         UserError: no manifest, or no finished run on the data as it is now.

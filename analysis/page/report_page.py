@@ -70,7 +70,7 @@ def _pictures(contents: Contents) -> list[Picture]:
 
 
 def _sweep_pictures(sweeps: list[Model]) -> list[Picture]:
-    """Of the best sweep, and the inputs of all of them side by side."""
+    """What the best sweep tried, and the inputs of all sweeps side by side."""
     if not sweeps:
         return []
     inputs = inputs_picture([model.made for model in sweeps])
@@ -99,7 +99,7 @@ def _tables(contents: Contents) -> list[Table]:
 
 
 def _copy_leaderboard(sweeps: list[Model], path: Path) -> None:
-    """Of the best sweep; one of an earlier page goes where there is none any more."""
+    """Write that of the best sweep; where there is no sweep any more, that of an earlier page goes."""
     if sweeps:
         board = pd.read_csv(sweeps[0].folder / "leaderboard.csv", dtype=str, keep_default_na=False)  # digit by digit
         write_for_people(path, board)

@@ -64,7 +64,7 @@ def _bounds(interval: Interval | None) -> list[float] | None:
 
 
 def _other_figures(other: Other) -> dict:
-    """The same as of a split, and what of the other data set was scored."""
+    """What `_figures` has of a split, and which images of the other data set were scored."""
     return {"synthetic": other.result.synthetic, "known": other.result.known, **_figures(other.evaluation)}
 
 

@@ -54,7 +54,7 @@ class Table:
         return _as_html(row[column], self.digits.get(column, self.digits.get(first, 3)))
 
     def save(self, folder: Path) -> None:
-        """As CSV: an interval is three columns, the bounds with `low` and `high` behind the name."""
+        """Write it as CSV: an interval is three columns, the bounds with `low` and `high` behind the name."""
         write_for_people(folder / f"{self.name}.csv", pd.DataFrame([_flat(row) for row in self.rows]))
 
 

@@ -49,7 +49,7 @@ def template_values(contents: Contents) -> Mapping[str, Any]:
 
 
 def _gain(contents: Contents) -> Gain | None:
-    """Of the best fine-tuned detector, if the head that it started from is on the page and both have test figures."""
+    """What the best fine-tuned detector gained, if its head is on the page too and both have test figures."""
     for after in contents.trainings[:1]:
         before = next((model for model in contents.models if model.run == after.made.result.head_run), None)
         if before and before.test and after.test:

@@ -186,7 +186,7 @@ def _write(folder: Path, predictions: list[Prediction], about: Mapping[str, Any]
 
 
 def _counts(predictions: Iterable[Prediction]) -> Counter:
-    """By decision, or by status where there is none; uncertain and seen images once more."""
+    """How many images are what: decisions, or statuses where there is none; uncertain and seen images once more."""
     counts: Counter = Counter()
     for each in predictions:
         counts[each.decision or each.status] += 1

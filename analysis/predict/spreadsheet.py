@@ -15,7 +15,7 @@ FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")  # what m
 
 
 def write_for_people(path: Path, table: pd.DataFrame) -> None:
-    """As CSV, whole or not at all."""
+    """Write a table as CSV, whole or not at all."""
     texts = table.apply(lambda column: column if is_numeric_dtype(column) else column.map(as_text))
     write_table(path, texts.rename(columns=as_text))
 

@@ -74,7 +74,10 @@ def _det(models: list[Model]) -> Picture:
 def _curves(
     models: list[Model], metric: str, made_of: Callable[[np.ndarray, np.ndarray], Sequence[np.ndarray]]
 ) -> list[Curve]:
-    """Of the best models that were scored there with both classes, as many as there are colours; metric: named."""
+    """A curve for each of the best models that scored both classes, as many as there are colours.
+
+    metric: what its name in the legend tells. made_of: scores (N,), fake (N,) -> x (P,), y (P,).
+    """
     split = models[0].split
     curves = []
     for model in models:

@@ -81,7 +81,7 @@ def _heat_map(cells: SeriesGroupBy, best: pd.Series, title: str) -> Figure:
 
 
 def _points(rows: pd.DataFrame, best: pd.Series, title: str) -> Figure:
-    """The same where settings were drawn at random."""
+    """Learning rate and weight decay of settings that were drawn at random: points, no grid."""
     finite = rows[np.isfinite(rows.val_auc)]
     x, y, value = (finite[name].to_numpy() for name in ("lr", "weight_decay", "val_auc"))
     labels = ("learning rate", "weight decay", "validation AUC")
