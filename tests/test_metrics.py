@@ -1,6 +1,5 @@
 """A metric from outside: a module that registers it is all that a newcomer writes."""
 
-import importlib
 import json
 import re
 import sys
@@ -18,6 +17,7 @@ from analysis.judge.weighed import Judged
 from analysis.options import ReportCommand
 from analysis.report import run as run_report
 from cache.errors import UserError
+from cache.plugins import import_plugins
 from heads.options import HeadsConfig
 from heads.predictions import predictions_file, read_predictions
 from heads.run import run
@@ -51,7 +51,8 @@ def newcomer(tmp_path, monkeypatch) -> Iterator[None]:
     known = dict(METRICS)
     (tmp_path / "metrics_of_a_newcomer.py").write_text(NEWCOMER)
     monkeypatch.syspath_prepend(tmp_path)
-    importlib.import_module("metrics_of_a_newcomer")
+    monkeypatch.setenv("PLUGINS", "metrics_of_a_newcomer")
+    import_plugins()
     yield
     METRICS.clear()
     METRICS.update(known)

@@ -11,7 +11,7 @@ from data.manifest import Manifest
 from finetune.recipes import RECIPES, Recipe, changed
 from finetune.training.conclusion import STAGE, FinetuneResult, finished
 from finetune.training.epochs import Epoch
-from finetune.training.job import METRICS
+from finetune.training.job import EPOCHS_FILE
 
 
 @dataclass(frozen=True)
@@ -89,7 +89,7 @@ def best_trainings(manifest: Manifest) -> list[Path]:
 def read_training(folder: Path, result: FinetuneResult) -> Training:
     """The record and the table of a finished run folder."""
     recipe = changed(Recipe(), runs.read_json(folder / "config.json")["made_from"]["recipe"])
-    return Training(result, recipe, runs.read_table(folder / METRICS, [each.name for each in fields(Epoch)]))
+    return Training(result, recipe, runs.read_table(folder / EPOCHS_FILE, [each.name for each in fields(Epoch)]))
 
 
 def _settings(recipe: Recipe) -> dict:

@@ -35,7 +35,7 @@ class Operating:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """metrics: by name of METRICS, as far as the classes present define them; `evaluate` says what each is.
+    """metrics: by name of METRICS, as far as the classes present define them; analysis.judge.metrics says what each is.
 
     confusion: counts at the default threshold; rows true real, true fake, columns called real, fake.
     operating: by rule of calibrate.RULES.
@@ -51,19 +51,7 @@ class Evaluation:
 def evaluate(
     scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, calibration: Calibration, seed: int = 0
 ) -> Evaluation:
-    """Judge scores (N,) by fake (N,) bool, each metric with its interval over groups (N,).
-
-    auc, ap, ap_real    area under the ROC curve; average precision with fake and with real as the positive class
-    eer, tpr_at_fpr_1, tpr_at_fpr_5     of the ROC curve of these very images: what the scores allow, while what the
-        thresholds of validation give is in `operating`. The largest TPR whose FPR is at most 1 %, 5 %
-    accuracy, balanced_accuracy, accuracy_real, accuracy_fake, precision, recall, f1, precision_real, f1_real
-        at the default threshold. The recall of fake is accuracy_fake, that of real accuracy_real; a precision is 0
-        where nothing is called so
-    log_loss (nats), brier, ece     of calibrated probabilities; log_loss_before and so on of the plain sigmoid
-    coverage, accuracy_decided      share of images outside the uncertain band, and accuracy among them
-
-    ece is the expected calibration error (Guo et al. 2017, arXiv:1706.04599) in its binary form: over 15 equally wide
-    bins of p(fake), the mean of |mean p(fake) - share of fake|, weighted by images. Few images inflate it.
+    """Judge scores (N,) by fake (N,) bool, each metric of METRICS with its interval over groups (N,).
 
     One class alone defines its own accuracy (and recall), accuracy, and what is said of probabilities and the band.
     """

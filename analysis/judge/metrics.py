@@ -1,15 +1,26 @@
 """Every metric of the page, one entry each: what it is called, how it is computed, how its interval is made.
 
 `METRICS` is read by `evaluate`, the tables of the page, summary.json, models.csv and the model card, in its order. One
-more needs no change here: a module that registers it, imported before the page is written, is enough.
+more needs no change here: a module of your own registers it, and PLUGINS=module adds it to a command.
 
-    import numpy as np
-    from analysis.judge.metrics import Metric, Weighed, register
+    from analysis.judge.metrics import Metric, register
 
-    def balanced_error(images: Weighed) -> np.ndarray:
+    def balanced_error(images):
         return 1 - images.called.balanced_accuracy
 
     register(Metric("balanced_error", "balanced error", balanced_error))
+
+auc, ap, ap_real    area under the ROC curve; average precision with fake and with real as the positive class
+eer, tpr_at_fpr_1, tpr_at_fpr_5     of the ROC curve of the very images judged: what the scores allow, not what the
+    thresholds of validation give. The largest TPR whose FPR is at most 1 %, 5 %
+accuracy, balanced_accuracy, accuracy_real, accuracy_fake, precision, recall, f1, precision_real, f1_real
+    at the default threshold. The recall of fake is accuracy_fake, that of real accuracy_real; a precision is 0 where
+    nothing is called so
+log_loss (nats), brier, ece     of calibrated probabilities; log_loss_before and so on of the plain sigmoid
+coverage, accuracy_decided      share of images outside the uncertain band, and accuracy among them
+
+ece is the expected calibration error (Guo et al. 2017, arXiv:1706.04599) in its binary form: over 15 equally wide bins
+of p(fake), the mean of |mean p(fake) - share of fake|, weighted by images. Few images inflate it.
 
 Metrics are computed here and not by scikit-learn, because intervals need each of them in a thousand weightings of the
 images at once: `Weighed` sorts the images once for all of them. The tests hold them against scikit-learn's.
@@ -25,7 +36,7 @@ from analysis.judge.intervals import Interval, auc_inflation
 from analysis.judge.ranking import ratio
 from analysis.judge.weighed import Weighed
 from cache.errors import UserError
-from data.manifest import LABELS
+from data.labels import LABELS
 
 Figure = Callable[[Weighed], np.ndarray]
 FPR_LIMITS = {1: 0.01, 5: 0.05}  # percent, in names and labels -> share
