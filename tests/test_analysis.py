@@ -11,14 +11,16 @@ import pandas as pd
 import pytest
 from sklearn import metrics as theirs
 
-from analysis.found.models import comparable_aucs
-from analysis.found.sweeps import SHOWN, Sweep, how_chosen, leaders
-from analysis.found.trainings import Training, how_trained, read_training, training_picture
-from analysis.judge.leads import compared_inputs
+from analysis.found.models import Run, comparable_aucs
+from analysis.found.sentences import how_chosen, how_trained
+from analysis.found.sweeps import SHOWN, Sweep, leaders
+from analysis.found.trainings import Training, read_training
 from analysis.options import ReportCommand
 from analysis.page import report_page as report
+from analysis.page.pictures.inputs_picture import inputs_picture
+from analysis.page.pictures.sweep_pictures import sweep_pictures
+from analysis.page.pictures.training_picture import training_picture
 from analysis.page.report_page import ReportConfig
-from analysis.page.sweep_pictures import sweep_pictures
 from analysis.report import run as run_report
 from cache import paths, runs
 from cache.errors import UserError
@@ -185,7 +187,7 @@ def test_inputs_of_all_backbones_are_compared_on_the_same_images():
     two = sweep([ridge(1.0, 0.9)], scores=scored({"a:avg": 0.5}, 100, 80), backbone="cvt_13")
     joined = {"resnet18/a:avg": 9.0, "cvt_13/a:avg": 9.0, "all": 3.0}
     three = sweep([ridge(1.0, 0.9)], scores=scored(joined), backbone="resnet18+cvt_13")
-    drawn = compared_inputs([one, two, three])
+    drawn = inputs_picture([one, two, three])
     names = [label.get_text() for label in drawn.figure.axes[0].get_yticklabels()]
     assert names == ["resnet18/a:avg", "all of resnet18", "cvt_13/a:avg", "all of resnet18+cvt_13"]
     common = scored({"a:avg": 1.0}, 100, 80)
@@ -196,10 +198,10 @@ def test_inputs_of_all_backbones_are_compared_on_the_same_images():
 
 
 def test_inputs_of_one_backbone_keep_their_names_and_none_is_no_picture():
-    drawn = compared_inputs([sweep([ridge(1.0, 0.9)], scores=scored({"all": 2.0, "b:avg": 1.0, "a:avg": 0.1}))])
+    drawn = inputs_picture([sweep([ridge(1.0, 0.9)], scores=scored({"all": 2.0, "b:avg": 1.0, "a:avg": 0.1}))])
     names = [label.get_text() for label in drawn.figure.axes[0].get_yticklabels()]
     assert names == ["b:avg", "a:avg", "all"]
-    assert compared_inputs([sweep([linear(0.1, 0, 0.9)], scores=scored({}))]) is None
+    assert inputs_picture([sweep([linear(0.1, 0, 0.9)], scores=scored({}))]) is None
 
 
 def test_models_are_ranked_on_the_images_that_all_judged(tmp_path):
@@ -221,10 +223,14 @@ def test_models_are_ranked_on_the_images_that_all_judged(tmp_path):
         (tmp_path / name).mkdir()
         table.to_csv(tmp_path / name / "predictions-val.csv", index=False)
         folders.append(tmp_path / name)
-    assert comparable_aucs(folders) == [0.75, 0.5]
-    assert comparable_aucs(folders[1:]) == [pytest.approx(7 / 9)]
+
+    def aucs(*folders: Path) -> list[float] | None:
+        return comparable_aucs([Run(folder, None) for folder in folders])
+
+    assert aucs(*folders) == [0.75, 0.5]
+    assert aucs(folders[1]) == [pytest.approx(7 / 9)]
     table[table.label == "real"].to_csv(tmp_path / "folds" / "predictions-val.csv", index=False)
-    assert comparable_aucs(folders) is None
+    assert aucs(*folders) is None
 
 
 NAMED = Recipe(epochs=5)  # what is called two-phase here, so that these tests do not depend on its settings

@@ -11,16 +11,19 @@ from PIL import Image
 from scipy.stats import binom, norm
 from sklearn import metrics as theirs
 
+from analysis.found.comparisons import against_the_first, auc_gain
 from analysis.found.models import Model
 from analysis.found.other_data import Other
 from analysis.judge.bootstrap import RESAMPLES, Draws, Units, bootstrap, resamples
 from analysis.judge.calibrate import Calibration, calibrate
-from analysis.judge.evaluate import BETWEEN, BINS, METRICS, _Judge, auc_intervals, evaluate, roc
-from analysis.judge.intervals import Interval, auc_inflation, interval_of
-from analysis.judge.leads import _accuracy_lead, _auc_lead, _Pair, auc_gain, compare
+from analysis.judge.differences import Pair, accuracy_lead, auc_lead
+from analysis.judge.evaluate import BESIDE, METRIC, auc_intervals, evaluate, figures, roc
+from analysis.judge.intervals import Interval, auc_inflation
+from analysis.judge.metrics import interval_of
 from analysis.judge.ranking import Pairs, Ranking, Verdicts
 from analysis.judge.rules import RULES
 from analysis.judge.slices import Slice, jpeg_quality, slices
+from analysis.judge.weighed import BINS, Judged
 from analysis.page.tables import Table
 from cache.errors import UserError
 from cache.runs import write_table
@@ -114,23 +117,24 @@ def test_weighted_metrics_agree_with_scikit_learn():
     """What the bootstrap computes for each resample."""
     scores, fake = scores_of(80)
     weights = np.random.default_rng(1).integers(0, 4, (5, 80)).astype(float)
-    found = _Judge(scores, fake, np.arange(len(fake)), FIXED).figures(weights)
+    found = figures(Judged(scores, fake, np.arange(len(fake)), FIXED), weights)
     for number, each in enumerate(weights):
         for name, value in expected(scores, fake, FIXED, each).items():
-            assert found[METRICS, name][number] == pytest.approx(value, abs=1e-12), name
-    np.testing.assert_array_equal(Pairs(scores, fake).auc(weights), found[METRICS, "auc"])
+            assert found[METRIC, name][number] == pytest.approx(value, abs=1e-12), name
+    np.testing.assert_array_equal(Pairs(scores, fake).auc(weights), found[METRIC, "auc"])
 
 
 def test_a_weight_of_two_is_the_image_twice():
     scores, fake = scores_of(60, 3)
     times = np.random.default_rng(0).integers(0, 3, 60)
-    once = _Judge(scores, fake, np.arange(len(fake)), FIXED).figures(times[None].astype(float))
-    twice = _Judge(np.repeat(scores, times), np.repeat(fake, times), np.repeat(np.arange(60), times), FIXED).figures(
-        np.ones((1, times.sum()))
-    )
+    once = figures(Judged(scores, fake, np.arange(len(fake)), FIXED), times[None].astype(float))
+    copies = (np.repeat(each, times) for each in (scores, fake, np.arange(60)))
+    twice = figures(Judged(*copies, FIXED), np.ones((1, times.sum())))
     assert once.keys() == twice.keys()
     for name, value in once.items():
-        if name[0] != BETWEEN:  # there it is the number of images that says how far a rate is known
+        if (
+            name[0] != BESIDE or "tpr" not in name[1]
+        ):  # there it is the number of images that says how far a rate is known
             assert value == pytest.approx(twice[name], abs=1e-12), name
 
 
@@ -139,17 +143,17 @@ def test_a_score_at_the_threshold_is_called_fake():
     scores, fake, once = np.array([1.0, 1.0, 1.0, 0.0]), np.array([True, True, False, False]), np.ones((1, 4))
     parts = Verdicts(scores, fake, 1.0).figures(once)
     assert [parts[name] for name in ("accuracy", "accuracy_real", "accuracy_fake")] == [0.75, 0.5, 1]
-    whole = _Judge(scores, fake, np.arange(4), fixed(1.0)).figures(once)
-    assert [whole[METRICS, name] for name in ("accuracy", "accuracy_decided", "coverage")] == [0.75, 0.75, 1]
-    pair = _Pair(np.stack([scores, np.full(4, 2.0)], axis=1), fake, np.arange(4))
-    assert _accuracy_lead(pair, np.array([1.0, 2.0])).difference.value == pytest.approx(0.25)  # three right against two
+    whole = figures(Judged(scores, fake, np.arange(4), fixed(1.0)), once)
+    assert [whole[METRIC, name] for name in ("accuracy", "accuracy_decided", "coverage")] == [0.75, 0.75, 1]
+    pair = Pair(np.stack([scores, np.full(4, 2.0)], axis=1), fake, np.arange(4))
+    assert accuracy_lead(pair, np.array([1.0, 2.0])).difference.value == pytest.approx(0.25)  # three right against two
 
 
 def test_certainty_is_in_the_last_bin():
     """A probability of one beside .95: one bin, in which half the images are fake."""
     scores, fake = np.array([800.0, np.log(19), -800.0]), np.array([False, True, False])
-    found = _Judge(scores, fake, np.arange(3), fixed(0.0)).figures(np.ones((1, 3)))
-    assert found[METRICS, "ece"] == pytest.approx(2 / 3 * abs(0.975 - 0.5))
+    found = figures(Judged(scores, fake, np.arange(3), fixed(0.0)), np.ones((1, 3)))
+    assert found[METRIC, "ece"] == pytest.approx(2 / 3 * abs(0.975 - 0.5))
 
 
 def test_the_roc_curve_by_hand():
@@ -527,7 +531,7 @@ def test_models_are_compared_on_what_both_scored_each_at_its_own_threshold(tmp_p
         model(tmp_path / "real", 0.75, test=first[~fake], val=first),
         model(tmp_path / "strange", 0.75, test=faces_table(noise, fake, start=500), val=first),
     ]
-    found = {each.second: each for each in compare(models)}
+    found = {each.second: each for each in against_the_first(models)}
     assert [(name, each.split, each.images) for name, each in found.items()] == [
         ("weaker", "test", 180), ("same", "test", 200), ("untested", "val", 40), ("real", "test", 100),
     ]  # fmt: skip
@@ -547,7 +551,7 @@ def test_models_are_compared_on_what_both_scored_each_at_its_own_threshold(tmp_p
     assert same.accuracy.difference.value == 0
     assert (same.auc.ahead, same.accuracy.ahead) == (0.5, 0.5)
     assert found["real"].auc is None
-    assert compare(models[:1]) == []
+    assert against_the_first(models[:1]) == []
 
 
 def test_the_interval_of_a_difference_covers_the_truth():
@@ -558,8 +562,8 @@ def test_the_interval_of_a_difference_covers_the_truth():
         rng = np.random.default_rng(seed)
         clear = rng.standard_normal(150) + fake
         blurred = clear + np.sqrt(0.5) * rng.standard_normal(150)
-        pair = _Pair(np.stack([clear, blurred], axis=1), fake, np.arange(150))
-        auc, accuracy = _auc_lead(pair).difference, _accuracy_lead(pair, np.array([0.5, 0.5])).difference
+        pair = Pair(np.stack([clear, blurred], axis=1), fake, np.arange(150))
+        auc, accuracy = auc_lead(pair).difference, accuracy_lead(pair, np.array([0.5, 0.5])).difference
         hits["auc"].append(auc.low <= 0.04210 <= auc.high)
         hits["accuracy"].append(accuracy.low <= 0.03301 <= accuracy.high)
     assert covered(hits["auc"])
@@ -573,7 +577,7 @@ def test_equal_models_are_rarely_called_better():
     for seed in range(150):
         one, other = np.random.default_rng(seed).standard_normal((2, 160))
         scores = np.stack([one, 0.9 * one + np.sqrt(0.19) * other], axis=1) + gap * fake[:, None]
-        lead = _auc_lead(_Pair(scores, fake, np.arange(160))).difference
+        lead = auc_lead(Pair(scores, fake, np.arange(160))).difference
         assert lead.low < lead.high
         called.append(lead.low > 0 or lead.high < 0)
     assert np.mean(called) <= 0.05
@@ -585,14 +589,14 @@ def test_what_fine_tuning_brought_is_judged_on_the_same_images(tmp_path):
     noise = np.random.default_rng(0).standard_normal(300)
     tables = {"before": faces_table(noise + fake, fake), "after": faces_table(noise + 1.3 * fake, fake)[::-1]}
     before, after = (model(tmp_path / name, test=table) for name, table in tables.items())
-    gain = auc_gain(before.folder, after.folder)
+    gain = auc_gain(before, after)
     aucs = [theirs.roc_auc_score(table.label == "fake", table.score) for table in tables.values()]
     assert gain.value == pytest.approx(aucs[1] - aucs[0])
     assert 0 < gain.low < gain.value < gain.high
     alone = before.test.metrics["auc"]
     assert gain.high - gain.low < (alone.high - alone.low) / 2
     real = model(tmp_path / "real", test=tables["before"][~fake])
-    assert auc_gain(real.folder, after.folder) is None
+    assert auc_gain(real, after) is None
 
 
 def album(count: int = 80, **columns) -> tuple[Predictions, Manifest]:

@@ -9,10 +9,11 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from huggingface_hub import ModelCard
 
 from analysis.export import card, onnx_graph
 from analysis.export import run as export
-from analysis.export.onnx_graph import compare, to_onnx
+from analysis.export.onnx_graph import measured_parity, to_onnx
 from analysis.export.options import ExportConfig
 from analysis.predict.run import Predictor
 from cache.errors import UserError
@@ -65,7 +66,7 @@ def test_the_graph_says_what_the_detector_says(name):
     pixels = np.random.default_rng(0).integers(0, 256, (5, 64, 64, 3), np.uint8)
     model = to_onnx(detector)
     # An untrained network hardly tells images apart, so that the spread is that of a trained one.
-    found = compare(model, detector, pixels, against="images of noise", spread=1.0, threshold=0.0)
+    found = measured_parity(model, detector, pixels, against="images of noise", spread=1.0, threshold=0.0)
     assert found.float32 < 1e-4
     assert 0 < found.run < 0.5
     assert detector.compute == "bf16"
@@ -101,11 +102,11 @@ def test_an_export_is_all_that_a_stranger_needs(made, tmp_path, capsys):  # noqa
 def test_the_card_and_the_steps_are_those_of_the_run(made, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(export, "to_onnx", lambda *_, **__: b"graph")
     parity = onnx_graph.Parity(15, "validation images", 1.0, 1e-6, "fp32", 1e-6, 0, 3.0)
-    monkeypatch.setattr(export, "compare", lambda *_, **__: parity)
+    monkeypatch.setattr(export, "measured_parity", lambda *_, **__: parity)
     folder = export.run(ExportConfig.of(run=made.sweep.name, out=str(tmp_path / "out")))
     text = (folder / "README.md").read_text()
     model = card._figures_of(made.sweep).model
-    auc = " | ".join(card._written(each.metrics["auc"]) for each in (model.val, model.test))
+    auc = " | ".join(card._written(each.metrics["auc"], 3) for each in (model.val, model.test))
     for words in (
         "**Random weights:", "**Shortcut: the classes can be told apart by", "| train | 17 | 15 |",
         f"| AUC | {auc} |", "- 13 test images are few",
@@ -114,6 +115,14 @@ def test_the_card_and_the_steps_are_those_of_the_run(made, tmp_path, monkeypatch
     ):  # fmt: skip
         assert words in text, words
     assert "{" not in text
+    header = ModelCard(text).data  # as programs read it
+    assert (header.library_name, header.pipeline_tag, header.model_name) == (
+        "onnx", "image-classification", made.sweep.name
+    )  # fmt: skip
+    known = {(each.dataset_split, each.metric_type): each.metric_value for each in header.eval_results}
+    assert known["test", "auc"] == model.test.metrics["auc"].value
+    assert known["validation", "accuracy"] == model.val.metrics["accuracy"].value
+    assert {each.dataset_name for each in header.eval_results} == {"faces"}
     assert "\n\n\n" not in text
     steps = json.loads((folder / "preprocess.json").read_text())
     how = Predictor.of(made.sweep).detector.preprocess
@@ -124,6 +133,7 @@ def test_the_card_and_the_steps_are_those_of_the_run(made, tmp_path, monkeypatch
 def test_a_run_whose_data_changed_has_a_card_without_figures(made, tmp_path, monkeypatch):  # noqa: F811
     monkeypatch.setattr(card, "find_models", lambda manifest: [])
     found = card._figures_of(made.sweep)
+    assert card._header("run", found.columns).to_dict()["tags"] == ["real-or-fake-faces"]  # and no results
     assert (found.model, found.audit) == (None, None)
     assert "has changed since the run" in found.missing
 
@@ -158,7 +168,7 @@ def test_parity_by_hand(monkeypatch):
     def compared(off: list[float], alone: float = 0.0, spread: float = 1.0) -> onnx_graph.Parity:
         said = np.arange(5) + np.array(off), np.array([alone]), 3.0
         monkeypatch.setattr(onnx_graph, "_run", lambda *_: said)
-        return compare(b"", Bright(), pixels, against="greys", spread=spread, threshold=2.0)
+        return measured_parity(b"", Bright(), pixels, against="greys", spread=spread, threshold=2.0)
 
     assert compared([0.0] * 5).flipped == 0
     found = compared([0, 0, -5e-4, 0, 2e-4])  # the third is at the threshold, and so called fake
@@ -175,7 +185,7 @@ def test_an_export_that_fails_leaves_no_graph_of_an_earlier_one(made, tmp_path, 
     """The graph is written last, and says that the card and the steps beside it are its own."""
     parity = onnx_graph.Parity(15, "validation images", 1.0, 1e-6, "fp32", 1e-6, 0, 3.0)
     monkeypatch.setattr(export, "to_onnx", lambda *_, **__: b"graph")
-    monkeypatch.setattr(export, "compare", lambda *_, **__: parity)
+    monkeypatch.setattr(export, "measured_parity", lambda *_, **__: parity)
     monkeypatch.setattr(export, "card", lambda *_: "a card")
     config = ExportConfig.of(run=made.sweep.name, out=str(tmp_path / "out"))
     assert (export.run(config) / "model.onnx").read_bytes() == b"graph"

@@ -36,7 +36,7 @@ from finetune.scorer import logits_of
 from finetune.training import epochs, optimise, state, step
 from finetune.training import loop as fit
 from finetune.training.epochs import steps_of
-from finetune.training.job import BEST, METRICS
+from finetune.training.job import BEST, EPOCHS_FILE
 from finetune.training.state import ENTRIES, FILE
 from finetune.training_result import FinetuneResult, finished
 from heads import scorer
@@ -76,7 +76,7 @@ def plain(**settings) -> dict:
 
 
 def metrics(folder: Path) -> pd.DataFrame:
-    return pd.read_csv(folder / METRICS).drop(columns=CLOCK)
+    return pd.read_csv(folder / EPOCHS_FILE).drop(columns=CLOCK)
 
 
 def same_run(one: Path, other: Path) -> None:

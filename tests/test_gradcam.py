@@ -13,12 +13,13 @@ from torch import nn
 
 from analysis.gradcam import faithfulness
 from analysis.gradcam import run as gradcam
-from analysis.gradcam.heatmaps import BATCH, METHODS, Explained, heat_maps
-from analysis.gradcam.options import GradcamConfig
+from analysis.gradcam.findings import SHEET, find_heat_maps, read_heat_maps
+from analysis.gradcam.heatmaps import BATCH, Explained, heat_maps
+from analysis.gradcam.options import METHODS, GradcamConfig
 from analysis.gradcam.overlays import overlay
-from analysis.gradcam.run import find_heat_maps, run
+from analysis.gradcam.run import run
 from analysis.gradcam.seams import HALF_WIDTH, on_seams, seam_bands, seam_shares
-from analysis.gradcam.shown import SHEET, read_heat_maps, select
+from analysis.gradcam.selection import select
 from analysis.options import MOST_HEAT_MAPS
 from cache import paths, runs
 from cache.errors import UserError
@@ -432,8 +433,8 @@ def test_a_run_folder_from_the_command(sweep, monkeypatch):
     assert find_heat_maps(sweep, "val") is None
     table = pd.read_csv(sweep / "predictions-test.csv").set_index("path")
     manifest = Manifest.load(paths.manifest_file("faces")).rows.set_index("path")
-    assert len(found.shown) == 5
-    for each in found.shown:
+    assert len(found.explained) == 5
+    for each in found.explained:
         assert (each.score, each.label) == (table.score[each.path], table.label[each.path])
         assert each.digest == manifest.digest[each.path]
         assert each.target == each.called
@@ -456,7 +457,7 @@ def test_the_threshold_of_the_run_decides_what_is_explained(sweep, monkeypatch):
     scores = pd.read_csv(sweep / "predictions-test.csv").score
     high = replace(calibration, thresholds={name: scores.max() for name in calibration.thresholds})
     monkeypatch.setattr(gradcam, "calibration_of", lambda folder: high)
-    shown = read_heat_maps(run(GradcamConfig.of(num_samples=MOST_HEAT_MAPS, device="cpu"))).shown
+    shown = read_heat_maps(run(GradcamConfig.of(num_samples=MOST_HEAT_MAPS, device="cpu"))).explained
     assert len(shown) == len(scores)
     assert {each.target for each in shown if each.score < scores.max()} == {"real"}
     assert {each.target for each in shown if each.score == scores.max()} == {"fake"}

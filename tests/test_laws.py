@@ -1,6 +1,7 @@
 """The five laws of the architecture, each one a test."""
 
 import ast
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -36,6 +37,22 @@ def imported(path: Path) -> set[str]:
 def test_imports_point_left(path):
     right = ORDER[ORDER.index(folder_of(path)) + 1 :]
     assert not imported(path) & {*right, "tests"}
+
+
+ROOMS = ["judge", "found", "gradcam", "predict", "export", "page"]  # of analysis, in one order too
+IN_ROOMS = [path for room in ROOMS for path in sorted((ROOT / "analysis" / room).rglob("*.py"))]
+
+
+@pytest.mark.parametrize("path", IN_ROOMS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_rooms_of_analysis_import_rooms_to_their_left(path):
+    """And of what lies beside the rooms the options alone, not the recipe that imports all rooms."""
+    room = path.relative_to(ROOT / "analysis").parts[0]
+    named = re.findall(r"^\s*(?:from|import) analysis(?:\.(\w+)| import (\w+))", path.read_text(), re.MULTILINE)
+    assert {first or second for first, second in named} <= {"options", *ROOMS[: ROOMS.index(room) + 1]}
+
+
+def test_every_room_of_analysis_has_its_place():
+    assert {path.parent.name for path in (ROOT / "analysis").glob("*/__init__.py")} == set(ROOMS)
 
 
 def test_no_folder_for_leftovers():

@@ -8,16 +8,18 @@ import pandas as pd
 import pytest
 
 from analysis.found import changed_images as perturbed
-from analysis.found.changed_images import Perturbed, Strength, _panel, read_perturbed
-from analysis.found.cost import cost_table, saving
+from analysis.found.changed_images import Perturbed, Strength, read_perturbed
 from analysis.found.models import Model
 from analysis.found.other_data import Other
-from analysis.found.trainings import training_picture
+from analysis.found.savings import saving
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
-from analysis.page import results
 from analysis.page.datasets import DataSet, _pictures
+from analysis.page.pictures.perturbed_pictures import _panel
+from analysis.page.pictures.training_picture import training_picture
+from analysis.page.run_tables import cost_table
 from analysis.page.tables import Table
+from analysis.page.template_values import decided_wrongly
 from cache import paths, runs
 from cache.features import FeatureSpec, Preprocess
 from cache.runs import write_table
@@ -46,7 +48,7 @@ def test_a_table_is_one_on_the_page_and_in_its_file(tmp_path):
            "nothing": np.nan, "shared": np.bool_(True), "run": "hidden"}  # fmt: skip
     table = Table("some", [{**row, "share": each} for each in (0.25, 0.5, 1.0)], hidden=("run",), digits={"share": 1},
                   limit=2)  # fmt: skip
-    assert (len(table.shown), table.left_to_csv) == (2, 1)
+    assert (len(table.rows_on_page), table.left_to_csv) == (2, 1)
     assert table.columns == list(row)[:-1]
     assert [str(table.cell(table.rows[1], column)) for column in table.columns] == [
         "a &amp; b", '0.500 <span class="soft">[0.250, 0.750]</span>', "1\u202f234", "0.5",
@@ -153,9 +155,9 @@ def test_what_is_decided_wrongly_by_hand(tmp_path):
     """A score at the threshold is called fake; what lies in the band is not decided."""
     fake = np.array([False, False, False, False, True, True])
     found = scored(tmp_path, 0.0, test=faces_table([0.0, -1.0, -2.0, 2.0, -0.5, 3.0], fake))
-    assert results.decided(found) == {"real": 0.5, "fake": 0.5}
+    assert decided_wrongly(found) == {"real": 0.5, "fake": 0.5}
     banded = replace(found, calibration=fixed(0.0, band=(-0.75, 1.0)))
-    assert results.decided(banded) == {"real": 0.25, "fake": 0.0}
+    assert decided_wrongly(banded) == {"real": 0.25, "fake": 0.0}
 
 
 def test_curves_say_what_must_be_known_to_read_them():

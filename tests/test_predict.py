@@ -84,6 +84,12 @@ def table(folder: Path) -> pd.DataFrame:
     return pd.read_csv(folder / "predictions.csv", keep_default_na=False)
 
 
+def said(folder: Path) -> tuple[dict, list[dict]]:
+    """What judged the images, and of each what it was called."""
+    lines = (folder / "predictions.jsonl").read_text().splitlines()
+    return json.loads((folder / "predictions-about.json").read_text()), [json.loads(line) for line in lines]
+
+
 def saved(image: Image.Image, kind: str, **how) -> bytes:
     buffer = io.BytesIO()
     image.save(buffer, kind, **how)
@@ -162,20 +168,45 @@ def test_every_file_has_its_row_and_good_ones_their_score(made, tmp_path, capsys
     )
 
 
+@pytest.mark.parametrize("content", [b"", b"[1]", b'{"key": ', b'{"mine": 1}'])
+def test_what_this_program_did_not_write_is_no_reason_to_remove_heat_maps(made, tmp_path, content):
+    """A file of the name that is none of this program's, beside a picture and a table that names it."""
+    face, out = tmp_path / "face.jpg", tmp_path / "out"
+    face.write_bytes(jpeg(picture(1, fake=True)))
+    out.mkdir()
+    (out / "predictions-about.json").write_bytes(content)
+    (out / "heat-0001-mine.png").write_text("precious")
+    (out / "predictions.csv").write_text("heat_map\nheat-0001-mine.png\n")
+    predict.run(PredictConfig.of(images=str(face), run=made.sweep.name, out=str(out)))
+    assert (out / "heat-0001-mine.png").read_text() == "precious"
+    assert said(out)[0]["run"] == made.sweep.name
+
+
+def test_predictions_of_an_earlier_version_are_made_anew(made, tmp_path, monkeypatch):
+    face = tmp_path / "face.jpg"
+    face.write_bytes(jpeg(picture(1, fake=True)))
+    config = PredictConfig.of(images=str(face), run=made.sweep.name, out=str(tmp_path / "out"))
+    with monkeypatch.context() as patch:
+        patch.setattr(predict, "VERSION", predict.VERSION - 1)
+        before = said(predict.run(config))
+    after = said(predict.run(config))
+    assert before[0]["key"] != after[0]["key"]
+    assert before[1] == after[1]
+
+
 def test_the_json_says_the_same_and_who_judged(made):
     out = predict.run(PredictConfig.of(images=str(made.faces / "fake"), run=made.sweep.name, threshold="eer", batch=8))
-    record, rows, calibration = (
-        json.loads((out / "predictions.json").read_text()),
-        table(out),
-        calibration_of(made.sweep),
-    )
+    record, images = said(out)
+    rows, calibration = table(out), calibration_of(made.sweep)
     assert (record["run"], record["dataset"], record["random_weights"]) == (made.sweep.name, "faces", True)
     assert (record["rule"], record["threshold"]) == ("eer", calibration.thresholds["eer"])
     assert (record["temperature"], tuple(record["uncertain_band"])) == (calibration.temperature, calibration.band)
     assert record["preprocess"][0]["crop"] == 64
     assert record["environment"]["packages"]["torch"]
-    assert [Prediction(**each).path for each in record["images"]] == rows.path.tolist()
-    np.testing.assert_array_equal([each["score"] for each in record["images"]], rows.score)
+    assert record["counts"] == {"uncertain": rows.uncertain.sum(), **rows.decision.value_counts(), "trained_on": (
+        rows.seen == "train").sum()}  # fmt: skip
+    assert [Prediction(**each).path for each in images] == rows.path.tolist()
+    np.testing.assert_array_equal([each["score"] for each in images], rows.score)
     scores = rows.score.to_numpy()
     np.testing.assert_array_equal(rows.decision == "fake", scores >= calibration.thresholds["eer"])
     np.testing.assert_array_equal(rows.uncertain.astype(str).str.lower() == "true", calibration.uncertain(scores))
@@ -278,13 +309,13 @@ def test_the_same_images_are_not_scored_again(made, tmp_path, monkeypatch, capsy
     one = tmp_path / "one.jpg"
     one.write_bytes(jpeg(picture(1, fake=True)))
     config = PredictConfig.of(images=str(one), run=made.sweep.name, out=str(tmp_path / "out"))
-    first, said = table(predict.run(config)), capsys.readouterr().out
-    assert "one.jpg is called" in said
-    assert "probability of fake 0." in said
+    first, words = table(predict.run(config)), capsys.readouterr().out
+    assert "one.jpg is called" in words
+    assert "probability of fake 0." in words
     with monkeypatch.context() as patch:
         patch.setattr(Predictor, "of", lambda *_, **__: pytest.fail("scored again"))
         predict.run(config)
-    assert capsys.readouterr().out == said
+    assert capsys.readouterr().out == words
     one.write_bytes(jpeg(picture(2, fake=False)))
     assert table(predict.run(config)).digest[0] != first.digest[0]
 
@@ -435,9 +466,9 @@ def test_names_are_no_formulas_in_a_spreadsheet_and_as_they_are_in_the_json(made
     out = predict.run(PredictConfig.of(images="\n".join(names), heat_maps=1, **given))
     rows = table(out)
     assert rows.path.tolist() == [f"'{name}" for name in names[:-1]] + ["a=b.jpg"]
-    record = json.loads((out / "predictions.json").read_text())
-    assert [each["path"] for each in record["images"]] == names
-    assert rows.score.tolist() == [each["score"] for each in record["images"]]
+    _, images = said(out)
+    assert [each["path"] for each in images] == names
+    assert rows.score.tolist() == [each["score"] for each in images]
     assert rows.score.dtype == float
     predict.run(PredictConfig.of(images="a=b.jpg", **given))  # what it drew is still known
     assert not list(out.glob("heat-*"))
@@ -462,5 +493,5 @@ def test_the_command_as_it_is_typed(made, tmp_path):
     assert "1 image judged by" in call.stdout
     assert "1 bad (1 missing)" in call.stdout
     assert table(tmp_path / "out").status.tolist() == ["ok", "missing"]
-    command = json.loads((tmp_path / "out" / "predictions.json").read_text())["environment"]["command"]
+    command = said(tmp_path / "out")[0]["environment"]["command"]
     assert shlex.split(command) == ["analysis.predict", *flags]

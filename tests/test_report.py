@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +11,26 @@ import pandas as pd
 import pytest
 from sklearn import metrics as theirs
 
-from analysis.found.cost import extractions_on, saving
 from analysis.found.models import Model, find_models
 from analysis.found.other_data import Other, scored_elsewhere
 from analysis.found.run_option import find_run
+from analysis.found.savings import extractions_on, saving
+from analysis.found.sentences import drifts
 from analysis.judge.calibrate import calibration_of
 from analysis.options import ReportCommand
 from analysis.page import report_page as report
-from analysis.page import results
+from analysis.page.pictures import model_pictures
 from analysis.page.report_page import ReportConfig
+from analysis.page.template_values import decided_wrongly
 from analysis.report import run as run_report
 from cache import paths, runs
 from cache.atomic import write_text
 from cache.errors import UserError
+from cache.runs import read_table
 from data.build import run as build
 from data.manifest import Manifest
 from data.options import DataConfig
+from heads import predictions
 from heads.elsewhere import OTHER_VERSION, OtherResult, score_other_data
 from heads.options import HeadsConfig
 from heads.run import run
@@ -368,7 +373,7 @@ def test_a_threshold_that_does_not_hold_on_test_is_said(faces):
         runs.finish(folder, runs.result(folder))
         return find_models(manifest)[0]
 
-    (said,) = results.drifts(judged(1.0, ""))
+    (said,) = drifts(judged(1.0, ""))
     number = r"([\d.]+)"
     told = (
         rf"Of the fake images 0.0 % \[{number}, {number}\] are called rightly on test, 100.0 % \[{number}, {number}\] "
@@ -377,18 +382,18 @@ def test_a_threshold_that_does_not_hold_on_test_is_said(faces):
     assert 0 == now_low <= now_high < 10  # 200 images in groups of their own: a few percent at most
     assert 90 < before_low <= before_high == 100
     assert said.endswith("on validation: at this threshold the two splits differ by more than chance.")
-    assert results.drifts(judged(0.0, "")) == []
-    assert results.drifts(judged(1.0, "few")) == []
-    assert results.decided(judged(1.0, "")) == {"real": 0.0, "fake": 1.0}
+    assert drifts(judged(0.0, "")) == []
+    assert drifts(judged(1.0, "few")) == []
+    assert decided_wrongly(judged(1.0, "")) == {"real": 0.0, "fake": 1.0}
 
 
 def test_equal_probabilities_are_one_point_of_the_reliability_curve():
-    found = results._bins("", np.full(80, 0.5), np.arange(80) >= 40)
+    found = model_pictures._bins("", np.full(80, 0.5), np.arange(80) >= 40)
     assert (found.probability.tolist(), [each.value for each in found.shares]) == ([0.5], [0.5])
     rng = np.random.default_rng(0)
     probability = rng.random(8000)
-    found = results._bins("", probability, rng.random(8000) < probability)
-    assert len(found.shares) == results.QUANTILES
+    found = model_pictures._bins("", probability, rng.random(8000) < probability)
+    assert len(found.shares) == model_pictures.QUANTILES
     for each, said in zip(found.shares, found.probability, strict=True):
         assert each.value == pytest.approx(said, abs=0.05)
         assert each.low < each.value < each.high
@@ -414,3 +419,23 @@ def test_images_that_are_gone_leave_a_grey_place(faces):
         path.unlink()
     folder = report.run(ReportConfig("faces"))
     assert (folder / "sample.png").exists()
+
+
+def test_one_page_reads_each_file_of_scores_once(faces, elsewhere, monkeypatch):
+    """Two models with other data and perturbed images; a page of tables and pictures needs each of them often."""
+    options = {"perturb": 20, "num_samples": 0}
+    run(HeadsConfig.of(data=str(faces), **{**RIDGE, "features": "layer1:avg"}))
+    run_report(ReportCommand.of(data=str(faces), eval=str(elsewhere), **options, **RIDGE))
+    read = Counter()
+
+    def counting(path, *args, **kwargs):
+        read[path] += 1
+        return read_table(path, *args, **kwargs)
+
+    monkeypatch.setattr(predictions, "read_table", counting)
+    report.run(ReportConfig("faces"))
+    assert {path.name for path in read} == {
+        "predictions-val.csv", "predictions-test.csv", "predictions.csv", "scores-inputs.csv"
+    }  # fmt: skip
+    assert len(read) == 2 * 3 + 1 + 1  # of each model three, and of one of them other data and perturbed images
+    assert set(read.values()) == {1}

@@ -28,7 +28,7 @@ from finetune.run import run, stages_before
 from finetune.training import epochs, optimise, step
 from finetune.training import loop as fit
 from finetune.training.epochs import Epoch, is_best
-from finetune.training.job import BEST, METRICS
+from finetune.training.job import BEST, EPOCHS_FILE
 from finetune.training.state import FILE, Learner, Standing
 from finetune.training.step import Stepper
 from finetune.training.team import Team
@@ -311,7 +311,7 @@ def test_an_epoch_says_what_was_done_and_what_is_kept(few, ema, monkeypatch):
     sums, original = [], step.Stepper.update
     monkeypatch.setattr(step.Stepper, "update", lambda *a, **k: sums.append(original(*a, **k)) or sums[-1])
     folder = run(scratch(few, ema=ema, schedule="linear", best_by="auc", best_after=0.9, label_smoothing=0.1))
-    found = pd.read_csv(folder / METRICS)
+    found = pd.read_csv(folder / EPOCHS_FILE)
     count = len(sums) // 2
     for number in range(2):
         loss, right, images = torch.stack(sums[number * count : (number + 1) * count]).sum(dim=0).tolist()
@@ -352,7 +352,7 @@ def test_a_kill_during_validation_costs_the_validation_alone(few, monkeypatch):
         with pytest.raises(Killed):
             run(scratch(few, SAVE_EVERY=1))
     folder = run(scratch(few, SAVE_EVERY=1))
-    assert pd.read_csv(folder / METRICS).epoch.tolist() == [1, 2]
+    assert pd.read_csv(folder / EPOCHS_FILE).epoch.tolist() == [1, 2]
 
 
 def test_the_clock_writes_a_checkpoint_within_an_epoch(few, world, monkeypatch):
@@ -367,11 +367,11 @@ def test_the_clock_writes_a_checkpoint_within_an_epoch(few, world, monkeypatch):
 
 def test_the_table_of_epochs_comes_back_from_the_checkpoint(few):
     folder = run(scratch(few))
-    before = (folder / METRICS).read_bytes()
-    for name in (METRICS, runs.RESULT):
+    before = (folder / EPOCHS_FILE).read_bytes()
+    for name in (EPOCHS_FILE, runs.RESULT):
         (folder / name).unlink()
     assert run(scratch(few)) == folder
-    assert (folder / METRICS).read_bytes() == before
+    assert (folder / EPOCHS_FILE).read_bytes() == before
 
 
 def test_no_checkpoint_is_written_of_a_loss_that_is_no_number(few, monkeypatch, world):

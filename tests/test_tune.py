@@ -11,7 +11,7 @@ from cache import paths, runs
 from cache.errors import UserError
 from extract.run import run as extract
 from finetune.options import TuneConfig
-from finetune.training.job import BEST, METRICS
+from finetune.training.job import BEST, EPOCHS_FILE
 from finetune.tune import run
 from tests.test_finetune import SMALL, Killed, kill_at, plain
 
@@ -40,7 +40,7 @@ def test_the_best_trial_becomes_a_run_and_only_it_sees_the_test_split(few):
     (home,) = paths.runs_dir().glob("tune/*")
     assert not list(home.glob("*/predictions-test.csv"))
     assert [path.parent.name for path in home.glob(f"*/{BEST}")] == [found.best_trial.user_attrs["folder"]]
-    assert len(pd.read_csv(folder / METRICS)) == 2
+    assert len(pd.read_csv(folder / EPOCHS_FILE)) == 2
     assert run(options(few, 2)) == folder  # nothing is left to do
     run(options(few, 3))
     assert len(study().trials) == 3

@@ -1,17 +1,23 @@
-"""The model card of an exported run (Mitchell et al. 2019, arXiv:1810.03993), as Markdown from its own figures."""
+"""The model card of an exported run (Mitchell et al. 2019, arXiv:1810.03993), as Markdown from its own figures.
+
+Its header is what programs read: huggingface_hub builds and checks it, offline. The text is this project's own, because
+the library's template leaves most of its sections to be filled in by hand.
+"""
 
 from dataclasses import dataclass
 from pathlib import Path
 
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.export.onnx_graph import Parity
 from analysis.found.models import Model, find_models
+from analysis.found.sentences import drifts, how_made
 from analysis.judge.calibrate import Calibration
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
+from analysis.judge.metrics import METRICS, Metric
 from analysis.judge.rules import DEFAULT_RULE, RULES
-from analysis.page.results import METRICS, drifts
 from cache import runs
 from cache.environment import describe_environment
 from cache.errors import UserError
@@ -22,8 +28,20 @@ from data.manifest import Manifest
 from finetune.scorer import model_file
 
 TEMPLATE = "card.md.j2"
-FIRST = ("auc", "accuracy", "balanced_accuracy", "accuracy_real", "accuracy_fake")  # rows of the table; others follow
-FEW = 1000  # test images, below which the card says that they are few
+TASK = "image-classification"
+# Metrics of the header, which are the first rows of the table.
+FIRST = ("auc", "accuracy", "balanced_accuracy", "accuracy_real", "accuracy_fake")
+FEW_TEST_IMAGES = 1000  # below which the card says that they are few
+
+
+@dataclass(frozen=True)
+class Column:
+    """A column of the table: what a run reached on the images of a data set's split."""
+
+    title: str
+    dataset: str
+    split: str
+    evaluation: Evaluation
 
 
 @dataclass(frozen=True)
@@ -34,6 +52,17 @@ class Figures:
     audit: Audit | None
     missing: str = ""
 
+    @property
+    def columns(self) -> list[Column]:
+        """Validation, test, and every other data set that was scored."""
+        if self.model is None:
+            return []
+        own = {"validation": self.model.val, "test": self.model.test}
+        made = [Column(split, self.audit.dataset, split, each) for split, each in own.items() if each]
+        return made + [
+            Column(f"other data: {name}", name, "all", each.evaluation) for name, each in self.model.other.items()
+        ]
+
 
 def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity, digest: str) -> str:
     """README.md of an export.
@@ -41,21 +70,34 @@ def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity
     Args:
         folder: of the run. parity: of the graph with the detector. digest: sha256 of model.onnx.
     """
-    figures, made_file = _figures_of(folder), model_file(folder)
+    figures, made_file, result = _figures_of(folder), model_file(folder), runs.result(folder)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    made, result = runs.read_json(folder / "environment.json"), runs.result(folder)
-    return environment.get_template(TEMPLATE).render(
+    text = environment.get_template(TEMPLATE).render(
         run=folder.name, result=dict(result), network=result.get("network") or result["backbone"],
         model=figures.model, audit=figures.audit, missing=figures.missing,
-        columns=_columns(figures.model), names=_names(figures.model), labels=METRICS,
+        columns=figures.columns, metrics=_metrics(figures.columns), written=_written,
+        how_made=how_made(figures.model.made) if figures.model else "",
         drifts=drifts(figures.model) if figures.model else [],
-        written=_written,
-        calibration=calibration, rule=DEFAULT_RULE, rules=RULES, how=how, parity=parity, few=FEW, made=made,
-        exported=describe_environment(), scorings=runs.test_scorings(result["dataset"]),
+        calibration=calibration, rule=DEFAULT_RULE, rules=RULES, how=how, parity=parity, few=FEW_TEST_IMAGES,
+        made=runs.read_json(folder / "environment.json"), exported=describe_environment(),
+        scorings=runs.test_scorings(result["dataset"]),
         digests={"model.onnx": digest, made_file.name: file_digest(made_file)},
     )  # fmt: skip
+    return str(ModelCard(f"---\n{_header(folder.name, figures.columns).to_yaml()}\n---\n\n{text}"))
+
+
+def _header(name: str, columns: list[Column]) -> ModelCardData:
+    results = [
+        EvalResult(
+            task_type=TASK, dataset_type=each.dataset, dataset_name=each.dataset, dataset_split=each.split,
+            metric_type=metric.name, metric_name=metric.label, metric_value=each.evaluation.metrics[metric.name].value,
+        )
+        for each in columns for metric in map(METRICS.get, FIRST) if metric.name in each.evaluation.metrics
+    ]  # fmt: skip
+    about = {"library_name": "onnx", "pipeline_tag": TASK, "tags": ["real-or-fake-faces"]}
+    return ModelCardData(model_name=name, eval_results=results or None, **about)
 
 
 def _figures_of(folder: Path) -> Figures:
@@ -70,20 +112,14 @@ def _figures_of(folder: Path) -> Figures:
         return Figures(None, None, str(error))
 
 
-def _columns(model: Model | None) -> dict[str, Evaluation]:
-    """Validation, test, and every other data set that was scored."""
-    if model is None:
-        return {}
-    own = {"validation": model.val, "test": model.test}
-    other = {f"other data: {name}": each.evaluation for name, each in model.other.items()}
-    return {name: each for name, each in (own | other).items() if each}
+def _metrics(columns: list[Column]) -> list[Metric]:
+    """Those that some column has, those first that are asked for first."""
+    found = {name for each in columns for name in each.evaluation.metrics}
+    return [METRICS[name] for name in dict.fromkeys((*FIRST, *METRICS)) if name in found]
 
 
-def _names(model: Model | None) -> list[str]:
-    """Of the metrics, those first that are asked for first."""
-    found = dict.fromkeys(name for each in _columns(model).values() for name in each.metrics)
-    return [name for name in FIRST if name in found] + [name for name in found if name not in FIRST]
-
-
-def _written(interval: Interval | None) -> str:
-    return f"{interval.value:.3f} [{interval.low:.3f}, {interval.high:.3f}]" if interval else "–"
+def _written(interval: Interval | None, digits: int) -> str:
+    if interval is None:
+        return "–"
+    value, low, high = (f"{each:.{digits}f}" for each in (interval.value, interval.low, interval.high))
+    return f"{value} [{low}, {high}]"

@@ -79,7 +79,7 @@ def to_onnx(detector: Detector, *, opset: int = 0) -> bytes:
 
 
 @torch.inference_mode()
-def compare(model: bytes, detector: Detector, pixels: np.ndarray, *, against: str, spread: float,
+def measured_parity(model: bytes, detector: Detector, pixels: np.ndarray, *, against: str, spread: float,
             threshold: float) -> Parity:  # fmt: skip
     """Run the graph on pixels (n, side, side, 3) uint8, n > 1, all at once and the first one alone.
 

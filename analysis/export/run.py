@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.export.card import card
-from analysis.export.onnx_graph import INPUT, OUTPUT, compare, to_onnx
+from analysis.export.onnx_graph import INPUT, OUTPUT, measured_parity, to_onnx
 from analysis.export.options import ExportConfig
 from analysis.found.run_option import chosen_run
 from analysis.judge.calibrate import Calibration, calibration_of
@@ -50,7 +50,7 @@ def run(config: ExportConfig) -> Path:
     model = to_onnx(detector, opset=config.opset)
     pixels, against = _pixels(scorer)
     spread = float(read_predictions(predictions_file(judge, "val")).scores.std())
-    parity = compare(model, detector, pixels, against=against, spread=spread, threshold=calibration.threshold)
+    parity = measured_parity(model, detector, pixels, against=against, spread=spread, threshold=calibration.threshold)
     folder = Path(config.out).expanduser() if config.out else paths.run_dir(STAGE, judge.name)
     text = card(judge, calibration, detector.preprocess, parity, hashlib.sha256(model).hexdigest())
     (folder / MODEL).unlink(missing_ok=True)

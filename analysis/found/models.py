@@ -1,6 +1,6 @@
 """The finished runs on a data set as it is now -> models with what they reached, the best first."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pandas as pd
@@ -8,45 +8,54 @@ from sklearn.metrics import roc_auc_score
 
 from analysis.found.changed_images import Perturbed, read_perturbed
 from analysis.found.other_data import Other, read_other, scored_elsewhere
-from analysis.found.sweeps import Sweep, how_chosen, read_sweep
-from analysis.found.trainings import Training, how_trained, read_training, trainings_on
-from analysis.judge.calibrate import Calibration, calibration_of
+from analysis.found.sweeps import Sweep, read_sweep
+from analysis.found.trainings import Training, read_training, trainings_on
+from analysis.judge.calibrate import Calibration, calibrate
 from analysis.judge.evaluate import Evaluation, evaluate
 from cache import runs
 from cache.errors import UserError
 from data.manifest import Manifest
 from finetune.training_result import finished
-from heads.predictions import Predictions, predictions_file, read_predictions, read_scores
+from heads.predictions import Predictions, predictions_file, read_predictions
 from heads.sweep.conclusion import VERSION, SweepResult
 
 
 @dataclass(frozen=True)
 class Run:
-    """A finished sweep or training."""
+    """A finished sweep or training, whose saved scores are read once.
+
+    scored: what was read so far, by split.
+    """
 
     folder: Path
     made: Sweep | Training
+    scored: dict[str, Predictions | None] = field(default_factory=dict, kw_only=True, repr=False, compare=False)
+
+    @property
+    def run(self) -> str:
+        """Its name."""
+        return self.folder.name
+
+    def predictions(self, split: str) -> Predictions | None:
+        """None where the split was not scored."""
+        if split not in self.scored:
+            self.scored[split] = read_predictions(predictions_file(self.folder, split))
+        return self.scored[split]
 
 
 @dataclass(frozen=True)
-class Model:
+class Model(Run):
     """The chosen head of a sweep, or a fine-tuned detector, with what it reached.
 
     test: None where no test image was scored; of one class alone it has no AUC. other: by data set.
     perturbed: None where it was not tried.
     """
 
-    folder: Path
-    made: Sweep | Training
     calibration: Calibration
     val: Evaluation
     test: Evaluation | None
     other: dict[str, Other]
     perturbed: Perturbed | None
-
-    @property
-    def run(self) -> str:
-        return self.folder.name
 
     @property
     def title(self) -> str:
@@ -55,22 +64,13 @@ class Model:
 
     @property
     def split(self) -> str:
-        """Of `shown`."""
+        """What `evaluation` is of: test, or val where no test image was scored."""
         return "test" if self.test else "val"
 
     @property
-    def shown(self) -> Evaluation:
-        """What the page shows most of: the test split, or validation where there is none."""
+    def evaluation(self) -> Evaluation:
+        """What it reached on the test split, or on validation where there is none."""
         return self.test or self.val
-
-    @property
-    def how_chosen(self) -> str:
-        """In words."""
-        return how_chosen(self.made) if isinstance(self.made, Sweep) else how_trained(self.made)
-
-    def predictions(self, split: str) -> Predictions | None:
-        """None where the split was not scored."""
-        return read_predictions(predictions_file(self.folder, split))
 
 
 def find_models(manifest: Manifest) -> list[Model]:
@@ -87,22 +87,24 @@ def find_models(manifest: Manifest) -> list[Model]:
 
 
 def ranked_runs(manifest: Manifest) -> list[Run]:
-    """By AUC on the validation images that all of them judged; of equals, heads before detectors."""
+    """The finished runs on a data set as it is now, the best first.
+
+    By AUC on the validation images that all of them judged; of equals, heads before detectors.
+    """
     made = _with_predictions(_sweeps(manifest) | _trainings(manifest))
-    folders = list(made)
-    aucs = comparable_aucs(folders) or [made[folder].result.val_auc for folder in folders] if made else []
-    ranked = sorted(zip(aucs, folders, strict=True), key=lambda each: -each[0])
-    return [Run(folder, made[folder]) for _, folder in ranked]
+    found = [Run(folder, each) for folder, each in made.items()]
+    aucs = comparable_aucs(found) or [run.made.result.val_auc for run in found] if found else []
+    return [run for _, run in sorted(zip(aucs, found, strict=True), key=lambda each: -each[0])]
 
 
-def comparable_aucs(folders: list[Path]) -> list[float] | None:
+def comparable_aucs(found: list[Run]) -> list[float] | None:
     """Validation AUC of every run on the images that all of them judged; None where those are of one class."""
-    tables = [read_scores(predictions_file(folder, "val")).set_index("path") for folder in folders]
-    scores = pd.concat([table.score for table in tables], axis=1, join="inner")
-    fake = tables[0].label[scores.index] == "fake"
+    judged = [run.predictions("val") for run in found]
+    scores = pd.concat([pd.Series(each.scores, each.paths) for each in judged], axis=1, join="inner")
+    fake = pd.Series(judged[0].fake, judged[0].paths)[scores.index]
     if fake.nunique() < 2:
         return None
-    return [float(roc_auc_score(fake, scores.iloc[:, number])) for number in range(len(folders))]
+    return [float(roc_auc_score(fake, scores.iloc[:, number])) for number in range(len(found))]
 
 
 def of_stage(models: list[Model], stage: str) -> list[Model]:
@@ -111,7 +113,7 @@ def of_stage(models: list[Model], stage: str) -> list[Model]:
 
 
 def _sweeps(manifest: Manifest) -> dict[Path, Sweep | Training]:
-    """By run folder."""
+    """Run folder -> sweep, of all that this version of the program made."""
     found = {}
     for folder, record in runs.find(Sweep.stage):
         if record.get("version") != VERSION:
@@ -122,7 +124,7 @@ def _sweeps(manifest: Manifest) -> dict[Path, Sweep | Training]:
 
 
 def _trainings(manifest: Manifest) -> dict[Path, Sweep | Training]:
-    """By run folder."""
+    """Run folder -> training, of all that this version of the program made."""
     readable = dict(finished())
     for folder, _ in runs.find(Training.stage):
         if folder not in readable:
@@ -144,16 +146,16 @@ def _say_left_out(folder: Path) -> None:
 
 
 def _model(run: Run, elsewhere: list[Path]) -> Model:
-    calibration = calibration_of(run.folder)
-    val, test = (_evaluation(run.folder, split, calibration) for split in ("val", "test"))
+    judged = run.predictions("val")
+    calibration = calibrate(judged.scores, judged.fake)
+    val, test = (_evaluation(run.predictions(split), calibration) for split in ("val", "test"))
     other = {each.result.dataset: each for each in (read_other(path, calibration) for path in elsewhere)}
     perturbed = read_perturbed(run.folder, calibration)
-    return Model(run.folder, run.made, calibration, val, test, other, perturbed)
+    return Model(run.folder, run.made, calibration, val, test, other, perturbed, scored=run.scored)
 
 
-def _evaluation(folder: Path, split: str, calibration: Calibration) -> Evaluation | None:
+def _evaluation(found: Predictions | None, calibration: Calibration) -> Evaluation | None:
     """None where nothing of the split was scored."""
-    found = read_predictions(predictions_file(folder, split))
     if found is None or not len(found.scores):
         return None
     return evaluate(found.scores, found.fake, found.groups, calibration=calibration)

@@ -1,4 +1,4 @@
-"""A sweep's run folder -> the sentences and tables that say what was tried and how one was chosen; validation only."""
+"""A sweep's run folder -> what was tried, and what was chosen; validation only."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -104,35 +104,3 @@ def leaders(sweep: Sweep) -> pd.DataFrame:
     rank = found.groupby(["inputs", "kind"]).cumcount()
     first = found.assign(rank=rank).sort_values(["chosen", "rank"], ascending=[False, True], kind="stable")
     return first.head(SHOWN).sort_index()
-
-
-def how_chosen(sweep: Sweep) -> str:
-    """In words: judged on what, chosen by which rule, among what, averaged over whom."""
-    result = sweep.result
-    judged = "on the validation split"
-    if result.folds > 1:
-        judged = f"in {result.folds}-fold cross-validation over train and validation together"
-    rule = "the highest validation AUC"
-    if sweep.one_se:
-        rule = "the simplest head within one standard error of the highest validation AUC"
-    text = f"Every setting was judged {judged}. This one has {rule}"
-    if result.settings > 1:
-        text += f" of {result.settings} settings ({result.heads} heads)"
-    if len(result.offered) > 1:
-        text += f"; its inputs, {quoted(result.inputs)}, are one of {len(result.offered)} choices"
-    views = f" Heads were trained on {result.views} views of each image." if result.views > 1 else ""
-    return f"{text}. {_averaged(result)}{views}"
-
-
-def quoted(inputs: str) -> str:
-    """A choice of inputs in a sentence."""
-    return "all features" if inputs == "all" else f"“{inputs}”"
-
-
-def _averaged(result: SweepResult) -> str:
-    """What the detector is made of."""
-    if result.members == 1:
-        return "The detector is a single head."
-    seeds = result.members // result.folds
-    each = [f"{count} {what}" for count, what in ((result.folds, "folds"), (seeds, "seeds")) if count > 1]
-    return f"The detector is the mean of {result.members} such heads ({' times '.join(each)})."

@@ -1,23 +1,17 @@
-"""A training's run folder -> the words and the picture that say what was trained, and which epoch was kept and why."""
+"""A training's run folder -> what was trained by which recipe, epoch by epoch."""
 
 from dataclasses import dataclass, fields
-from math import ceil
 from pathlib import Path
 from typing import ClassVar
 
 import pandas as pd
 
-from analysis.page import training_figures as figures
-from analysis.page.figures import Picture
-from analysis.page.training_figures import Track
 from cache import runs
 from data.manifest import Manifest
 from finetune.recipes import RECIPES, Recipe, changed
 from finetune.training.epochs import Epoch
-from finetune.training.job import METRICS
+from finetune.training.job import EPOCHS_FILE
 from finetune.training_result import STAGE, FinetuneResult, finished
-
-RULES = {"auc": "highest validation AUC", "loss": "lowest validation loss"}
 
 
 @dataclass(frozen=True)
@@ -95,49 +89,7 @@ def best_trainings(manifest: Manifest) -> list[Path]:
 def read_training(folder: Path, result: FinetuneResult) -> Training:
     """The record and the table of a finished run folder."""
     recipe = changed(Recipe(), runs.read_json(folder / "config.json")["made_from"]["recipe"])
-    return Training(result, recipe, runs.read_table(folder / METRICS, [each.name for each in fields(Epoch)]))
-
-
-def how_trained(training: Training) -> str:
-    """In words: started from what, which epoch was kept, by which rule, among which."""
-    result, recipe = training.result, training.recipe
-    started = f"It started from {training.origin}."
-    first = ceil(recipe.best_after * recipe.total_epochs) + 1  # that could have been kept
-    if first >= result.epochs:
-        return f"{started} There was no choice of an epoch: {training.kept} was kept."
-    among = f" among epochs {first} to {result.epochs}, where the recipe looks for it" if first > 1 else ""
-    return (
-        f"{started} What was kept is {training.kept}, the one of {RULES[recipe.best_by]}{among}; its validation "
-        "figures flatter it, because the epoch was chosen by them."
-    )
-
-
-def training_picture(training: Training) -> Picture | None:
-    """Loss and AUC over the epochs; None of a single epoch, which makes no curve."""
-    result, epochs = training.result, training.epochs
-    if len(epochs) < 2:
-        return None
-    kept = int((epochs.epoch == result.best_epoch).argmax())
-    last = epochs.iloc[-1]
-    return Picture(
-        "finetune",
-        figures.tracks([], [Track.read(epochs, kept)], title=f"Training of {training.label}"),
-        f"Validation AUC and loss of {training.label} over {len(epochs)} epochs; epoch {result.best_epoch}, which is "
-        f"kept, has AUC {result.val_auc:.3f} and loss {result.val_loss:.3f}; at the end they are {last.val_auc:.3f} "
-        f"and {last.val_loss:.3f}, and training loss is {last.train_loss:.3f}",
-        _caption(training.recipe),
-    )
-
-
-def _caption(recipe: Recipe) -> str:
-    """What must be known to read the curves."""
-    alone = f" Up to epoch {recipe.head_epochs} only the head was trained." if recipe.head_epochs else ""
-    averaged = " with the running average of the weights" if recipe.ema else ""
-    return (
-        "The best fine-tuned detector. Training loss is the mean over an epoch while weights move, with the recipe's "
-        f"augmentation, smoothing and class weights; validation is judged without them at its end{averaged}, so the "
-        f"two need not meet.{alone} Validation loss that rises while training loss falls is overfitting."
-    )
+    return Training(result, recipe, runs.read_table(folder / EPOCHS_FILE, [each.name for each in fields(Epoch)]))
 
 
 def _settings(recipe: Recipe) -> dict:

@@ -8,7 +8,6 @@ A third one, analysis.gradcam.seams, is for the built-in sample.
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -19,8 +18,9 @@ from pytorch_grad_cam.metrics.perturbation_confidence import (
 )
 from pytorch_grad_cam.metrics.road import NoisyLinearImputer
 from scipy.ndimage import gaussian_filter
-from scipy.stats import rankdata
+from scipy.stats import spearmanr
 
+from analysis.gradcam.findings import PARTS, Road, Sanity
 from analysis.gradcam.heatmaps import Explained, class_targets
 from analysis.gradcam.options import AUTO
 from analysis.judge.bootstrap import bootstrap
@@ -34,75 +34,6 @@ PERCENTILES = (95, 85)
 NOISE = 0.01 * 255  # grey levels; the method's own 0.01, for images in 0..1
 TIE_WIDTH = 12  # pixels of the smooth noise that orders places of equal relevance
 THIN = 4  # every so many pixels in both directions is compared between maps, which are smoother than that
-DEPENDS_LITTLE = 0.5  # a mean rank correlation with the maps of shuffled weights from which on a map is not trusted
-PARTS = {HEAD: "the head's weights", "all": "all weights"}
-
-
-@dataclass(frozen=True)
-class Road:
-    """By how many logits the score of the explained class is higher without the least relevant places than without the
-    most relevant ones; mean over images and shares. (The library's ROADCombined halves this.)
-
-    maps: of the maps. control: of the same maps moved to another place. gain: the difference image by image; a map
-    that says nothing has 0. better: share of the images whose map beats its control. removed: shares of the image.
-    """
-
-    images: int
-    removed: list[float]
-    maps: Interval
-    control: Interval
-    gain: Interval
-    better: float
-
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        shares = " and ".join(f"{100 * each:.0f} %" for each in self.removed)
-        found = (
-            f"Removal (ROAD, {self.images} images, the mean over {shares} of the places): without the places that the "
-            f"maps call most relevant the evidence for what the image was called is {_said(self.maps)} logits weaker "
-            f"than without the least relevant ones; with the same maps moved elsewhere it is {_said(self.control)}. "
-            f"The maps do better than moved ones in {100 * self.better:.0f} % of the images."
-        )
-        return found if self.gain.low > 0 else f"{found} On the whole they are no better than that: do not read them."
-
-
-@dataclass(frozen=True)
-class Sanity:
-    """Rank correlation of the maps with those of shuffled weights.
-
-    shuffled: of PARTS. images: with a correlation, which a map of one value has not. mean, low, high: over them; None
-    where there are none. between: mean over pairs of different images, for comparison.
-    """
-
-    shuffled: str
-    images: int
-    mean: float | None
-    low: float | None
-    high: float | None
-    between: float | None
-
-    @property
-    def depends_little(self) -> bool:
-        """Whether the maps hardly depend on these weights."""
-        return self.mean is not None and self.mean > DEPENDS_LITTLE
-
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        what = f"With {PARTS[self.shuffled]} shuffled"
-        if self.mean is None:
-            return f"{what} no map is left to compare."
-        unlike = "" if self.between is None else f"; maps of different images have {self.between:.2f}"
-        verdict = (
-            "Failed: the maps hardly depend on these weights, they show the image more than the detector."
-            if self.depends_little
-            else "Passed: the maps depend on these weights."
-        )
-        return (
-            f"{what} the maps' rank correlation with the true ones is {self.mean:.2f} ({self.low:.2f} to "
-            f"{self.high:.2f}, {self.images} images{unlike}). {verdict}"
-        )
 
 
 def road(explained: Explained, pixels: torch.Tensor, maps: np.ndarray, targets: Sequence[str], *,
@@ -206,15 +137,8 @@ def _moved(maps: np.ndarray, rng: np.random.Generator) -> np.ndarray:
 def _correlations(maps: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Spearman's rank correlation of each pair that has one, (k,)."""
     pairs = zip(maps[:, ::THIN, ::THIN], others[:, ::THIN, ::THIN], strict=True)
-    return np.array([_spearman(one, other) for one, other in pairs if np.ptp(one) > 0 and np.ptp(other) > 0])
-
-
-def _spearman(one: np.ndarray, other: np.ndarray) -> float:
-    return float(np.corrcoef(rankdata(one), rankdata(other))[0, 1])
-
-
-def _said(interval: Interval) -> str:
-    return f"{interval.value:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
+    ranked = [(one, other) for one, other in pairs if np.ptp(one) > 0 and np.ptp(other) > 0]
+    return np.array([spearmanr(one, other, axis=None).statistic for one, other in ranked])
 
 
 def _mean(values: np.ndarray) -> float | None:

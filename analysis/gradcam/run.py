@@ -9,7 +9,7 @@ runs/gradcam/<run>-<key>/   sheet.png                   all images, each beside 
 
 Shown are a third each of the images that the run is most sure of and right, most sure of and wrong, and least sure of,
 by its saved scores of the split and its threshold fixed on validation. The maps are those of the evaluation view, also
-where scores are means over several. From Python: heatmaps.heat_maps, and shown.read_heat_maps.
+where scores are means over several. From Python: heatmaps.heat_maps, and findings.read_heat_maps.
 """
 
 import io
@@ -25,10 +25,11 @@ import torch
 from analysis.found.run_option import chosen_run
 from analysis.gradcam import faithfulness, overlays
 from analysis.gradcam.faithfulness import mean_interval
+from analysis.gradcam.findings import KINDS, SHEET, STAGE, TABLE, VERSION, ExplainedImage, read_heat_maps
 from analysis.gradcam.heatmaps import Explained
 from analysis.gradcam.options import PREDICTED, GradcamConfig
 from analysis.gradcam.seams import on_seams, seam_bands, seam_shares
-from analysis.gradcam.shown import KINDS, SHEET, TABLE, HeatMaps, Shown, read_heat_maps, select
+from analysis.gradcam.selection import select
 from analysis.judge.calibrate import Calibration, calibration_of
 from cache import paths, runs
 from cache.atomic import write_bytes
@@ -41,8 +42,6 @@ from finetune.detector import NETWORK_PREFIX
 from finetune.scorer import open_detector
 from heads.predictions import Predictions, predictions_file, read_predictions, validation_digest
 
-STAGE = "gradcam"
-VERSION = 3  # of result.json
 CHECKED = 16  # images for the checks of any data, drawn by chance
 SEAMS = 40  # at most, of the sample's fakes
 LONGEST = 40  # letters of an image's name in a file name
@@ -66,17 +65,6 @@ def run(config: GradcamConfig) -> Path:
             runs.log(folder, f"gradcam: {sentence}")
     print(f"gradcam {judge.name}: {config.split} -> {folder / SHEET}")
     return folder
-
-
-def find_heat_maps(run: Path, split: str) -> HeatMaps | None:
-    """Those of a finished run that explain what it called the images of a split; the ones of most images.
-
-    None where there are none.
-    """
-    asked = (run.name, validation_digest(run), split, PREDICTED, VERSION)
-    found = [read_heat_maps(folder) for folder, each in runs.results(STAGE)
-             if tuple(map(each.get, ("run", "scored", "split", "target", "version"))) == asked]  # fmt: skip
-    return max(found, key=lambda each: len(each.shown), default=None)
 
 
 @dataclass(frozen=True)
@@ -111,7 +99,7 @@ class _Scored:
         return [str(each) if self.config.target == PREDICTED else self.config.target for each in self.called[chosen]]
 
     def rows(self, chosen: np.ndarray) -> np.ndarray:
-        """Of the manifest."""
+        """Rows of the manifest (k,) int, of images by their numbers (k,)."""
         return self._places[self.found.paths[chosen]].to_numpy()
 
     @cached_property
@@ -149,14 +137,14 @@ def _draw(scored: _Scored, folder: Path) -> int:
     chosen = np.array([each for numbers in kinds.values() for each in numbers])
     pixels, targets = scored.pixels(chosen), scored.targets(chosen)
     maps = scored.maps(pixels, targets)
-    shown = list(_shown(scored, kinds, targets, maps))
+    explained = list(_explained(scored, kinds, targets, maps))
     tiles: dict[str, list[overlays.Tile]] = {name: [] for name in KINDS.values()}
-    for each, image, heat in zip(shown, pixels.numpy(), maps, strict=True):
+    for each, image, heat in zip(explained, pixels.numpy(), maps, strict=True):
         write_bytes(folder / each.file, overlays.side_by_side(image, heat))
         tiles[KINDS[each.kind]].append(overlays.Tile(image, heat, each.caption, each.label != each.called))
-    write_table(folder / TABLE, pd.DataFrame([asdict(each) for each in shown]))
+    write_table(folder / TABLE, pd.DataFrame([asdict(each) for each in explained]))
     write_bytes(folder / SHEET, _sheet(tiles, scored))
-    return int(sum(not each.map_sum for each in shown))
+    return int(sum(not each.map_sum for each in explained))
 
 
 def _sheet(tiles: dict[str, list[overlays.Tile]], scored: _Scored) -> bytes:
@@ -168,14 +156,16 @@ def _sheet(tiles: dict[str, list[overlays.Tile]], scored: _Scored) -> bytes:
     return buffer.getvalue()
 
 
-def _shown(scored: _Scored, kinds: dict[str, list[int]], targets: list[str], maps: np.ndarray) -> Iterator[Shown]:
+def _explained(
+    scored: _Scored, kinds: dict[str, list[int]], targets: list[str], maps: np.ndarray
+) -> Iterator[ExplainedImage]:
     found, digests = scored.found, scored.manifest.rows.digest.to_numpy()
     numbered = [(kind, n, at) for kind, numbers in kinds.items() for n, at in enumerate(numbers, start=1)]
     with_seams = set(scored.with_seams.tolist())
     for (kind, number, at), target, heat in zip(numbered, targets, maps, strict=True):
         one = np.array([at])
         band = scored.bands(one) if at in with_seams else None
-        yield Shown(
+        yield ExplainedImage(
             path=found.paths[at], digest=digests[scored.rows(one)[0]], label=LABELS[int(found.fake[at])],
             called=str(scored.called[at]), kind=kind, score=float(found.scores[at]),
             probability=float(scored.calibration.probability(found.scores[one])[0]), target=target,

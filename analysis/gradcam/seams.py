@@ -1,52 +1,19 @@
 """The built-in sample's fakes have a blending seam, and seams.json says where: do heat maps lie on it?"""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw
 
 from analysis.gradcam.faithfulness import mean_interval
-from analysis.judge.intervals import Interval
+from analysis.gradcam.findings import Seams
 from cache.features import Preprocess
 from cache.runs import read_json
 from data.preprocess import to_input
 from data.sample import SIDE, Ellipse
 
 HALF_WIDTH = 8  # pixels of the original image on either side of the seam
-
-
-@dataclass(frozen=True)
-class Seams:
-    """How much of a fake's map lies on the band around its blending seam.
-
-    share: of the map's sum, mean over images. chance: share of the image that the band covers. gain: share - chance.
-    elsewhere: share on the band of the next image, which a map of faces in general would get too. zero: maps without
-    a sum, left out. images: the others.
-    """
-
-    images: int
-    zero: int
-    share: Interval
-    chance: float
-    gain: Interval
-    elsewhere: float
-
-    @property
-    def sentence(self) -> str:
-        """For people."""
-        return (
-            f"Seams: {100 * self.share.value:.1f} % [{100 * self.share.low:.1f}, {100 * self.share.high:.1f}] of the "
-            f"maps' sum lies on the blending seams of {self.images} fakes, which cover {100 * self.chance:.1f} % of "
-            f"the image: {self._verdict}. {100 * self.elsewhere:.1f} % lies where another fake has its seam."
-        )
-
-    @property
-    def _verdict(self) -> str:
-        if self.gain.low > 0:
-            return "more than by chance"
-        return "less than by chance" if self.gain.high < 0 else "no more than by chance"
 
 
 def seam_bands(file: Path, paths: Sequence[str], how: Preprocess) -> np.ndarray:
@@ -67,7 +34,7 @@ def seam_shares(maps: np.ndarray, bands: np.ndarray) -> np.ndarray:
 
 
 def on_seams(maps: np.ndarray, bands: np.ndarray) -> Seams | None:
-    """Of maps and bands (N, side, side) of different images; None where no map has a sum."""
+    """What maps and bands (N, side, side) of different images say together; None where no map has a sum."""
     shares, covered = seam_shares(maps, bands), bands.mean(axis=(1, 2))
     kept = np.isfinite(shares)
     if not kept.any():

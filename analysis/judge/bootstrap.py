@@ -3,6 +3,9 @@
 Rubin 1981 (doi:10.1214/aos/1176345338). Groups get exponential weights, the real, the fake and the mixed ones apart,
 in place of the whole numbers of Efron's bootstrap: no class is ever missing from a resample, and figures that step
 from image to image, such as error rates on the ROC curve, move smoothly. `intervals` makes intervals of the draws.
+
+scipy.stats.bootstrap draws single observations and calls a function of the redrawn data for each resample; here whole
+groups are drawn by class, and a figure is computed for a block of weightings at once.
 """
 
 from collections.abc import Callable, Hashable, Iterator
@@ -12,7 +15,7 @@ from typing import TypeVar
 import numpy as np
 
 RESAMPLES = 1000
-FEW = 5  # groups of a class, below which no interval is to be believed (tests/bench/intervals.py)
+FEWEST_GROUPS = 5  # of a class; of fewer no interval is to be believed (tests/bench/intervals.py)
 BLOCK = 1_000_000  # weights held at once, so that memory does not grow with the number of resamples
 Name = TypeVar("Name", bound=Hashable)
 
@@ -53,7 +56,7 @@ class Draws:
 
     @property
     def ahead(self) -> float:
-        """Of a difference: the share of resamples in which it is above 0, those where it is 0 counted half."""
+        """For a difference: the share of resamples in which it is above 0, those where it is 0 counted half."""
         return float(np.mean(self.samples > 0) + np.mean(self.samples == 0) / 2)
 
 
@@ -76,7 +79,7 @@ def bootstrap(
 
 def too_few(fake: np.ndarray, groups: np.ndarray) -> bool:
     """Whether a class that is there has so few groups that no interval is to be believed."""
-    return any(Units.of(groups[each]).groups < FEW for each in (fake, ~fake) if each.any())
+    return any(Units.of(groups[each]).groups < FEWEST_GROUPS for each in (fake, ~fake) if each.any())
 
 
 def resamples(fake: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[np.ndarray]:

@@ -31,7 +31,7 @@ class Calibration:
 
     @property
     def threshold(self) -> float:
-        """Of the default rule."""
+        """The threshold of the default rule."""
         return self.thresholds[DEFAULT_RULE]
 
     def probability(self, scores: np.ndarray | float) -> np.ndarray | float:
@@ -74,7 +74,7 @@ def calibrate(scores: np.ndarray, fake: np.ndarray) -> Calibration:
 
 
 def calibration_of(folder: Path) -> Calibration:
-    """Of a finished sweep or training.
+    """What the validation scores of a finished sweep or training fix.
 
     Raises:
         UserError: the run has no validation predictions.
@@ -120,7 +120,7 @@ class _Cuts:
 
 
 def _temperature(scores: np.ndarray, fake: np.ndarray) -> float:
-    """Of least log loss (Guo et al. 2017, arXiv:1706.04599).
+    """The temperature of least log loss (Guo et al. 2017, arXiv:1706.04599).
 
     Targets are Platt's (1999), (n + 1) / (n + 2) and 1 / (n + 2) of n images of the class: classes that no score
     mixes up would otherwise give a temperature of 0.

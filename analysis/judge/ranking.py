@@ -1,11 +1,84 @@
 """Scores sorted once: what they are worth in any weighting of the images is then a cumulative sum.
 
 Scores are compared as float64 logits of fake, never as sigmoids, which saturate. Fake is the positive class.
+
+scikit-learn's metrics sort the scores anew for each weighting, a thousand times for one interval; here they are sorted
+once.
 """
 
 from dataclasses import dataclass
 
 import numpy as np
+
+
+@dataclass(frozen=True)
+class Called:
+    """What one threshold makes of the images, in B weightings: four weights (B,), and figures (B,) made of them.
+
+    false, true: real and fake images called fake. negatives, positives: all real and all fake ones. A rate of a class
+    that has no weight is no number.
+    """
+
+    false: np.ndarray
+    true: np.ndarray
+    negatives: np.ndarray
+    positives: np.ndarray
+
+    @property
+    def fake(self) -> np.ndarray:
+        """What is called fake."""
+        return self.true + self.false
+
+    @property
+    def real(self) -> np.ndarray:
+        """What is called real."""
+        return self.spared + self.missed
+
+    @property
+    def spared(self) -> np.ndarray:
+        """Real ones called real."""
+        return self.negatives - self.false
+
+    @property
+    def missed(self) -> np.ndarray:
+        """Fake ones called real."""
+        return self.positives - self.true
+
+    @property
+    def accuracy(self) -> np.ndarray:
+        return (self.true + self.negatives - self.false) / (self.positives + self.negatives)
+
+    @property
+    def tpr(self) -> np.ndarray:
+        """The share of the fake ones that is found."""
+        return self.true / self.positives
+
+    @property
+    def fpr(self) -> np.ndarray:
+        """The share of the real ones that is called fake."""
+        return self.false / self.negatives
+
+    @property
+    def balanced_accuracy(self) -> np.ndarray:
+        return (self.tpr + 1 - self.fpr) / 2
+
+    @property
+    def precision(self) -> np.ndarray:
+        """The share of fake ones among what is called fake, 0 where nothing is."""
+        return ratio(self.true, self.fake)
+
+    @property
+    def f1(self) -> np.ndarray:
+        return 2 * self.true / (2 * self.true + self.false + self.missed)
+
+    @property
+    def precision_real(self) -> np.ndarray:
+        """The share of real ones among what is called real, 0 where nothing is."""
+        return ratio(self.spared, self.real)
+
+    @property
+    def f1_real(self) -> np.ndarray:
+        return 2 * self.spared / (2 * self.spared + self.false + self.missed)
 
 
 @dataclass(frozen=True)
@@ -33,17 +106,9 @@ class Counts:
         """False and true positive rates (B, U + 1); both classes must have weight."""
         return self.false / self.negatives[:, None], self.true / self.positives[:, None]
 
-    def at(self, column: int) -> dict[str, np.ndarray]:
-        """accuracy, tpr, fpr, balanced_accuracy (B,) at the threshold of a column, as far as the classes define it."""
-        fp, tp = self.false[:, column], self.true[:, column]
-        found = {"accuracy": (tp + self.negatives - fp) / (self.positives + self.negatives)}
-        if self.positives.all():
-            found["tpr"] = tp / self.positives
-        if self.negatives.all():
-            found["fpr"] = fp / self.negatives
-        if {"tpr", "fpr"} <= found.keys():
-            found["balanced_accuracy"] = (found["tpr"] + 1 - found["fpr"]) / 2
-        return found
+    def at(self, column: int) -> "Called":
+        """What the threshold of a column makes of the images."""
+        return Called(self.false[:, column], self.true[:, column], self.negatives, self.positives)
 
     def auc(self) -> np.ndarray:
         """(B,): area under the ROC curve, the share of pairs of a real and a fake image in order, ties counted half."""
@@ -102,18 +167,18 @@ class Ranking:
         self._ones = self.fake.astype(np.float64)
 
     def counts(self, weights: np.ndarray) -> Counts:
-        """Of weights (B, N) in the order of the scores that were given."""
+        """In weightings (B, N) that are in the order of the scores that were given."""
         return self.counts_in_order(weights[:, self.order])
 
     def counts_in_order(self, weights: np.ndarray) -> Counts:
-        """Of weights (B, N) that are sorted as `order` says."""
+        """In weightings (B, N) that are sorted as `order` says."""
         called = np.cumsum(weights, axis=1)[:, self._last]
         true = np.cumsum(weights * self._ones, axis=1)[:, self._last]
         start = np.zeros((len(weights), 1))
         return Counts(np.hstack([start, called - true]), np.hstack([start, true]))
 
     def column(self, threshold: float) -> int:
-        """Of `Counts`: where scores at or above the threshold are called fake."""
+        """The column of `Counts` at which scores at or above the threshold are called fake."""
         return int((self.scores[self._last] >= threshold).sum())
 
 

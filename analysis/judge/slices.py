@@ -9,14 +9,15 @@ import pandas as pd
 
 from analysis.judge.bootstrap import bootstrap
 from analysis.judge.calibrate import Calibration
-from analysis.judge.intervals import Interval, interval_of
+from analysis.judge.intervals import Interval
+from analysis.judge.metrics import interval_of
 from analysis.judge.ranking import Verdicts
 from cache.errors import UserError
 from data.manifest import COLUMNS, STATISTICS, Manifest
 from heads.predictions import Predictions
 
 SMALLEST = 10  # images; what fewer say is chance
-FEW = 8  # distinct sizes or qualities that are shown as they are; more are put into ranges
+AS_THEY_ARE = 8  # distinct sizes or qualities at most; more are put into ranges
 WORDS = 20  # distinct values of a further text column; a column with more of them names images, not kinds of them
 QUALITY_FROM = (1, 50, 70, 80, 90, 95)  # where ranges of JPEG quality begin
 LUMINANCE = np.array([  # the luminance table of the JPEG standard (ITU-T T.81, table K.1), quality 50 in libjpeg
@@ -103,7 +104,7 @@ def _slice(
 
 
 def _rows(predictions: Predictions, manifest: Manifest) -> pd.DataFrame:
-    """Of the manifest, in the order of the predictions."""
+    """The rows of the manifest, in the order of the predictions."""
     at = pd.Index(manifest.rows.path).get_indexer(predictions.paths)
     if (at < 0).any():
         raise UserError(
@@ -144,19 +145,19 @@ def _group(rows: pd.DataFrame) -> pd.Series:
 
 
 def _size(rows: pd.DataFrame) -> pd.Series:
-    """Width x height; of more than FEW sizes the shorter side, in doublings."""
+    """Width x height; of more than AS_THEY_ARE sizes the shorter side, in doublings."""
     sizes = rows.width.astype(str) + " x " + rows.height.astype(str)
-    if sizes.nunique() > FEW:
+    if sizes.nunique() > AS_THEY_ARE:
         from_side = 2 ** np.log2(rows[["width", "height"]].min(axis=1).clip(lower=1)).astype(int)
         sizes = "shorter side " + from_side.astype(str) + " to " + (2 * from_side - 1).astype(str)
     return sizes.mask(rows.width == 0)  # a black image stands in for one that could not be read
 
 
 def _quality(quantisation: pd.Series) -> pd.Series:
-    """Of more than FEW qualities ranges."""
+    """The JPEG quality of each image; where there are more than AS_THEY_ARE of them, ranges."""
     quality = pd.Series(jpeg_quality(quantisation.to_numpy(float)), quantisation.index)
     names = quality.astype(str)
-    if quality[quantisation > 0].nunique() > FEW:
+    if quality[quantisation > 0].nunique() > AS_THEY_ARE:
         last = [*(np.array(QUALITY_FROM[1:]) - 1), 100]
         ranges = np.array([f"{low} to {high}" for low, high in zip(QUALITY_FROM, last, strict=True)], object)
         names = pd.Series(ranges[np.searchsorted(QUALITY_FROM, quality, side="right") - 1], quality.index)
@@ -178,7 +179,7 @@ def _further(values: pd.Series) -> pd.Series:
     """A column that this program does not know: few numbers as they are, many by quarters; texts if few."""
     known = values.mask(values.astype(str) == "").dropna()
     numbers = pd.to_numeric(known, errors="coerce")
-    if known.nunique() > FEW and numbers.notna().all():
+    if known.nunique() > AS_THEY_ARE and numbers.notna().all():
         return _quarters(numbers.reindex(values.index))
     return known.astype(str).reindex(values.index) if known.nunique() <= WORDS else _none(values)
 

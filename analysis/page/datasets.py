@@ -11,10 +11,10 @@ import numpy as np
 from analysis.found.changed_images import NAMED
 from analysis.found.models import Model, find_models
 from analysis.judge.intervals import Interval
-from analysis.page.figures import Picture
 from analysis.page.html import PAGE, write_page
+from analysis.page.pictures.charts import Picture
+from analysis.page.pictures.training_charts import heat_map
 from analysis.page.tables import Table
-from analysis.page.training_figures import heat_map
 from cache import paths
 from cache.atomic import write_json
 from cache.environment import describe_environment
@@ -39,7 +39,7 @@ class DataSet:
     def on(self, dataset: str) -> Interval | None:
         """AUC of its best model on a data set; None where that is not known or not defined."""
         if dataset == self.name:
-            return self.best.shown.metrics.get("auc")
+            return self.best.evaluation.metrics.get("auc")
         other = self.best.other.get(dataset)
         return other.auc if other else None
 
@@ -78,11 +78,11 @@ def _data_set(name: str) -> DataSet:
 def _overview(found: list[DataSet]) -> Table:
     rows = []
     for each in found:
-        metrics, perturbed = each.best.shown.metrics, each.best.perturbed
+        metrics, perturbed = each.best.evaluation.metrics, each.best.perturbed
         after = {f"AUC after {kind.name}": perturbed.strengths[kind.name].auc if perturbed else None for kind in NAMED}
         rows.append({
             "data": each.name, "run": each.best.run, "best model": each.best.title, "judged on": each.best.split,
-            "images": each.best.shown.images, "AUC": metrics.get("auc"), "accuracy": metrics["accuracy"],
+            "images": each.best.evaluation.images, "AUC": metrics.get("auc"), "accuracy": metrics["accuracy"],
             "ECE": metrics["ece"], **after,
         })  # fmt: skip
     return Table("overview", rows, hidden=("run",))

@@ -9,7 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import rc_context
 
-from analysis.page.figures import Picture
+from analysis.page.pictures.charts import Picture
 from analysis.page.tables import Table, interval
 from cache.atomic import copy, write_bytes, write_text
 

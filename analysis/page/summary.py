@@ -9,7 +9,7 @@ from analysis.found.models import Model
 from analysis.found.other_data import Other
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
-from analysis.page.results import METRICS
+from analysis.judge.metrics import METRICS
 from cache import runs
 from data.manifest import Manifest
 
@@ -64,7 +64,7 @@ def _bounds(interval: Interval | None) -> list[float] | None:
 
 
 def _other_figures(other: Other) -> dict:
-    """The same as of a split, and what of the other data set was scored."""
+    """What `_figures` has of a split, and which images of the other data set were scored."""
     return {"synthetic": other.result.synthetic, "known": other.result.known, **_figures(other.evaluation)}
 
 

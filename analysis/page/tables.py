@@ -1,7 +1,4 @@
-"""What the page shows as a table and the folder holds as a CSV: one record for both, so that neither lags behind.
-
-CSVs for people go through `write_for_people`.
-"""
+"""What the page shows as a table and the folder holds as a CSV: one record for both, so that neither lags behind."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,20 +8,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from markupsafe import Markup, escape
-from pandas.api.types import is_numeric_dtype
 
 from analysis.judge.intervals import Interval
-from cache.runs import write_table
-
-FORMULA = ("=", "+", "-", "@", "\t", "\n", "＝", "＋", "－", "＠")  # what makes one of a cell that begins with it
+from analysis.predict.spreadsheet import write_for_people
 
 
 @dataclass(frozen=True)
 class Table:
     """rows: column -> text, number, Interval or None (there is none), the same columns in each row.
 
-    name: of the CSV. chosen: the row to mark. hidden: columns that only the CSV has. digits: of floats, by column.
-    limit: rows on the page, where the CSV has more.
+    name: of the CSV. chosen: the row to mark. hidden: columns that only the CSV has. digits: of floats, by
+    column or by what stands first in their row; others have three. limit: rows on the page, where the CSV has more.
     """
 
     name: str
@@ -40,14 +34,14 @@ class Table:
         return [name for name in self.rows[0] if name not in self.hidden] if self.rows else []
 
     @property
-    def shown(self) -> list[Mapping[str, Any]]:
-        """Rows on the page."""
+    def rows_on_page(self) -> list[Mapping[str, Any]]:
+        """The first ones."""
         return self.rows[: self.limit]
 
     @property
     def left_to_csv(self) -> int:
         """Rows that the page leaves to the CSV."""
-        return len(self.rows) - len(self.shown)
+        return len(self.rows) - len(self.rows_on_page)
 
     def is_number(self, column: str) -> bool:
         """Whether a column is set flush right: numbers and nothing else."""
@@ -56,40 +50,12 @@ class Table:
 
     def cell(self, row: Mapping[str, Any], column: str) -> Markup:
         """A value as HTML."""
-        return _shown(row[column], self.digits.get(column, 3))
+        first = next(iter(row.values()))
+        return _as_html(row[column], self.digits.get(column, self.digits.get(first, 3)))
 
     def save(self, folder: Path) -> None:
-        """As CSV: an interval is three columns, the bounds with `low` and `high` behind the name."""
+        """Write it as CSV: an interval is three columns, the bounds with `low` and `high` behind the name."""
         write_for_people(folder / f"{self.name}.csv", pd.DataFrame([_flat(row) for row in self.rows]))
-
-
-def write_for_people(path: Path, table: pd.DataFrame) -> None:
-    """As CSV for a spreadsheet, in which names of files and groups, which may be anybody's, are no formulas.
-
-    What this program reads again is written by cache.runs.write_table, exactly as it is.
-    """
-    texts = table.apply(lambda column: column if is_numeric_dtype(column) else column.map(as_text))
-    write_table(path, texts.rename(columns=as_text))
-
-
-def as_text(value: Any) -> Any:
-    """A cell: a text that a spreadsheet would carry out gets an apostrophe in front (OWASP, CSV injection).
-
-    A number stays one, a negative one too. A carriage return is written out: the csv module does not quote it, and what
-    comes behind would be a line of its own.
-    """
-    if not isinstance(value, str):
-        return value
-    value = value.replace("\r", "\\r")
-    return f"'{value}" if value.startswith(FORMULA) and not _is_number(value) else value
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def interval(value: Interval, digits: int = 3) -> Markup:
@@ -98,7 +64,7 @@ def interval(value: Interval, digits: int = 3) -> Markup:
     return Markup('{} <span class="soft">[{}, {}]</span>').format(f"{value.value:.{digits}f}", low, high)
 
 
-def _shown(value: Any, digits: int) -> Markup:
+def _as_html(value: Any, digits: int) -> Markup:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return Markup('<span class="soft">none</span>')
     if isinstance(value, Interval):

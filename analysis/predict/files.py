@@ -52,7 +52,7 @@ def _words(images: str) -> Iterator[str]:
 
 
 def _expanded(word: str) -> Iterator[Named]:
-    """Of a path, or of a pattern that the shell left as it is."""
+    """The files of a path, or of a pattern that the shell left as it is."""
     word = os.path.expanduser(word)
     matched = [word] if os.path.lexists(word) or not glob.has_magic(word) else sorted(glob.glob(word, recursive=True))
     if not matched:

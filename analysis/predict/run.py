@@ -2,22 +2,23 @@
 
     python -m analysis.predict --images="photos more/*.jpg" --run=name
 
-runs/predict/<run>-<key>/predictions.csv     a line an image, also for those that cannot be scored; for spreadsheets
-                         predictions.json    the same, every name as it is, and what judged them
-                         heat-0001-face.png  where the evidence lies, of as many images as HEAT_MAPS says
+runs/predict/<run>-<key>/predictions.csv         a line an image, also for those that cannot be scored; for spreadsheets
+                         predictions.jsonl       the same for programs (JSON Lines), every name as it is
+                         predictions-about.json  what judged them, and how many are what
+                         heat-0001-face.png      where the evidence lies, of as many images as HEAT_MAPS says
 
-Written at the end, predictions.json last: stopped before, there is nothing. The same images under the same run are not
-scored again. From Python: analysis.predict.Predictor.
+Written at the end, predictions-about.json last: stopped before, there is nothing. The same images under the same run
+are not scored again. From Python: analysis.predict.Predictor.
 """
 
 import json
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
-from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -25,12 +26,12 @@ import torch
 from analysis.found.run_option import chosen_run
 from analysis.judge.calibrate import calibration_of
 from analysis.judge.rules import RULES
-from analysis.page.tables import write_for_people
 from analysis.predict.files import files_of
 from analysis.predict.options import PredictConfig
 from analysis.predict.predictor import Prediction, Predictor
+from analysis.predict.spreadsheet import write_for_people
 from cache import paths, runs
-from cache.atomic import write_bytes
+from cache.atomic import write_bytes, write_json
 from cache.environment import describe_environment
 from cache.errors import UserError, printable
 from cache.key import file_digest, key, plain
@@ -39,11 +40,10 @@ from data.disk import SKIPPED, Named
 from finetune.scorer import model_file
 
 STAGE = "predict"
-VERSION = 1  # of predictions.json; in its key, so that a table of another version is made anew
+VERSION = 2  # of the files; in their key, so that a table of another version is made anew
 LONGEST = 40  # letters of an image's name in that of its heat map
-TABLE, RECORD = "predictions.csv", "predictions.json"
+TABLE, LINES, ABOUT = "predictions.csv", "predictions.jsonl", "predictions-about.json"
 PICTURE = re.compile(r"heat-\d{4,}-[\w.+-]*\.png")  # what `_Drawer` calls a heat map: never a path
-IMAGES = '  "images": [\n'  # the line of predictions.json that the images follow
 
 
 def run(config: PredictConfig) -> Path:
@@ -56,7 +56,7 @@ def run(config: PredictConfig) -> Path:
     judge = chosen_run(config.run)
     identity = _identity(judge, config, files)
     folder = Path(config.out).expanduser() if config.out else paths.run_dir(STAGE, f"{judge.name}-{identity}")
-    if _identity_of(folder) != identity:
+    if _said_of(folder).get("key") != identity:
         earlier = _earlier_pictures(folder)
         predictor = Predictor.of(judge, device=config.device, batch=config.batch, threshold=config.threshold)
         draw = _Drawer(predictor, config.heat_maps)
@@ -66,7 +66,7 @@ def run(config: PredictConfig) -> Path:
         for name, picture in draw.pictures.items():
             write_bytes(folder / name, picture)
         _write(folder, predictions, {"key": identity, "closing": closing} | _about(predictor, predictions))
-    print(f"predict: {_head(folder)['closing']} -> {folder / TABLE}")
+    print(f"predict: {_said_of(folder)['closing']} -> {folder / TABLE}")
     return folder
 
 
@@ -119,19 +119,15 @@ def _stamp(path: str) -> tuple[int, int]:
     return about.st_size, about.st_mtime_ns
 
 
-def _identity_of(folder: Path) -> str:
-    """Of the tables that are there; '' = none, or none of this program."""
+def _said_of(folder: Path) -> Mapping[str, Any]:
+    """ABOUT of the predictions that are there; nothing where there are none of this program."""
+    if not (folder / ABOUT).is_file():
+        return {}
     try:
-        return _head(folder).get("key", "") if (folder / RECORD).exists() else ""
+        said = json.loads((folder / ABOUT).read_bytes())
     except ValueError:
-        return ""
-
-
-def _head(folder: Path) -> dict:
-    """What predictions.json says before its lines of images, of which there may be a million."""
-    with open(folder / RECORD, encoding="utf-8") as file:
-        head = "".join(takewhile(lambda line: line != IMAGES, file))
-    return json.loads(head.rstrip().removesuffix(",") + "}")
+        return {}
+    return said if isinstance(said, dict) else {}
 
 
 def _earlier_pictures(folder: Path) -> list[Path]:
@@ -143,7 +139,7 @@ def _earlier_pictures(folder: Path) -> list[Path]:
     Raises:
         UserError: a table that this program did not write.
     """
-    if not _identity_of(folder) or not (folder / TABLE).exists():
+    if "key" not in _said_of(folder) or not (folder / TABLE).exists():
         return []
     try:
         names = pd.read_csv(folder / TABLE, dtype=str, keep_default_na=False, usecols=["heat_map"]).heat_map
@@ -156,8 +152,8 @@ def _earlier_pictures(folder: Path) -> list[Path]:
 
 def _clear(folder: Path, pictures: list[Path]) -> None:
     """Take away what says that the tables of earlier images are there, and their heat maps."""
-    if _identity_of(folder):
-        (folder / RECORD).unlink()
+    if "key" in _said_of(folder):
+        (folder / ABOUT).unlink()
         for path in pictures:
             path.unlink(missing_ok=True)
 
@@ -180,18 +176,17 @@ def _about(predictor: Predictor, predictions: list[Prediction]) -> dict:
     }  # fmt: skip
 
 
-def _write(folder: Path, predictions: list[Prediction], about: dict) -> None:
-    """The JSON has a line an image, so that a million of them need no second copy as one text."""
+def _write(folder: Path, predictions: list[Prediction], about: Mapping[str, Any]) -> None:
     columns = {each.name: [getattr(row, each.name) for row in predictions] for each in fields(Prediction)}
     columns["uncertain"] = ["" if each is None else str(each).lower() for each in columns["uncertain"]]
     write_for_people(folder / TABLE, pd.DataFrame(columns))
-    head = json.dumps(about, indent=2, allow_nan=False).removesuffix("\n}")
-    lines = (json.dumps(asdict(each), allow_nan=False).encode() for each in predictions)
-    write_bytes(folder / RECORD, head.encode(), f",\n{IMAGES}".encode(), b",\n".join(lines), b"\n  ]\n}\n")
+    lines = (json.dumps(asdict(each), allow_nan=False).encode() + b"\n" for each in predictions)
+    write_bytes(folder / LINES, *lines)
+    write_json(folder / ABOUT, about)
 
 
 def _counts(predictions: Iterable[Prediction]) -> Counter:
-    """By decision, or by status where there is none; uncertain and seen images once more."""
+    """How many images are what: decisions, or statuses where there is none; uncertain and seen images once more."""
     counts: Counter = Counter()
     for each in predictions:
         counts[each.decision or each.status] += 1

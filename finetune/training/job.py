@@ -8,7 +8,7 @@ from finetune.detector_file import DetectorRecord
 from finetune.recipes import Recipe
 
 BEST = "best.safetensors"  # the detector of the epoch that is kept
-METRICS = "metrics.csv"
+EPOCHS_FILE = "metrics.csv"
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ from finetune.scorer import logits_of
 from finetune.trackers import Tracker
 from finetune.training import state
 from finetune.training.epochs import Epoch, drawn, is_best, steps_of
-from finetune.training.job import BEST, METRICS, Job
+from finetune.training.job import BEST, EPOCHS_FILE, Job
 from finetune.training.optimise import averaged, freeze_others, optimiser_of, set_rates, unfrozen
 from finetune.training.state import Learner, Standing, refuse_other_best
 from finetune.training.step import Stepper, TrainingFailed, loss_of
@@ -114,7 +114,7 @@ class Training:
 
     def _write_metrics(self) -> None:
         if self.team.leads:
-            write_table(self.job.folder / METRICS, pd.DataFrame([each.to_json() for each in self.standing.history]))
+            write_table(self.job.folder / EPOCHS_FILE, pd.DataFrame([each.to_json() for each in self.standing.history]))
 
     def _epoch(self, progress: Progress) -> None:
         epoch, begun = self.standing.epoch, self.standing.step

@@ -16,9 +16,9 @@ from scipy.special import expit, ndtr, ndtri
 from scipy.stats import norm
 
 from analysis.judge.calibrate import Calibration
+from analysis.judge.differences import Pair, accuracy_lead, auc_lead
 from analysis.judge.evaluate import evaluate
 from analysis.judge.intervals import Interval
-from analysis.judge.leads import _accuracy_lead, _auc_lead, _Pair
 from analysis.judge.rules import DEFAULT_RULE, RULES
 
 TARGET = Path(__file__).with_name("INTERVALS.md")
@@ -115,8 +115,8 @@ def leads(cell: Cell, other: float, correlation: float, count: int) -> dict[str,
         one, two = cell.scores(rng), cell.scores(rng)
         two = correlation * one + np.sqrt(1 - correlation**2) * two
         scores = np.stack([one + cell.apart * cell.fake, two + second.apart * cell.fake], axis=1)
-        pair = _Pair(scores, cell.fake, cell.group)
-        for name, lead in (("AUC", _auc_lead(pair)), ("accuracy", _accuracy_lead(pair, thresholds))):
+        pair = Pair(scores, cell.fake, cell.group)
+        for name, lead in (("AUC", auc_lead(pair)), ("accuracy", accuracy_lead(pair, thresholds))):
             sure = lead.difference.low > 0 or lead.difference.high < 0
             hits[name] += (_holds(lead.difference, truth[name]), sure)
     return {name: tuple(hit / count) for name, hit in hits.items()}

@@ -8,10 +8,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 from pandas.api.typing import SeriesGroupBy
 
-from analysis.found.sweeps import TRAINED, Sweep, leaders, quoted
-from analysis.page import training_figures as figures
-from analysis.page.figures import Picture
-from analysis.page.training_figures import Dot, Line, Strip, Track
+from analysis.found.sentences import quoted
+from analysis.found.sweeps import TRAINED, Sweep, leaders
+from analysis.page.pictures import training_charts as charts
+from analysis.page.pictures.charts import Picture
+from analysis.page.pictures.training_charts import Dot, Line, Strip, Track
 from heads.families import Logistic, Ridge
 
 CONVEX = (Ridge.family, Logistic.family)
@@ -38,7 +39,7 @@ def _leaders(sweep: Sweep) -> Picture:
         caption += " Bars: standard deviation over folds and seeds."
     return Picture(
         "leaders",
-        figures.dots(dots, xlabel="validation AUC, mean over members", title="Leading settings"),
+        charts.dots(dots, xlabel="validation AUC, mean over members", title="Leading settings"),
         alt,
         caption,
     )
@@ -75,16 +76,16 @@ def _heat_map(cells: SeriesGroupBy, best: pd.Series, title: str) -> Figure:
     values, tried = cells.max().unstack(), cells.size().unstack()
     marked = values.index.get_loc(best.weight_decay), values.columns.get_loc(best.lr)
     names = [[f"{each:g}" for each in axis] for axis in (values.index, values.columns)]
-    return figures.heat_map(values.to_numpy(), *names, tried=tried.notna().to_numpy(), marked=marked,
+    return charts.heat_map(values.to_numpy(), *names, tried=tried.notna().to_numpy(), marked=marked,
                             labels=("weight decay", "learning rate"), title=title)  # fmt: skip
 
 
 def _points(rows: pd.DataFrame, best: pd.Series, title: str) -> Figure:
-    """The same where settings were drawn at random."""
+    """Learning rate and weight decay of settings that were drawn at random: points, no grid."""
     finite = rows[np.isfinite(rows.val_auc)]
     x, y, value = (finite[name].to_numpy() for name in ("lr", "weight_decay", "val_auc"))
     labels = ("learning rate", "weight decay", "validation AUC")
-    return figures.scatter(x, y, value, marked=(best.lr, best.weight_decay), labels=labels, title=title)
+    return charts.scatter(x, y, value, marked=(best.lr, best.weight_decay), labels=labels, title=title)
 
 
 def _penalties(sweep: Sweep) -> Picture | None:
@@ -103,7 +104,7 @@ def _penalties(sweep: Sweep) -> Picture | None:
     where = quoted(sweep.result.inputs) if len(here) else "the best inputs"
     return Picture(
         "penalties",
-        figures.lines(lines, xlabel="penalty", ylabel="validation AUC", title="Penalty of the convex heads"),
+        charts.lines(lines, xlabel="penalty", ylabel="validation AUC", title="Penalty of the convex heads"),
         f"Validation AUC of convex heads over their penalty, highest: {found}",
         f"Convex heads on {where}. Logistic penalties stand against a mean, ridge penalties against a sum over images, "
         "so the two scales differ.",
@@ -127,7 +128,7 @@ def _slices(sweep: Sweep) -> Picture | None:
     )
     return Picture(
         "settings",
-        figures.strips(panels, ylabel="validation AUC", title="What each hyperparameter changes"),
+        charts.strips(panels, ylabel="validation AUC", title="What each hyperparameter changes"),
         f"Validation AUC of {len(found)} trained settings by hyperparameter; at the worst value the best falls by: "
         f"{losses}",
         f"Each point is a setting, lines join the best at each value. At the worst value the best falls by: {losses}.",
@@ -144,7 +145,7 @@ def _varied(rows: pd.DataFrame, name: str) -> pd.DataFrame:
 def _lost(rows: pd.DataFrame, name: str) -> float:
     """By how much the best AUC at the worst value is below the best of all; many numbers are taken in quarters."""
     values = rows[name]
-    if pd.api.types.is_numeric_dtype(values) and values.nunique() > figures.FEW:
+    if pd.api.types.is_numeric_dtype(values) and values.nunique() > charts.TICKS:
         values = pd.qcut(values, 4, duplicates="drop")
     best = rows.val_auc.groupby(values, observed=True).max()
     return float(best.max() - best.min())
@@ -168,7 +169,7 @@ def _training(sweep: Sweep) -> Picture | None:
     best, epoch = (np.mean(each) for each in zip(*top, strict=True))
     return Picture(
         "training",
-        figures.tracks(pale, bold, title=f"Training of {len(pale)} heads"),
+        charts.tracks(pale, bold, title=f"Training of {len(pale)} heads"),
         f"Validation AUC and loss of {len(pale)} heads over epochs; the {which} setting reaches {best:.3f} at "
         f"epoch {epoch:.1f} on average, and its training loss ends at {bold[0].train_loss[-1]:.3f}",
         f"Grey: every member that was trained by gradient. Orange: the {which} setting, {names[0][1]}, a line for each "

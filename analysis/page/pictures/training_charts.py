@@ -1,4 +1,4 @@
-"""What was tried and how it trained: data in, matplotlib Figure out, in the colours of `figures`."""
+"""What was tried and how it trained: data in, matplotlib Figure out, in the colours of `charts`."""
 
 import textwrap
 from dataclasses import dataclass
@@ -12,11 +12,11 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
-from analysis.page.figures import BLUE, CYCLE, ORANGE, SIZE
+from analysis.page.pictures.charts import BLUE, CYCLE, ORANGE, SIZE
 from heads.sweep.leaderboard import CURVE
 
 PALE = "#C9CED3"
-FEW = 8  # values of a hyperparameter that still get a place each; more are drawn on a scale
+TICKS = 8  # values of a hyperparameter that still get a place each; more are drawn on a scale
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def _strip(axes: Axes, panel: Strip, families: list[str]) -> None:
 def _places(values: list[float] | list[str]) -> tuple[np.ndarray, list[str]]:
     """Where each value goes, and the ticks: one for each of a few values, none for many numbers."""
     distinct = sorted(set(values), key=_in_order)
-    if len(distinct) > FEW and not isinstance(distinct[0], str):
+    if len(distinct) > TICKS and not isinstance(distinct[0], str):
         return np.array(values), []
     ticks = [each if isinstance(each, str) else f"{each:g}" for each in distinct]
     return np.array([distinct.index(each) for each in values], float), ticks

@@ -1,13 +1,15 @@
-"""Images of the split that is shown, with what they are and what they were called: a sample, and the mistakes."""
+"""Images with what they are and what they were called: a sample, the mistakes, and some beside their heat maps."""
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from analysis.found.models import Model
-from analysis.page import figures
-from analysis.page.figures import Picture, Tile
+from analysis.gradcam.findings import KINDS, HeatMaps
+from analysis.page.pictures import charts
+from analysis.page.pictures.charts import Picture, Tile
 from data.disk import BadImageError, read_file
 from data.images import decode
 from data.manifest import Manifest
@@ -28,12 +30,23 @@ def gallery(model: Model, manifest: Manifest) -> list[Picture]:
     return made + ([_errors(model, found, worst, manifest)] if len(worst) else [])
 
 
+def heat_maps_picture(heat: HeatMaps) -> Picture:
+    """The sheet that `make gradcam` drew."""
+    kinds = Counter(each.kind for each in heat.explained)
+    found = ", ".join(f"{count} {KINDS[kind].lower()}" for kind, count in kinds.items())
+    return Picture(
+        "heat_maps", heat.sheet, f"{len(heat.explained)} images beside themselves with their heat maps: {found}",
+        "Each image, and beside it where the evidence for what it was called lies. The largest value of each map is 1. "
+        "p is the calibrated probability of fake.",
+    )  # fmt: skip
+
+
 def _sample(model: Model, found: Predictions, chosen: np.ndarray, manifest: Manifest) -> Picture:
     tiles = _tiles(model, found, chosen, manifest)
     wrong = sum(tile.wrong for tile in tiles)
     return Picture(
         "sample",
-        figures.tiles(tiles, columns=COLUMNS, title=f"{len(tiles)} images of the {model.split} split"),
+        charts.tiles(tiles, columns=COLUMNS, title=f"{len(tiles)} images of the {model.split} split"),
         f"{len(tiles)} images of the {model.split} split, their labels and what they were called; {wrong} are wrong",
         f"Drawn by chance. Each caption is the true label, what the image was called, and the probability of fake; "
         f"fake is called from p = {model.calibration.probability(model.calibration.threshold):.3f} on.",
@@ -44,7 +57,7 @@ def _errors(model: Model, found: Predictions, worst: np.ndarray, manifest: Manif
     tiles = _tiles(model, found, worst[:ERRORS], manifest)
     return Picture(
         "errors",
-        figures.tiles(
+        charts.tiles(
             tiles, columns=COLUMNS, title=f"Wrong on the {model.split} split, farthest from the threshold first"
         ),
         f"The {len(tiles)} of {len(worst)} mistakes on the {model.split} split that are farthest from the threshold",

@@ -1,12 +1,15 @@
 """How models do: data in, matplotlib Figure out. Colours of Okabe and Ito, which the colour-blind can tell apart."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.stats import norm
+from sklearn.metrics import ConfusionMatrixDisplay, DetCurveDisplay, PrecisionRecallDisplay, RocCurveDisplay
 
 from analysis.judge.intervals import Interval
 
@@ -78,52 +81,49 @@ def confusion(counts: list[list[int]], *, title: str) -> Figure:
     """A 2x2 matrix of counts with the rate within each true class. Rows true, columns called; real before fake."""
     matrix = np.array(counts)
     rates = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
-    figure = Figure(figsize=SIZE, layout="constrained")
-    axes = figure.add_subplot()
-    axes.imshow(rates, cmap="Blues", vmin=0, vmax=1)
-    for (row, column), rate in np.ndenumerate(rates):
-        axes.text(column, row, f"{matrix[row, column]}\n{100 * rate:.1f} %", ha="center", va="center", fontsize=14,
-                  color="white" if rate > 0.55 else "black")  # fmt: skip
-    axes.set_xticks([0, 1], ["called real", "called fake"])
-    axes.set_yticks([0, 1], ["real", "fake"])
-    axes.set_title(title)
+    figure, axes = _square()
+    drawn = ConfusionMatrixDisplay(rates, display_labels=["real", "fake"])
+    drawn.plot(ax=axes, cmap="Blues", colorbar=False, im_kw={"vmin": 0, "vmax": 1}, text_kw={"fontsize": 14})
+    for text, count, rate in zip(drawn.text_.flat, matrix.flat, rates.flat, strict=True):
+        text.set_text(f"{count}\n{100 * rate:.1f} %")
+    axes.set_xticklabels(["called real", "called fake"])
+    axes.set(xlabel="", ylabel="", title=title)
     return figure
 
 
 def roc(curves: list[Curve], *, title: str) -> Figure:
-    """ROC curves, the first drawn heaviest, with the diagonal of chance."""
+    """ROC curves with the diagonal of chance; x false positive rates, y true positive rates."""
     figure, axes = _square()
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="chance")
-    _draw(axes, curves)
+    for curve, line in _lines(curves):
+        RocCurveDisplay(fpr=curve.x, tpr=curve.y).plot(axes, curve_kwargs=line)
     axes.set(xlabel="false positive rate (real called fake)", ylabel="true positive rate (fake found)", title=title)
-    axes.set_aspect("equal")
     axes.legend(loc="lower right", fontsize=8)
     return figure
 
 
 def precision_recall(curves: list[Curve], *, share: float, title: str) -> Figure:
-    """Precision over recall, the first drawn heaviest; share: of fake images, which guessing would reach."""
+    """Precision y over recall x; share: of fake images, which guessing would reach."""
     figure, axes = _square()
     axes.axhline(share, color=GREY, linestyle=":", label="chance")
-    _draw(axes, curves)
+    for curve, line in _lines(curves):
+        PrecisionRecallDisplay(precision=curve.y, recall=curve.x).plot(axes, curve_kwargs=line)
     axes.set(xlabel="recall (fake found)", ylabel="precision (of those called fake)", ylim=(0, 1.03), title=title)
+    axes.set_aspect("auto")
     axes.legend(loc="lower left", fontsize=8)
     return figure
 
 
 def det(curves: list[Curve], *, title: str) -> Figure:
-    """Detection error trade-off (Martin et al. 1997): both error rates on normal deviate scales."""
+    """Detection error trade-off (Martin et al. 1997): both error rates, x of real and y of fake images, on normal
+    deviate scales."""
     figure, axes = _square()
-    ticks = np.array([0.001, 0.01, 0.05, 0.2, 0.5, 0.8, 0.95])
+    for curve, line in _lines(curves):
+        DetCurveDisplay(fpr=curve.x, fnr=curve.y).plot(axes, **line)
     low, high = norm.ppf([0.0007, 0.97])
-    shown = [Curve(each.name, norm.ppf(each.x), norm.ppf(each.y)) for each in curves]
-    kept = [np.isfinite(each.x) & np.isfinite(each.y) for each in shown]
-    _draw(axes, [Curve(each.name, each.x[mask], each.y[mask]) for each, mask in zip(shown, kept, strict=True)])
     axes.plot([low, high], [low, high], color=GREY, linestyle=":", label="equal error rates")
-    labels = [f"{100 * tick:g} %" for tick in ticks]
-    axes.set_xticks(norm.ppf(ticks), labels, fontsize=8)
-    axes.set_yticks(norm.ppf(ticks), labels, fontsize=8)
     axes.set(xlabel="real called fake", ylabel="fake called real", xlim=(low, high), ylim=(low, high), title=title)
+    axes.tick_params(labelsize=8)
     axes.grid(alpha=0.3)
     axes.legend(loc="upper right", fontsize=8)
     return figure
@@ -226,8 +226,8 @@ def _square() -> tuple[Figure, Axes]:
     return figure, figure.add_subplot()
 
 
-def _draw(axes: Axes, curves: list[Curve]) -> None:
-    """The first heaviest."""
+def _lines(curves: list[Curve]) -> Iterator[tuple[Curve, dict[str, Any]]]:
+    """Each with how it is drawn, the first heaviest."""
     for number, curve in enumerate(curves):
-        axes.plot(curve.x, curve.y, color=CYCLE[number % len(CYCLE)], linewidth=2.4 if number == 0 else 1.2,
-                  label=curve.name)  # fmt: skip
+        colour, width = CYCLE[number % len(CYCLE)], 1.2 if number else 2.4
+        yield curve, {"color": colour, "linewidth": width, "label": curve.name}

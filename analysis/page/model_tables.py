@@ -1,0 +1,141 @@
+"""The models of a data set as tables: all of them side by side, and the chosen one in full."""
+
+from analysis.found.changed_images import Perturbed
+from analysis.found.comparisons import Comparison
+from analysis.found.models import Model
+from analysis.found.other_data import Other
+from analysis.judge.differences import Lead
+from analysis.judge.intervals import Interval
+from analysis.judge.metrics import METRICS
+from analysis.judge.rules import RULES
+from analysis.judge.slices import Slices
+from analysis.page.tables import Table
+
+CALIBRATED = {"log_loss": "log loss", "brier": "Brier score", "ece": "expected calibration error"}
+
+
+def ranking_table(models: list[Model]) -> Table:
+    """A row for each model, the best first."""
+    ranked, rows = [each for each in METRICS.values() if each.ranked], []
+    for model in models:
+        row = {"run": model.run, "model": model.title, "reads": model.made.detail, "kept": model.made.kept}
+        row |= {"validation AUC": model.val.metrics["auc"]}
+        row |= {f"test {each.label}": model.test.metrics.get(each.name) if model.test else None for each in ranked}
+        rows.append(row | {"best convex, val AUC": getattr(model.made.result, "floor_auc", None)})
+    digits = {f"test {each.label}": each.digits for each in ranked}
+    return Table("ranking", rows, chosen=0, hidden=("run", "best convex, val AUC"), digits=digits)
+
+
+def comparison_table(models: list[Model], found: list[Comparison]) -> Table:
+    """The chosen model against each other one, on the images that both scored."""
+    titles = {model.run: model.title for model in models}
+    rows = [
+        {
+            "run": each.second, "the chosen model against": titles[each.second],
+            "on": f"{each.images} {each.split} images",
+            "AUC difference": each.auc.difference if each.auc else None, "ahead in AUC": _share(each.auc),
+            "accuracy difference": each.accuracy.difference, "ahead in accuracy": _share(each.accuracy),
+            "really better?": "too few groups to say" if each.too_few else _verdict(each.auc or each.accuracy),
+        }
+        for each in found
+    ]  # fmt: skip
+    return Table("comparisons", rows, hidden=("run",))
+
+
+def metrics_table(model: Model) -> Table:
+    """Every metric on validation and test."""
+    splits = {"validation": model.val} | ({"test": model.test} if model.test else {})
+    rows = [{"metric": metric.label} | {split: each.metrics.get(metric.name) for split, each in splits.items()}
+            for metric in METRICS.values()]  # fmt: skip
+    return Table("metrics", rows, digits={metric.label: metric.digits for metric in METRICS.values()})
+
+
+def thresholds_table(model: Model) -> Table:
+    """What each threshold that validation fixed gave there and gives on the split that the page shows."""
+    rows = []
+    for rule, meaning in RULES.items():
+        before, at = model.val.operating[rule], model.evaluation.operating[rule]
+        rows.append({
+            "rule": rule, "on validation": meaning, "score": at.threshold,
+            "probability": model.calibration.probability(at.threshold),
+            "fake found, validation": before.tpr.value, f"fake found, {model.split}": at.tpr,
+            "real called fake, validation": before.fpr.value, f"real called fake, {model.split}": at.fpr,
+            "accuracy": at.accuracy,
+        })  # fmt: skip
+    return Table("thresholds", rows, chosen=0)
+
+
+def calibration_table(model: Model) -> Table:
+    """How good the probabilities are, before and after temperature scaling."""
+    metrics = model.evaluation.metrics
+    rows = [{"measure": label, "before": metrics[f"{name}_before"], "after": metrics[name]}
+            for name, label in CALIBRATED.items()]  # fmt: skip
+    return Table("calibration", rows)
+
+
+def slices_table(found: Slices, *, limit: int) -> Table:
+    """Parts of a split, the worst first; limit: rows on the page."""
+    rows = [
+        {
+            "part": each.column, "value": each.value, "images": each.images, "real": each.real, "fake": each.fake,
+            "accuracy": each.accuracy, "accuracy on real": each.accuracy_real, "accuracy on fake": each.accuracy_fake,
+            "AUC": each.auc,
+        }
+        for each in found.found
+    ]  # fmt: skip
+    return Table("slices", rows, limit=limit)
+
+
+def transfer_table(models: list[Model], dataset: str, others: list[str]) -> Table:
+    """AUC of every model: trained here, tested here and on other data."""
+    rows = []
+    for model in models:
+        row: dict = {"run": model.run, f"trained on {dataset}": model.title}
+        row[f"{dataset} ({model.split})"] = model.evaluation.metrics.get("auc")
+        rows.append(row | {other: _auc(model.other.get(other)) for other in others})
+    return Table("transfer", rows, chosen=0, hidden=("run",))
+
+
+def other_table(models: list[Model]) -> Table:
+    """Every model on every other data set at the threshold that its own validation fixed."""
+    rows = []
+    for model in models:
+        for dataset, other in model.other.items():
+            metrics = other.evaluation.metrics
+            rows.append({
+                "run": model.run, "model": model.title, "data": dataset, "images": other.evaluation.images,
+                "AUC": metrics.get("auc"), "accuracy": metrics["accuracy"],
+                "accuracy on real": metrics.get("accuracy_real"), "accuracy on fake": metrics.get("accuracy_fake"),
+                "balanced accuracy": metrics.get("balanced_accuracy"),
+                "with a threshold placed there": other.within_reach if other.auc else None,
+                "ECE": metrics["ece"], "decided": metrics["coverage"],
+            })  # fmt: skip
+    return Table("other_data", rows, hidden=("run", "ECE", "decided"))
+
+
+def perturbed_table(models: dict[str, Perturbed]) -> Table:
+    """AUC and errors after each perturbation; models: by title, the chosen one first."""
+    rows = []
+    for title, model in models.items():
+        for each in model.strengths.values():
+            rows.append({
+                "name": each.name, "model": title, "images": each.words, "AUC": each.auc, "accuracy": each.accuracy,
+                "accuracy on real": each.accuracy_real, "accuracy on fake": each.accuracy_fake,
+            })  # fmt: skip
+    return Table("perturbations", rows, hidden=("name",))
+
+
+def _auc(other: Other | None) -> Interval | str:
+    if other is None:
+        return "not scored"
+    return other.auc or "one class only"
+
+
+def _share(lead: Lead | None) -> str | None:
+    return f"{100 * lead.ahead:.1f} %" if lead else None
+
+
+def _verdict(lead: Lead) -> str:
+    if lead.difference.low > 0:
+        return "yes"
+    return "no, worse" if lead.difference.high < 0 else "may be chance"
