@@ -1,8 +1,12 @@
 """Weights on disk: safetensors plus a JSON record in the file's header, loaded strictly; the state of a training.
 
 Both carry a checksum of every name, number and record in them, which is checked whenever they are opened: weights that
-changed would give other scores without a word. Files from before there were checksums are opened unchecked, and a line
-says so, because what they hold may have taken days. One that has merely lost its checksum does not look like them.
+changed would give other scores without a word. The record has one of its own beside it, so that it can be read and
+believed without the tensors, and without PyTorch, which this file imports only where there are tensors.
+
+Files from before there were checksums are opened unchecked, and a line says so, because what they hold may have taken
+days. One that has merely lost its checksum does not look like them. Of files from before records had their own, all is
+read to know the record.
 """
 
 import io
@@ -10,56 +14,108 @@ import json
 import pickle
 import sys
 from collections.abc import Collection
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 import xxhash
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import nn
 
 from cache.atomic import write_bytes
 from cache.errors import UserError
 
-CHECKED = "checked record"  # in a header's metadata: checksum, space, record; one entry, because several have no order
-UNCHECKED = "record"  # the same from before there were checksums
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+# In a header's metadata: checksum of all, checksum of the record, record; one entry, because several have no order.
+SEALED = "sealed record"
+CHECKED = "checked record"  # the same from before records had a checksum of their own
+UNCHECKED = "record"  # and from before there were checksums
 CHECKSUM = "checksum"  # an entry of a state
+CURE = "Delete it, or put a whole copy of it there, and make the run again."
 
 
-def save_weights(path: Path, tensors: dict[str, torch.Tensor], record: dict) -> None:
+def save_weights(path: Path, tensors: dict[str, "torch.Tensor"], record: dict) -> None:
     """Write tensors (name -> any shape) and a JSON-able record into one safetensors file."""
+    from safetensors.torch import save
+
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(record)
-    write_bytes(path, save(tensors, metadata={CHECKED: f"{_checksum([text, tensors])} {text}"}))
+    write_bytes(path, save(tensors, metadata={SEALED: f"{_checksum([text, tensors])} {_text_checksum(text)} {text}"}))
 
 
-def load_weights(path: Path) -> tuple[dict[str, torch.Tensor], dict]:
+def load_weights(path: Path) -> tuple[dict[str, "torch.Tensor"], dict]:
     """Tensors by name and the record.
 
     Raises:
         UserError: the file is missing, is not such a file, or is not what was written.
     """
-    cure = "Delete it, or put a whole copy of it there, and make the run again."
+    header = _header(path)
     try:
         with safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}
-        checksum, _, text = metadata.get(CHECKED, f" {metadata.get(UNCHECKED, 'null')}").partition(" ")
-        record = json.loads(text)
-    except (OSError, SafetensorError, ValueError, RecursionError) as error:
-        raise UserError(f"cannot read the weights {path}: {error}. {cure}") from error
-    if not isinstance(record, dict):
-        raise UserError(f"cannot read the weights {path}: there is no record of this program in it. {cure}")
-    if CHECKED not in metadata:
+    except (OSError, SafetensorError, ValueError) as error:
+        raise UserError(f"cannot read the weights {path}: {error}. {CURE}") from error
+    if not header.of_all:
         _say_unchecked(path)
-    elif checksum != _checksum([text, tensors]):
-        raise UserError(f"the weights {path} are not what was written, their checksum does not match. {cure}")
-    return tensors, record
+    elif header.of_all != _checksum([header.text, tensors]):
+        raise UserError(f"the weights {path} are not what was written, their checksum does not match. {CURE}")
+    return tensors, header.record
 
 
-def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], *, where: str) -> None:
+def read_record(path: Path) -> dict:
+    """The record alone, by its own checksum. Tensors that changed are found by load_weights, which reads them.
+
+    Raises:
+        UserError: the file is missing, cut off or not such a file, or the record is not what was written.
+    """
+    header = _header(path)
+    return header.record if header.of_record else load_weights(path)[1]
+
+
+@dataclass(frozen=True)
+class _Header:
+    """text: the record as it was written. of_all, of_record: checksums, '' in files that have none."""
+
+    text: str
+    of_all: str = ""
+    of_record: str = ""
+
+    @classmethod
+    def of(cls, metadata: dict[str, str]) -> "_Header":
+        if SEALED in metadata:
+            of_all, of_record, text = metadata[SEALED].split(" ", 2)
+            return cls(text, of_all, of_record)
+        if CHECKED in metadata:
+            of_all, text = metadata[CHECKED].split(" ", 1)
+            return cls(text, of_all)
+        return cls(metadata.get(UNCHECKED, "null"))
+
+    @property
+    def record(self) -> Any:
+        return json.loads(self.text)
+
+
+def _header(path: Path) -> _Header:
+    """Without any tensor. Raises: UserError as read_record."""
+    try:
+        with safe_open(path, framework="np") as file:
+            header = _Header.of(file.metadata() or {})
+        plain = isinstance(header.record, dict)
+    except (OSError, SafetensorError, ValueError, RecursionError) as error:
+        raise UserError(f"cannot read the weights {path}: {error}. {CURE}") from error
+    if not plain:
+        raise UserError(f"cannot read the weights {path}: there is no record of this program in it. {CURE}")
+    if header.of_record and header.of_record != _text_checksum(header.text):
+        raise UserError(
+            f"the record of the weights {path} is not what was written, its checksum does not match. {CURE}"
+        )
+    return header
+
+
+def load_strictly(module: "nn.Module", tensors: dict[str, "torch.Tensor"], *, where: str) -> None:
     """Fill `module` from `tensors`, every name and every shape.
 
     Raises:
@@ -80,6 +136,8 @@ def load_strictly(module: nn.Module, tensors: dict[str, torch.Tensor], *, where:
 
 def save_state(path: Path, state: dict) -> None:
     """Write nested dicts and lists of tensors, numbers and text, as torch.save does."""
+    import torch
+
     buffer = io.BytesIO()  # on a full disk torch.save fails in its own words
     torch.save({**state, CHECKSUM: _checksum(state)}, buffer)
     write_bytes(path, buffer.getbuffer())
@@ -94,6 +152,8 @@ def load_state(path: Path, names: Collection[str]) -> dict:
     Raises:
         UserError: the file is missing, truncated, not what was written, or holds anything else than plain values.
     """
+    import torch
+
     cure = f"delete {path} to begin anew, or put a whole copy of it there"
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
@@ -110,6 +170,11 @@ def load_state(path: Path, names: Collection[str]) -> dict:
     return state
 
 
+def _text_checksum(text: str) -> str:
+    """xxh3 of a text: 32 hex digits."""
+    return xxhash.xxh3_128_hexdigest(text.encode())
+
+
 def _checksum(value: Any) -> str:
     """xxh3 of nested dicts and lists of tensors and plain values, dicts in any order: 32 hex digits."""
     hasher = xxhash.xxh3_128()
@@ -119,6 +184,8 @@ def _checksum(value: Any) -> str:
 
 def _feed(hasher: xxhash.xxh3_128, value: Any) -> None:
     """Every part behind what it is, and how large: no two values are the same bytes."""
+    import torch
+
     if isinstance(value, torch.Tensor):
         hasher.update(f"{value.dtype} {tuple(value.shape)};".encode())
         hasher.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())

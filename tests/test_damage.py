@@ -7,6 +7,8 @@ import os
 import pickle
 import random
 import resource
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,7 +20,7 @@ from safetensors.torch import load_file, save
 
 from cache import paths, runs
 from cache.atomic import append_line, locked, read_lines, replacing, write_json, write_text
-from cache.checkpoint import load_state, load_weights, save_state, save_weights
+from cache.checkpoint import _checksum, load_state, load_weights, read_record, save_state, save_weights
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
 from cache.records import from_plain
@@ -64,6 +66,47 @@ def test_weights_that_changed_are_refused(tmp_path):
         path.write_bytes(changed)
         with pytest.raises(UserError, match=r"w\.safetensors.*Delete it"):
             load_weights(path)
+
+
+def test_a_record_is_read_without_its_tensors_and_is_what_was_written_or_an_error(tmp_path):
+    path = tmp_path / "w.safetensors"
+    save_weights(path, TENSORS, RECORD)
+    content = path.read_bytes()
+    header, refused = 8 + int.from_bytes(content[:8], "little"), 0
+    for changed in flipped(content[:header], 400):
+        path.write_bytes(changed + content[header:])
+        try:
+            assert read_record(path) == RECORD  # the change is in what the header says of tensors
+        except UserError as error:
+            assert "Delete it" in str(error)  # noqa: PT017, the loop goes on
+            refused += 1
+    assert refused > 250
+    path.write_bytes(content[:-1])
+    with pytest.raises(UserError, match=r"w\.safetensors.*Delete it"):
+        read_record(path)
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    assert read_record(path) == RECORD
+    with pytest.raises(UserError, match="checksum does not match"):
+        load_weights(path)
+    code = (
+        "from cache.checkpoint import read_record; import sys; read_record(sys.argv[1]); print('torch' in sys.modules)"
+    )
+    call = [sys.executable, "-c", code, str(path)]
+    assert subprocess.run(call, cwd=paths.ROOT, capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+def test_of_a_file_whose_record_has_no_checksum_of_its_own_all_is_read(tmp_path):
+    """As they were written before."""
+    path, text = tmp_path / "w.safetensors", json.dumps(RECORD)
+    tensors = {name: each.contiguous() for name, each in TENSORS.items()}
+    path.write_bytes(save(tensors, metadata={"checked record": f"{_checksum([text, tensors])} {text}"}))
+    assert same(load_weights(path), (TENSORS, RECORD))
+    assert read_record(path) == RECORD
+    content = path.read_bytes()
+    for changed in (content[:-1] + bytes([content[-1] ^ 1]), content.replace(b"2.5", b"2.6")):
+        path.write_bytes(changed)
+        with pytest.raises(UserError, match="checksum does not match"):
+            read_record(path)
 
 
 def test_weights_are_the_same_bytes_each_time_they_are_written(tmp_path):
