@@ -141,16 +141,34 @@ def build(name: str, *, weights: str = "") -> Backbone:
     Raises:
         UserError: unknown name; no weights to be had; weights that do not fit.
     """
-    build_module = _cvt if name == "cvt_13" else lambda: timm.create_model(_timm_name(name))
     if weights == RANDOM:
-        module, found = randomised(build_module)
+        module, found = randomised(lambda: _module(name))
     else:
         found = locate(name, weights=weights)
-        module = build_module()
+        module = _module(name)
         load_strictly(module, _renamed(name, found.read(), module), where=f"{name} weights {found.source}")
+    return _frozen(name, module, found)
+
+
+def empty(name: str, *, identity: str = "") -> Backbone:
+    """The same with numbers that mean nothing, to be filled from a file; none is looked for and nothing is hashed.
+
+    Args:
+        identity: of the weights that it will hold.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return _frozen(name, _module(name), Weights(identity, "a file that holds them", None))
+
+
+def _module(name: str) -> nn.Module:
+    """The whole network as its library makes it, its classifier too."""
+    return _cvt() if name == "cvt_13" else timm.create_model(_timm_name(name))
+
+
+def _frozen(name: str, module: nn.Module, weights: Weights) -> Backbone:
+    """The network without its classifier."""
     _without_classifier(module)
-    module.eval().requires_grad_(False)
-    return Backbone(name, module, found)
+    return Backbone(name, module.eval().requires_grad_(False), weights)
 
 
 def locate(name: str, *, weights: str) -> Weights:

@@ -59,6 +59,17 @@ def computing_in(compute: str, device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, DTYPES[compute], enabled=compute != "fp32")
 
 
+class Computing(nn.Module):
+    """A network that evaluates in one number type of COMPUTE, `compute`, and trains in another, `trained_in`."""
+
+    compute: str
+    trained_in: str
+
+    def computing(self, device: torch.device) -> torch.autocast:
+        """The context of a forward pass: in training mode that of training."""
+        return computing_in(self.trained_in if self.training else self.compute, device)
+
+
 def training_compute(module: nn.Module, compute: str, device: torch.device) -> str:
     """The number type to train a network in that is evaluated in `compute`: the same, but for one kind on a CPU.
 

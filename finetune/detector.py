@@ -16,10 +16,9 @@ from cache.errors import UserError, one_of
 from cache.features import FeatureSpec, Preprocess
 from cache.pooling import pool
 from extract.backbones import Backbone, Normalise, parts
-from extract.compute import computing_in, training_compute
-from heads.fitting.estimators import EstimatorHead
+from extract.compute import Computing, training_compute
 from heads.fitting.stack import Committee, Stack
-from heads.fitting.tails import TailHead, TailNetwork, width_of
+from heads.fitting.tails import TailNetwork, width_of
 from heads.head_file import load_head
 from heads.inputs import vectors
 
@@ -69,9 +68,16 @@ class Detector(nn.Module):
         """Train in bf16, fp16 or fp32; auto = as it is evaluated, unless float32 is faster. Returns the choice."""
         chosen = training_compute(self, self.compute, device) if precision == "auto" else precision
         for module in self.modules():
-            if isinstance(module, Trunk | TailNetwork):
+            if isinstance(module, Computing):
                 module.trained_in = chosen
         return chosen
+
+    def evaluate_in(self, compute: str) -> None:
+        """Evaluate in bf16, fp16 or fp32 from now on."""
+        self.compute = compute
+        for module in self.modules():
+            if isinstance(module, Computing):
+                module.compute = compute
 
     def training_mode(self, *, frozen_norm: bool) -> None:
         """train(), but the statistics of BatchNorm do not move in frozen stages, nor anywhere with frozen_norm."""
@@ -114,7 +120,7 @@ def stages_from(stages: list[str], first: str) -> list[str]:
     return stages[inside[0] :]
 
 
-class Trunk(nn.Module):
+class Trunk(Computing):
     """uint8 pixels (N, side, side, 3) -> what the cache would hold of one backbone, a tensor for each spec.
 
     Args:
@@ -134,7 +140,7 @@ class Trunk(nn.Module):
         self.tapped = backbone.tapped(self.taps)
 
     def forward(self, pixels: torch.Tensor) -> list[torch.Tensor]:
-        with computing_in(self.trained_in if self.training else self.compute, pixels.device):
+        with self.computing(pixels.device):
             x = self.normalise(pixels)  # (N, side, side, 3) uint8 -> (N, 3, side, side) float32
             maps = dict(zip(self.taps, self.tapped(x), strict=True))  # each (N, C, H, W), or tokens (N, T, C)
         return [self._kept(spec, maps[spec.tap]) for spec in self.inputs]  # pooled: (N, C) or (N, 2C)
@@ -174,7 +180,7 @@ class FeatureDetector(Detector):
     def forward(self, *pixels: torch.Tensor) -> torch.Tensor:
         of = dict(zip(self.preprocesses, pixels, strict=True))
         kept = [each for trunk in self.trunks for each in trunk(of[trunk.inputs[0].preprocess])]
-        if isinstance(self.head, TailHead):
+        if self.head.reads_maps:
             return self.head(kept[0])
         columns = [vectors(each, spec) for each, spec in zip(kept, self.inputs, strict=True)]
         return self.head(torch.cat(columns, dim=1))  # (N, all columns) -> (N,)
@@ -182,7 +188,7 @@ class FeatureDetector(Detector):
     @property
     def trainable(self) -> bool:
         """Whether gradients reach the backbones: scikit-learn's heads pass none."""
-        return not isinstance(self.head, EstimatorHead)
+        return self.head.differentiable
 
     @classmethod
     def load(cls, head_file: Path, backbones: list[Backbone]) -> "FeatureDetector":

@@ -3,21 +3,22 @@
 detector, record = load_detector(path)      detector(pixels) is the logit of fake
 """
 
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from cache.checkpoint import load_strictly, load_weights, save_weights
+from cache import checkpoint
 from cache.errors import UserError, one_of
 from cache.features import Preprocess
 from cache.records import from_plain
-from extract.backbones import build
-from extract.options import COMPUTE, RANDOM
+from extract.backbones import empty
+from extract.options import COMPUTE
 from finetune.detector import Detector, FeatureDetector, NetworkDetector
 from finetune.networks import NETWORKS
-from heads.head_file import UNFIT, HeadRecord, empty_head, refuse_large, refuse_other_shapes, refuse_unlike
+from heads.families import refuse_unlike
+from heads.head_file import UNFIT, HeadRecord, refuse_large
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ def network_detector(record: NetworkRecord, network: torch.nn.Module | None = No
     if network is None and record.own:
         network = NETWORKS[record.network](record.preprocess.crop)
     elif network is None:
-        network = build(record.network, weights=RANDOM).module
+        network = empty(record.network).module
     return NetworkDetector(
         network, record.preprocess, outputs=record.outputs, dropout=record.dropout, compute=record.compute
     )
@@ -93,7 +94,7 @@ def network_detector(record: NetworkRecord, network: torch.nn.Module | None = No
 
 def save_detector(path: Path, tensors: dict[str, torch.Tensor], record: DetectorRecord) -> None:
     """Write one file that rebuilds a detector. tensors: its state_dict, name -> any shape."""
-    save_weights(path, tensors, record.to_json())
+    checkpoint.save_weights(path, tensors, record.to_json())
 
 
 def load_detector(path: Path) -> tuple[Detector, DetectorRecord]:
@@ -102,20 +103,25 @@ def load_detector(path: Path) -> tuple[Detector, DetectorRecord]:
     Raises:
         UserError: the file is missing, damaged, or no detector.
     """
-    tensors, found = load_weights(path)
+    tensors, found = checkpoint.load_weights(path)
     record = _record(path, found)
     try:
         _refuse_other_shapes(record.built_from, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         detector = _outline(record.built_from)
     except (UserError, *UNFIT) as error:
         raise UserError(f"{path} is no detector of this program: {error}") from error
-    load_strictly(detector, tensors, where=str(path))
+    checkpoint.load_strictly(detector, tensors, where=str(path))
     return detector.eval().requires_grad_(False), record
 
 
 def read_record(path: Path) -> DetectorRecord:
-    """Only the record. Raises: UserError as load_detector."""
-    return _record(path, load_weights(path)[1])
+    """Only the record, without its tensors. Raises: UserError as load_detector, but for damage in tensors."""
+    return _record(path, checkpoint.read_record(path))
+
+
+def checked_record(path: Path) -> DetectorRecord:
+    """The record of a file that is whole: all of it is read. Raises: UserError as load_detector."""
+    return _record(path, checkpoint.load_weights(path)[1])
 
 
 def _record(path: Path, found: dict) -> DetectorRecord:
@@ -133,7 +139,7 @@ def _refuse_other_shapes(record: HeadRecord | NetworkRecord, shapes: dict[str, t
     """
     if isinstance(record, HeadRecord):
         of_head = {name.removeprefix("head."): shape for name, shape in shapes.items() if name.startswith("head.")}
-        refuse_other_shapes(record, of_head)
+        record.config.refuse_other_shapes(record, of_head)
     elif record.own:
         with torch.device("meta"):  # where nothing takes any room
             expected = {name: tuple(each.shape) for name, each in network_detector(record).state_dict().items()}
@@ -143,9 +149,6 @@ def _refuse_other_shapes(record: HeadRecord | NetworkRecord, shapes: dict[str, t
 def _outline(record: HeadRecord | NetworkRecord) -> Detector:
     if isinstance(record, NetworkRecord):
         return network_detector(record)
-    backbones = []
-    for name in dict.fromkeys(spec.backbone for spec in record.inputs):
-        backbone = build(name, weights=RANDOM)  # filled from the file a moment later
-        spec = next(each for each in record.inputs if each.backbone == name)
-        backbones.append(replace(backbone, weights=replace(backbone.weights, identity=spec.weights)))
-    return FeatureDetector(backbones, empty_head(record), record.inputs)
+    weights = {spec.backbone: spec.weights for spec in record.inputs}
+    backbones = [empty(name, identity=identity) for name, identity in weights.items()]
+    return FeatureDetector(backbones, record.config.empty(record), record.inputs)

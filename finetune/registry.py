@@ -11,7 +11,7 @@ from pathlib import Path
 from cache import paths, runs
 from cache.atomic import copy, locked, write_json
 from cache.errors import UserError
-from finetune.detector_file import read_record
+from finetune.detector_file import checked_record, read_record
 from finetune.training.job import BEST
 from finetune.training_result import FinetuneResult, finished
 
@@ -63,7 +63,7 @@ def _comparable(one: FinetuneResult, other: FinetuneResult) -> bool:
 def _promote(folder: Path, result: FinetuneResult) -> None:
     """Unless the one there is as good; one on earlier data cannot be compared and gives way."""
     best = paths.best_file(result.dataset)
-    _put_aside_if_broken(best, read_record)
+    _put_aside_if_broken(best, checked_record)
     if best.exists():
         made = read_record(best).made
         if made.get("manifest_key") == result.manifest_key and made.get("val_auc", 0) >= result.val_auc:
@@ -75,7 +75,7 @@ def _promote(folder: Path, result: FinetuneResult) -> None:
 def _is_whole(detector: Path) -> bool:
     """Whether it can be read; a line says so if not."""
     try:
-        read_record(detector)
+        checked_record(detector)
     except UserError as error:
         print(f"warning: {error}")
         return False

@@ -25,7 +25,7 @@ from finetune.detector_file import load_detector
 from finetune.training.job import BEST
 from heads.head_file import load_head, read_record
 from heads.scorer import HeadScorer, Scorer
-from heads.sweep.conclusion import HEAD_FILE
+from heads.sweep.sweep_result import HEAD_FILE
 
 
 @dataclass(frozen=True)

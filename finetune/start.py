@@ -20,13 +20,13 @@ from finetune.detector_file import DetectorRecord, NetworkRecord, network_detect
 from finetune.networks import NETWORKS, preprocess_for
 from finetune.recipes import Recipe
 from finetune.scorer import logits_of
-from heads.fitting.tails import seeded
+from heads.fitting.seeds import seeded
 from heads.head_file import HeadRecord
 from heads.options import HeadsConfig
 from heads.predictions import read_scores
 from heads.run import run as run_heads
 from heads.scorer import HeadScorer, extract_missing
-from heads.sweep.conclusion import HEAD_FILE
+from heads.sweep.sweep_result import HEAD_FILE
 
 PARITY_IMAGES = 256  # of the validation split, compared at every start
 # Largest difference in standard deviations of the scores that another machine may make with the same number type. The

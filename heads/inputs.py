@@ -12,7 +12,7 @@ from cache.pooling import pool
 from cache.progress import Progress
 from cache.table import FeatureTable
 from data.manifest import Manifest
-from heads.stream import free_memory
+from heads.memory import free_memory
 
 ALL = "all"  # the name of everything, where there are several features
 COPIES = 4  # of pooled features at most: as read, standardised, the rows of a fold, its held-out rows in float64

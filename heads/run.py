@@ -15,7 +15,7 @@ from extract.compute import training_device
 from extract.options import ExtractConfig, parse_features, share_of
 from extract.ranks import together
 from extract.run import extract, specs_of
-from heads.families import HeadConfig, Tail
+from heads.families import Family
 from heads.options import HeadsConfig
 from heads.sweep.grid import read_grid
 from heads.sweep.run import SweepConfig
@@ -58,12 +58,12 @@ def run_each(config: HeadsConfig) -> list[Path]:
         return [run(each) for each in config.each_backbone()]
 
 
-def _heads(config: HeadsConfig) -> list[HeadConfig]:
+def _heads(config: HeadsConfig) -> list[Family]:
     return read_grid(config.grid, epochs=config.epochs, batch=config.head_batch)
 
 
 def _refuse_tails_without_maps(config: HeadsConfig) -> None:
-    if any(isinstance(each, Tail) for each in _heads(config)) and not any(map(_keeps_maps, config.parts())):
+    if any(each.reads_maps for each in _heads(config)) and not any(map(_keeps_maps, config.parts())):
         raise UserError("the grid holds tail heads, which read maps: add one to FEATURES, for example layer3:map")
 
 

@@ -4,23 +4,20 @@ The order of an epoch depends on its number and on the shards, not on this machi
 neighbours on disk are shuffled, then the rows within each buffer. What fits one buffer is shuffled whole.
 """
 
-import math
-import os
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import torch
 
 from cache.table import FeatureTable
+from heads.memory import free_memory
 
 BUFFER_BYTES = 512_000_000
 BLOCK_BYTES = 16_000_000  # read in one go: neighbours on disk
 MEMORY_SHARE = 0.5  # of the free memory that maps may take
-CONTROL_GROUP = Path("/sys/fs/cgroup")  # this process's, where it runs in a container
 
 
 @dataclass(frozen=True)
@@ -127,32 +124,3 @@ class MapStream:
         for view, table in enumerate(self.tables):
             table.read(np.arange(self.images), held[view * self.images : (view + 1) * self.images])
         return torch.from_numpy(held)
-
-
-def free_memory() -> int:
-    """Bytes that this process could use without swapping, as far as the system tells; torchrun's ranks share them."""
-    try:
-        with open("/proc/meminfo") as lines:
-            known = dict(line.split(":") for line in lines)
-        free = int(known["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
-        free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    return min(free, _free_of_container()) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
-
-
-def _free_of_container() -> float:
-    """What the control group leaves, as versions 2 and 1 of them tell it; infinite where it sets no limit."""
-    return min(
-        _left(CONTROL_GROUP, "memory.max", "memory.current", "inactive_file"),
-        _left(CONTROL_GROUP / "memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file"),
-    )
-
-
-def _left(group: Path, limit: str, used: str, files: str) -> float:
-    """files: what of the used bytes holds files that nobody reads any more; the system gives it away when asked."""
-    try:
-        left = int((group / limit).read_text()) - int((group / used).read_text())
-        counts = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
-        return left + int(counts.get(files, 0))
-    except (OSError, ValueError):  # no such group, or the word max
-        return math.inf

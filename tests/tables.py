@@ -1,7 +1,9 @@
 """Small seeded tables of features and the tasks on them."""
 
 import numpy as np
+import pytest
 
+from heads.families import Source
 from heads.fitting.task import Task
 from heads.folds import Folds
 
@@ -27,3 +29,9 @@ def task(rows: int = 120, columns: int = 12, *, count: int = 1, views: int = 1, 
          seed: int = 0) -> Task:  # fmt: skip
     X, fake = features(rows, columns, views=views, seed=seed)
     return Task.of(X, fake, folds(rows, count), mean_views=mean_views)
+
+
+def source(on: Task) -> Source:
+    """As a sweep hands a task to a family."""
+    rows = int(on.folds.trained[0].sum()) * len(on.X)
+    return Source(on.columns, rows, len(on.folds), lambda: on, lambda: pytest.fail("these heads read no maps"))

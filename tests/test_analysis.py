@@ -24,7 +24,6 @@ from analysis.page.report_page import ReportConfig
 from analysis.report import run as run_report
 from cache import paths, runs
 from cache.errors import UserError
-from cache.runs import write_table
 from data.build import run as build
 from data.manifest import Manifest
 from data.options import DataConfig
@@ -36,7 +35,7 @@ from finetune.training_result import VERSION as TRAINING_VERSION
 from finetune.training_result import FinetuneResult
 from heads.options import HeadsConfig
 from heads.run import run
-from heads.sweep.conclusion import SweepResult
+from heads.sweep.sweep_result import SweepResult
 from tests.small import RESULTS, RIDGE
 
 RESULT = SweepResult(
@@ -255,7 +254,7 @@ def rescored(folder: Path, manifest: Manifest, gap: float, splits: tuple[str, ..
     for split in splits:
         about = manifest.rows.iloc[manifest.where(split)][["path", "digest", "label", "group"]]
         scores = rng.standard_normal(len(about)) + gap * (about.label == "fake")
-        write_table(folder / f"predictions-{split}.csv", about.assign(score=scores))
+        runs.write_table(folder / f"predictions-{split}.csv", about.assign(score=scores))
     if runs.is_complete(folder):
         runs.finish(folder, runs.result(folder))
 
@@ -277,7 +276,7 @@ def trained(manifest: Manifest, name: str, gap: float, *, recipe: Recipe = NAMED
     runs.begin(folder, {"manifest": str(own), "made_from": {"recipe": recipe.to_json()}})
     rescored(folder, manifest, gap, ("val", "test") if test else ("val",))
     record = replace(TRAINED, **{"manifest_key": manifest.key, **result})
-    write_table(folder / "metrics.csv", epochs_of(record))
+    runs.write_table(folder / "metrics.csv", epochs_of(record))
     runs.finish(folder, asdict(record))
     return folder
 

@@ -6,16 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from heads.families import Estimator
-from heads.fitting.convex import fit_convex
-from heads.fitting.estimators import fit_estimators, from_bytes, raw_scores
-from heads.fitting.stacked import fit
-from heads.fitting.task import Fitted, Member, Task
+from heads.families import Fitted, Member
+from heads.fitting.classifiers import from_bytes
+from heads.fitting.estimators import raw_scores
+from heads.fitting.task import Task
 from heads.folds import Folds
-from heads.sweep.buckets import is_convex
 from heads.sweep.grid import read_grid
 from tests import chance
-from tests.tables import features, folds
+from tests.tables import features, folds, source
 
 SEEDS = 12
 SURE = 4  # standard errors
@@ -26,9 +24,7 @@ def fitted(block: dict, X: np.ndarray, fake: np.ndarray, cut: Folds) -> list[Fit
     task = Task.of(X, fake, cut)
     (config,) = read_grid(json.dumps([block]))
     members = [Member(config, fold, 0) for fold in range(len(cut))]
-    if isinstance(config, Estimator):
-        return fit_estimators(members, task)
-    return (fit_convex if is_convex(config) else fit)(members, task)
+    return config.fit(members, source(task))
 
 
 def said(name: str, tensor: torch.Tensor, X: np.ndarray) -> np.ndarray:

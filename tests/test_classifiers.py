@@ -16,10 +16,10 @@ from skops.io import dumps
 from cache.checkpoint import save_weights
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
-from heads.families import Estimator
+from heads.families import Estimator, Member
+from heads.families.estimator import SHORT_NAMES
 from heads.fitting.classifiers import CLASSIFIERS, PARTS, _is_known, from_bytes, to_bytes
-from heads.fitting.estimators import SHORT_NAMES, fit_estimators
-from heads.fitting.task import Member
+from heads.fitting.estimators import fit_estimators
 from heads.head_file import HeadRecord, assemble, load_head, save_head
 from heads.sweep.grid import read_grid
 from tests.tables import task

@@ -10,10 +10,12 @@ from sklearn.metrics import roc_auc_score
 
 from cache.errors import UserError
 from heads import families
-from heads.families import Estimator, Logistic
-from heads.fitting.convex import Principal, fit_convex, left_out_scores, logistic_path, ridge_path, to_logits
+from heads.families import Estimator, Logistic, Member
+from heads.families.logistic import logistic_path
+from heads.families.ridge import left_out_scores, ridge_path
+from heads.fitting.convex import Principal, fit_convex, to_logits
 from heads.fitting.estimators import fit_estimator, fit_estimators, is_logit
-from heads.fitting.task import Member, Task
+from heads.fitting.task import Task
 from heads.folds import Folds
 from heads.head_file import HeadRecord, assemble
 from heads.sweep.grid import read_grid

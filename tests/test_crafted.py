@@ -11,9 +11,10 @@ import torch
 from cache.checkpoint import load_weights, save_weights
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
+from extract.backbones import empty
 from finetune.detector_file import DetectorRecord, NetworkRecord, load_detector, network_detector, save_detector
 from heads.families import Estimator, Mlp, Ridge, Tail
-from heads.head_file import HeadRecord, empty_head, load_head, save_head
+from heads.head_file import HeadRecord, load_head, save_head
 
 HOW = Preprocess(72, 64, "bicubic", (0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
 SPEC = FeatureSpec("resnet18", "ab12", "layer1", "avg", HOW, "fp32", "float32")
@@ -78,7 +79,7 @@ def changed(spec: FeatureSpec, **how: object) -> dict:
 )
 def test_a_head_that_asks_for_what_its_file_does_not_hold_is_refused(tmp_path, change, words):
     path = tmp_path / "head.safetensors"
-    save_head(path, empty_head(RECORD), RECORD)
+    save_head(path, RECORD.config.empty(RECORD), RECORD)
     assert load_head(path)[1] == RECORD
     rewritten(path, change)
     with pytest.raises(UserError, match=rf"(?s)head\.safetensors is no head of this program: .*{words}"):
@@ -88,7 +89,7 @@ def test_a_head_that_asks_for_what_its_file_does_not_hold_is_refused(tmp_path, c
 def test_a_tail_on_a_map_without_end_is_refused(tmp_path):
     record = HeadRecord(Tail(lr=0.1), [replace(SPEC, tap="layer4", pooling="map")], (512, 2, 2))
     path = tmp_path / "head.safetensors"
-    save_head(path, empty_head(record), record)
+    save_head(path, record.config.empty(record), record)
     assert load_head(path)[1] == record
     for shape in ([512, 2000, 2000], [3, 2, 2], [512]):
         rewritten(path, {"row_shape": shape})
@@ -97,6 +98,17 @@ def test_a_tail_on_a_map_without_end_is_refused(tmp_path):
     rewritten(path, {"row_shape": [512, 2, 2], "members": 1_000_000})
     with pytest.raises(UserError, match="members: expected 1000000, found 1"):
         load_head(path)
+
+
+def test_a_tail_to_be_filled_looks_for_no_weights_and_hashes_none(tmp_path, monkeypatch):
+    record = HeadRecord(Tail(lr=0.1), [replace(SPEC, tap="layer4", pooling="map")], (512, 2, 2))
+    save_head(tmp_path / "head.safetensors", record.config.empty(record), record)
+    for name in ("randomised", "locate"):
+        monkeypatch.setattr(f"extract.backbones.{name}", lambda *_, **__: pytest.fail("this is work for nothing"))
+    load_head(tmp_path / "head.safetensors")
+    drawn = torch.get_rng_state()
+    assert empty("resnet18", identity="ab").weights.identity == "ab"
+    assert torch.equal(torch.get_rng_state(), drawn)
 
 
 @pytest.mark.parametrize(

@@ -26,14 +26,13 @@ from finetune.run import run as finetune
 from finetune.scorer import logits_of
 from finetune.training.job import BEST
 from heads.elsewhere import changed_folder, chosen_images
-from heads.families import Estimator, Linear, Logistic, Mlp, Ridge, Tail, from_json
-from heads.fitting.task import Member
+from heads.families import Estimator, Linear, Logistic, Member, Mlp, Ridge, Tail, from_json
 from heads.options import HeadsConfig
 from heads.predictions import read_predictions
 from heads.run import run as heads
 from heads.scorer import HeadScorer
 from heads.sweep.buckets import Bucket
-from heads.sweep.conclusion import HEAD_FILE
+from heads.sweep.sweep_result import HEAD_FILE
 from tests.small import on_other_data
 
 EARLIER = Path(__file__).parent / "earlier"

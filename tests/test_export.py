@@ -24,7 +24,7 @@ from finetune.detector import Detector, FeatureDetector
 from finetune.detector_file import NetworkRecord, network_detector
 from finetune.networks import preprocess_for
 from heads.families import Mlp, Tail
-from heads.head_file import HeadRecord, empty_head
+from heads.head_file import HeadRecord
 from heads.options import HeadsConfig
 from heads.run import run as run_heads
 from tests.conftest import picture
@@ -42,7 +42,7 @@ def with_head(name: str, features: list[tuple[str, str]], config, shape: tuple[i
         FeatureSpec(name, backbone.weights.identity, tap, pooling, how, "bf16", "float16", **layout(name))
         for tap, pooling in features
     ]
-    head = empty_head(HeadRecord(config, specs, shape, members)).eval()
+    head = config.empty(HeadRecord(config, specs, shape, members)).eval()
     return FeatureDetector([backbone], head, specs).eval().requires_grad_(False)
 
 
@@ -152,7 +152,7 @@ def test_images_that_are_gone_are_replaced_by_noise(made, monkeypatch, capsys): 
     assert "compared on noise, because validation images cannot be had: gone" in capsys.readouterr().out
 
 
-class Bright(torch.nn.Module):
+class Bright(Detector):
     """The mean grey level of an image as its score."""
 
     compute = "fp32"

@@ -7,11 +7,11 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from heads.families import Linear, Mlp
+from heads.families import Fitted, Linear, Member, Mlp, Point
 from heads.fitting import metrics
 from heads.fitting.stack import Dropout, Head, Shape, _dropped, _linear, initial
 from heads.fitting.stacked import _Training, class_weights, fit
-from heads.fitting.task import Fitted, Member, Point, Task
+from heads.fitting.task import Task
 from tests.tables import features, folds, task
 
 VARIED = [
@@ -147,7 +147,7 @@ def test_a_column_that_never_changes_stays_out():
 def test_a_head_is_the_network_that_its_setting_names(activation, normed):
     config = Mlp(lr=1.0, hidden=(7, 5), activation=activation, layer_norm=normed)
     generator = torch.Generator().manual_seed(0)
-    tensors = {name: torch.randn(size, generator=generator) for name, size in Shape.of(config, 6).tensors().items()}
+    tensors = {name: torch.randn(size, generator=generator) for name, size in config.shape(6).tensors().items()}
     mean, std = torch.randn(6, generator=generator), torch.rand(6, generator=generator) + 0.5
     x = torch.randn(20, 6, generator=generator)
     a = (x - mean) / std
@@ -156,7 +156,7 @@ def test_a_head_is_the_network_that_its_setting_names(activation, normed):
         if normed:
             a = torch.nn.functional.layer_norm(a, (width,), tensors[f"scale{layer}"], tensors[f"shift{layer}"])
         a = torch.nn.functional.relu(a) if activation == "relu" else torch.nn.functional.gelu(a)
-    head = Head(Shape.of(config, 6), 1)
+    head = Head(config.shape(6), 1)
     head.fill([tensors | {"mean": mean, "std": std}])
     torch.testing.assert_close(head(x).detach(), a @ tensors["weight"] + tensors["bias"], rtol=1e-4, atol=1e-5)
 
@@ -213,7 +213,7 @@ def test_what_a_fold_holds_out_does_not_reach_its_heads():
 
 def _head(fitted: Fitted) -> Head:
     columns = len(fitted.parameters["mean"])
-    head = Head(Shape.of(fitted.member.config, columns), 1)
+    head = Head(fitted.member.config.shape(columns), 1)
     head.fill([fitted.parameters])
     return head.requires_grad_(False)
 

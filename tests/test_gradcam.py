@@ -33,8 +33,9 @@ from finetune.detector import FeatureDetector, NetworkDetector
 from finetune.detector_file import NetworkRecord, network_detector
 from finetune.networks import preprocess_for
 from heads.families import Tail
+from heads.fitting.seeds import seeded
 from heads.fitting.stack import Head, Shape, initial
-from heads.fitting.tails import outline, seeded
+from heads.fitting.tails import outline
 from heads.options import HeadsConfig
 from heads.run import run as run_heads
 from tests.conftest import picture

@@ -22,7 +22,6 @@ from analysis.page.tables import Table
 from analysis.page.template_values import decided_wrongly
 from cache import paths, runs
 from cache.features import FeatureSpec, Preprocess
-from cache.runs import write_table
 from data.manifest import Manifest
 from data.perturb import KINDS, Perturbation
 from extract.extraction import ExtractResult
@@ -124,7 +123,7 @@ def test_of_two_tries_the_one_of_more_images_is_shown(tmp_path):
         names = [f"{number}.jpg" for number in range(8)]
         table = pd.DataFrame({"path": names, "digest": names, "label": np.where(fake, "fake", "real"),
                               "group": np.arange(8), "none": fake - 0.5, "jpeg-50": -1.0})  # fmt: skip
-        write_table(folder / "predictions.csv", table[:count])
+        runs.write_table(folder / "predictions.csv", table[:count])
         record = PerturbedResult(tmp_path.name, validation_digest(tmp_path), "faces", "test", count, 8, ["jpeg-50"])
         runs.finish(folder, asdict(record))
     found = read_perturbed(tmp_path, fixed(0.0))

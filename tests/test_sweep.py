@@ -24,17 +24,16 @@ from data.manifest import Manifest
 from data.options import DataConfig
 from extract.run import run as extract
 from heads import folds
-from heads.families import Linear, Mlp, Ridge
-from heads.fitting.task import Fitted, Member
-from heads.head_file import load_head
+from heads.families import Fitted, Linear, Member, Mlp, Ridge
+from heads.head_file import load_head, read_record
 from heads.inputs import _allocated, load_inputs
 from heads.options import HeadsConfig
 from heads.run import run
 from heads.scorer import member_scores, views_of
 from heads.sweep import buckets as plan
 from heads.sweep import run as sweep
-from heads.sweep.conclusion import HEAD_FILE
 from heads.sweep.leaderboard import Trial, choose, settings
+from heads.sweep.sweep_result import HEAD_FILE
 from tests.conftest import write_faces
 from tests.small import on_other_data
 from tests.test_finetune import torchrun
@@ -163,7 +162,7 @@ def test_seeds_of_a_fold_are_no_further_evidence():
 
 
 def test_heads_that_are_too_many_for_one_stack_are_parted(monkeypatch):
-    monkeypatch.setattr(plan, "BUCKET_NUMBERS", 4 * 11)  # four heads of ten weights and a bias
+    monkeypatch.setattr("heads.families.trained.STACKED_NUMBERS", 4 * 11)  # four heads of ten weights and a bias
     configs = [Linear(lr=rate) for rate in (0.1, 0.2, 0.3)]
     made = plan.buckets([*configs, Ridge(penalty=1.0)], "all", columns=10, folds=2, seeds=2)
     assert [len(bucket.members) for bucket in made] == [4, 4, 4, 2]  # no seeds of a ridge head
@@ -200,7 +199,7 @@ def sweep_again(faces, change):
     manifest = Manifest.load(path)
     change(manifest)
     manifest.save(path)
-    specs = load_head(next((paths.runs_dir() / "heads").glob("*/head.safetensors")))[1].inputs
+    specs = read_record(next((paths.runs_dir() / "heads").glob("*/head.safetensors"))).inputs
     return sweep.run(sweep.SweepConfig(path, specs, [Linear(lr=0.01, epochs=3), Ridge(penalty=1)], folds=3, seeds=1))
 
 
@@ -464,5 +463,5 @@ def test_expected_time_and_numbers_are_told_before_the_start(faces, capsys):
     run(HeadsConfig.of(data=str(faces), **SMALL, folds=2))
     said = capsys.readouterr().out
     assert "8 settings, 2 folds, 2 seeds: 18 convex heads on 3 inputs, then 18 others" in said
-    assert re.search(r"in about \d:\d\d:\d\d, beside the scikit-learn heads", said)
+    assert re.search(r"in about \d:\d\d:\d\d, beside the sklearn heads, whose time is not known", said)
     assert json.loads((next((paths.runs_dir() / "heads").glob("*")) / "config.json").read_text())["folds"] == 2

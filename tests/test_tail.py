@@ -21,16 +21,15 @@ from extract.options import ExtractConfig
 from extract.run import CPU_BATCH, specs_of
 from extract.run import run as extract
 from finetune.detector import FeatureDetector
-from heads import folds, stream
-from heads.families import Tail
+from heads import folds, memory, stream
+from heads.families import Member, Tail
 from heads.fitting.tails import MapTask, _Training, fit_tails
-from heads.fitting.task import Member
 from heads.head_file import HeadRecord, assemble
 from heads.options import HeadsConfig
 from heads.run import run
 from heads.stream import MapStream
-from heads.sweep.conclusion import HEAD_FILE
 from heads.sweep.grid import GRIDS
+from heads.sweep.sweep_result import HEAD_FILE
 from tests.conftest import kept_faces
 from tests.test_fit import same
 
@@ -236,8 +235,8 @@ def test_files_that_were_read_do_not_use_up_a_containers_memory(tmp_path, monkey
     for name, content in files.items():
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(content)
-    monkeypatch.setattr(stream, "CONTROL_GROUP", tmp_path)
-    assert stream._free_of_container() == left
+    monkeypatch.setattr(memory, "CONTROL_GROUP", tmp_path)
+    assert memory._free_of_container() == left
 
 
 def test_frozen_norm_stays_frozen_and_otherwise_moves(few):

@@ -17,8 +17,7 @@ from torch import nn
 
 from cache.errors import UserError
 from extract.loading import cores
-from finetune.detector import Detector, FeatureDetector, Trunk
-from heads.fitting.tails import TailNetwork
+from finetune.detector import Detector, FeatureDetector
 
 INPUT, OUTPUT = "pixels", "score"
 OLDEST_OPSET = 18  # that PyTorch's exporter writes
@@ -119,9 +118,7 @@ class _InFloat32(nn.Module):
     def __init__(self, detector: Detector) -> None:
         super().__init__()
         self.detector = copy.deepcopy(detector)
-        for module in self.detector.modules():
-            if isinstance(module, Trunk | TailNetwork):
-                module.compute = "fp32"
+        self.detector.evaluate_in("fp32")
         self.eval()
 
     def forward(self, pixels: torch.Tensor) -> torch.Tensor:

@@ -17,7 +17,7 @@ from cache.errors import UserError
 from data.manifest import Manifest
 from finetune.training_result import finished
 from heads.predictions import Predictions, predictions_file, read_predictions
-from heads.sweep.conclusion import VERSION, SweepResult
+from heads.sweep.sweep_result import VERSION, SweepResult
 
 
 @dataclass(frozen=True)

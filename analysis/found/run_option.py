@@ -10,7 +10,7 @@ from data.manifest import Manifest
 from finetune.run import SMOKE_SUFFIX
 from finetune.scorer import model_file
 from finetune.training_result import STAGE as TRAININGS
-from heads.sweep.conclusion import STAGE as SWEEPS
+from heads.sweep.sweep_result import STAGE as SWEEPS
 
 
 def chosen_run(asked: RunOptions) -> Path:

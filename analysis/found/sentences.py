@@ -7,7 +7,7 @@ from analysis.found.sweeps import Sweep
 from analysis.found.trainings import Training
 from analysis.judge.bootstrap import too_few
 from analysis.judge.intervals import Interval
-from heads.sweep.conclusion import SweepResult
+from heads.sweep.sweep_result import SweepResult
 
 KEPT_BY = {"auc": "highest validation AUC", "loss": "lowest validation loss"}
 

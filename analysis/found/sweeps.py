@@ -8,13 +8,12 @@ import numpy as np
 import pandas as pd
 
 from cache import runs
-from heads.families import FAMILIES, TrainedConfig
+from heads.families import FAMILIES, Family
 from heads.predictions import read_scores
-from heads.sweep.conclusion import STAGE, SweepResult
 from heads.sweep.leaderboard import CURVE
+from heads.sweep.sweep_result import STAGE, SweepResult
 
 SHOWN = 15  # settings in the table and picture of leaders
-TRAINED = {family: kind for family, kind in FAMILIES.items() if issubclass(kind, TrainedConfig)}
 
 
 @dataclass(frozen=True)
@@ -84,7 +83,12 @@ class Sweep:
     @property
     def trained(self) -> pd.DataFrame:
         """Settings that were trained by gradient, diverged ones included."""
-        return self.settings[self.settings.family.isin(TRAINED)]
+        return self.settings[self.settings.family.isin(trained_families())]
+
+
+def trained_families() -> dict[str, type[Family]]:
+    """Those whose heads are trained by gradient and have curves, by name."""
+    return {family: kind for family, kind in FAMILIES.items() if kind.by_gradient}
 
 
 def read_sweep(folder: Path, result: SweepResult) -> Sweep:

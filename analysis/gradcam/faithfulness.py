@@ -26,7 +26,7 @@ from analysis.gradcam.options import AUTO
 from analysis.judge.bootstrap import bootstrap
 from analysis.judge.intervals import Interval
 from finetune.detector import HEAD
-from heads.fitting.tails import seeded
+from heads.fitting.seeds import seeded
 
 # Percentiles of a map above which places are taken away, and their share. Solving for a larger one takes long: on one
 # core 0.02 s for 5 % of 256x256 pixels, 0.07 s for 15 %, 0.2 s for 30 %.

@@ -41,7 +41,6 @@ from analysis.gradcam.options import AUTO, METHODS
 from cache.errors import UserError, one_of
 from data.manifest import LABELS
 from finetune.detector import Detector, FeatureDetector, NetworkDetector, Trunk
-from heads.fitting.tails import TailHead, TailNetwork
 
 CLASSES = dict(zip(METHODS, (HiResCAM, HiResCAM, LayerCAM, GradCAM), strict=True))
 BATCH = 8  # images whose activations and gradients are held at once
@@ -141,9 +140,8 @@ def _refuse_opaque(detector: Detector) -> None:
 
 def _exact(detector: Detector) -> Detector:
     """In place: evaluates in float32, rounds nothing, frozen."""
+    detector.evaluate_in("fp32")
     for module in detector.modules():
-        if isinstance(module, Trunk | TailNetwork):
-            module.compute = "fp32"
         if isinstance(module, Trunk):
             module.inputs = [replace(spec, stored="float32") for spec in module.inputs]
     return detector.eval().requires_grad_(False)
@@ -152,7 +150,7 @@ def _exact(detector: Detector) -> Detector:
 def _layers(detector: Detector) -> dict[str, nn.Module]:
     """What is explained, by name: every tap that a pooled head reads; of other networks the last map they make."""
     calls = _map_calls(detector)
-    if isinstance(detector, FeatureDetector) and not isinstance(detector.head, TailHead):
+    if isinstance(detector, FeatureDetector) and not detector.head.reads_maps:
         taps = {f"trunks.{number}.tapped.{tap}" for number, trunk in enumerate(detector.trunks) for tap in trunk.taps}
         found = [call for call in calls if call.name in taps]
         found = found or [_last(calls, f"trunks.{number}.") for number in range(len(detector.trunks))]

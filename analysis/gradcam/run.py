@@ -35,7 +35,6 @@ from cache import paths, runs
 from cache.atomic import write_bytes
 from cache.errors import UserError
 from cache.key import file_digest, key
-from cache.runs import write_table
 from data.manifest import LABELS, Manifest
 from extract.loading import batches
 from finetune.detector import NETWORK_PREFIX
@@ -142,7 +141,7 @@ def _draw(scored: _Scored, folder: Path) -> int:
     for each, image, heat in zip(explained, pixels.numpy(), maps, strict=True):
         write_bytes(folder / each.file, overlays.side_by_side(image, heat))
         tiles[KINDS[each.kind]].append(overlays.Tile(image, heat, each.caption, each.label != each.called))
-    write_table(folder / TABLE, pd.DataFrame([asdict(each) for each in explained]))
+    runs.write_table(folder / TABLE, pd.DataFrame([asdict(each) for each in explained]))
     write_bytes(folder / SHEET, _sheet(tiles, scored))
     return int(sum(not each.map_sum for each in explained))
 

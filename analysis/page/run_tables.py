@@ -1,7 +1,7 @@
 """What stands on a page beside figures: the data, what was tried, what it cost, and how to make it again."""
 
 from analysis.found.models import Model, of_stage
-from analysis.found.sweeps import TRAINED, Sweep, leaders
+from analysis.found.sweeps import Sweep, leaders, trained_families
 from analysis.found.trainings import Training
 from analysis.page.tables import Table
 from cache.key import file_digest
@@ -9,8 +9,8 @@ from data.audit import Audit
 from data.manifest import Manifest
 from extract.extraction import ExtractResult
 from finetune.training.job import BEST
-from heads.head_file import load_head
-from heads.sweep.conclusion import HEAD_FILE
+from heads.head_file import read_record
+from heads.sweep.sweep_result import HEAD_FILE
 
 
 def data_tables(manifest: Manifest, audit: Audit) -> list[Table]:
@@ -29,7 +29,7 @@ def leaders_table(sweep: Sweep) -> Table:
         {
             "head": row["head"], "inputs": row["inputs"], "val AUC": row["val_auc"], "±": row["val_auc_std"],
             "val loss": row["val_loss"], "members": row["members"],
-            "epoch kept": row["epoch"] + 1 if row["family"] in TRAINED else None, "chosen": row["chosen"],
+            "epoch kept": row["epoch"] + 1 if row["family"] in trained_families() else None, "chosen": row["chosen"],
         }
         for row in leaders(sweep).to_dict("records")
     ]  # fmt: skip
@@ -80,7 +80,7 @@ def provenance_table(best: Model, manifest: Manifest) -> Table:
         if (best.folder / name).exists():
             rows.append({"what": f"sha256 of {name}", "key": file_digest(best.folder / name)})
     if (best.folder / HEAD_FILE).exists():
-        inputs = load_head(best.folder / HEAD_FILE)[1].inputs
+        inputs = read_record(best.folder / HEAD_FILE).inputs
         weights = {spec.backbone: spec.weights for spec in inputs}
         rows += [{"what": f"sha256 of the weights of {name}", "key": key} for name, key in weights.items()]
         rows += [{"what": f"feature {spec.backbone} {spec.feature}", "key": spec.key} for spec in inputs]

@@ -18,7 +18,6 @@ from cache import runs
 from cache.atomic import copy
 from cache.errors import UserError
 from cache.progress import Progress
-from cache.runs import write_table
 from data.manifest import Manifest
 from extract.loading import default_workers, loaded
 from finetune.detector import Detector
@@ -114,7 +113,8 @@ class Training:
 
     def _write_metrics(self) -> None:
         if self.team.leads:
-            write_table(self.job.folder / EPOCHS_FILE, pd.DataFrame([each.to_json() for each in self.standing.history]))
+            table = pd.DataFrame([each.to_json() for each in self.standing.history])
+            runs.write_table(self.job.folder / EPOCHS_FILE, table)
 
     def _epoch(self, progress: Progress) -> None:
         epoch, begun = self.standing.epoch, self.standing.step

@@ -13,7 +13,7 @@ from cache.checkpoint import load_state, load_strictly, save_state
 from cache.errors import UserError
 from cache.key import differences
 from cache.records import from_plain
-from finetune.detector_file import read_record
+from finetune.detector_file import checked_record
 from finetune.training.epochs import Epoch
 
 FILE = "last.pt"
@@ -101,7 +101,7 @@ def refuse_other_best(path: Path, run: str, standing: Standing) -> None:
     Raises:
         UserError: they are missing, or are those of another training or epoch.
     """
-    made = read_record(path).made
+    made = checked_record(path).made
     epoch = made.get("epoch", 0)
     if made.get("run") != run or (epoch != standing.best and epoch <= standing.epoch):
         raise UserError(

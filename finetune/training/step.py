@@ -13,7 +13,7 @@ from extract.compute import moved
 from finetune.recipes import Recipe
 from finetune.training.state import SUMS, Learner, Standing
 from finetune.training.team import Team
-from heads.fitting.tails import seeded
+from heads.fitting.seeds import seeded
 
 
 class TrainingFailed(UserError):

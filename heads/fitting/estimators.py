@@ -9,50 +9,38 @@ one to two times as long as the fit itself.
 import importlib
 import inspect
 import math
-from typing import Any
 
 import numpy as np
 import torch
 from scipy.special import expit
 from sklearn.base import ClassifierMixin
 
-from cache.errors import UserError, one_of
-from heads.families import Estimator
+from cache.errors import UserError
+from heads.families import Estimator, Fitted, Member
+from heads.families.estimator import SHORT_NAMES
 from heads.fitting.classifiers import from_bytes, refuse_unkept, to_bytes
 from heads.fitting.convex import to_logits
 from heads.fitting.stack import Committee
-from heads.fitting.task import Fitted, Member, Task, judge
+from heads.fitting.task import Task, judge
 from heads.folds import stratified
 
-SHORT_NAMES = {
-    "svm-rbf": ("sklearn.svm.SVC", {}),
-    "svm-linear": ("sklearn.svm.LinearSVC", {}),
-    "hist-gbm": ("sklearn.ensemble.HistGradientBoostingClassifier", {}),
-    "random-forest": ("sklearn.ensemble.RandomForestClassifier", {"n_estimators": 300, "n_jobs": -1}),
-    "knn": ("sklearn.neighbors.KNeighborsClassifier", {"n_neighbors": 15}),
-    "lda": ("sklearn.discriminant_analysis.LinearDiscriminantAnalysis", {}),
-}
 INNER = 3  # fits that give fair margins
 PROBED = 64  # rows that tell whether scores are logits
 SMALLEST_SHARE = 1e-4  # probabilities are clipped to this and its complement, so that their logits stay finite
 
 
-def resolve(name: str, settings: list[str]) -> tuple[str, dict[str, Any]]:
-    """A short name or import path -> the import path and the parameters that come with the short name.
+def parameters(path: str) -> list[str]:
+    """The names of a classifier's parameters, by its import path.
 
     Raises:
-        UserError: nothing to import there, no classifier that can be kept, or a setting that it does not take.
+        UserError: nothing to import there, or no classifier that can be kept.
     """
-    path, fixed = SHORT_NAMES.get(name, (name, {}))
     if not path.startswith("sklearn."):
         raise UserError(
             f"{path}: only scikit-learn's own classifiers can be kept. Short names: {', '.join(SHORT_NAMES)}"
         )
     refuse_unkept(_class(path))
-    known = list(inspect.signature(_class(path)).parameters)
-    for each in settings:
-        one_of(each, known, what=f"setting of {name}")
-    return path, fixed
+    return list(inspect.signature(_class(path)).parameters)
 
 
 def fit_estimator(config: Estimator, X: np.ndarray, fake: np.ndarray, *, seed: int) -> ClassifierMixin:
@@ -99,12 +87,14 @@ def _class(path: str) -> type:
 
 
 class EstimatorHead(Committee):
-    """Fitted classifiers on raw pooled features (N, D). No gradient passes through.
+    """Fitted classifiers on raw pooled features (N, D).
 
     Args:
         models: (n,) uint8 each, what skops wrote. tensors: mean and std (M, D), the standardisation; line (M, 2), slope
             and offset from a classifier's score to a logit.
     """
+
+    differentiable = False
 
     def __init__(self, models: list[torch.Tensor], tensors: dict[str, torch.Tensor]) -> None:
         super().__init__(len(models))

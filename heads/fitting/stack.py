@@ -7,7 +7,6 @@ from torch import nn
 from torch.nn.functional import gelu, layer_norm, relu
 
 from cache.checkpoint import load_strictly
-from heads.families import Mlp, TrainedConfig
 
 ACTIVATIONS = {"gelu": gelu, "relu": relu}
 NORM_EPSILON = 1e-5
@@ -21,12 +20,6 @@ class Shape:
     hidden: tuple[int, ...] = ()
     activation: str = "gelu"
     layer_norm: bool = False
-
-    @classmethod
-    def of(cls, config: TrainedConfig, columns: int) -> "Shape":
-        if isinstance(config, Mlp):
-            return cls(columns, config.hidden, config.activation, config.layer_norm)
-        return cls(columns)
 
     def tensors(self) -> dict[str, tuple[int, ...]]:
         """Name -> shape of one head's parameters: weight1, bias1, ... of the hidden layers, then weight and bias."""
@@ -117,9 +110,13 @@ class Stack(nn.Module):
 
 
 class Committee(nn.Module):
-    """Inputs (N, ...) -> logit of fake (N,): the mean of M members, one for each fold and seed of a setting."""
+    """Inputs (N, ...) -> logit of fake (N,): the mean of M members, one for each fold and seed of a setting.
 
-    reads_maps = False  # but pooled features
+    reads_maps: inputs are maps, not pooled vectors. differentiable: gradients pass from its logits to its inputs.
+    """
+
+    reads_maps = False
+    differentiable = True
 
     def __init__(self, members: int) -> None:
         super().__init__()

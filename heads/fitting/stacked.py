@@ -1,25 +1,24 @@
 """Many linear or mlp heads over one table in one pass: every hyperparameter is a vector along the heads.
 
-fitted = fit(members, task)      members share a Shape and a batch size (heads.sweep.buckets makes such buckets)
+fitted = fit(members, task)      members share a Shape and a batch size
 """
 
 import math
 import time
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
+from heads.families import Fitted, Member, Point, Report
 from heads.fitting import metrics
-from heads.fitting.stack import Dropout, Shape, Stack, initial
-from heads.fitting.task import Fitted, Member, Point, Task
+from heads.fitting.stack import Dropout, Stack, initial
+from heads.fitting.task import Task
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
 ACTIVATIONS = 64_000_000  # numbers of one layer of all heads at once, when heads are judged
-Report = Callable[[int, list[Fitted]], None]  # epochs done, every member so far
 
 
 def fit(members: list[Member], task: Task, *, report: Report | None = None) -> list[Fitted]:
@@ -63,7 +62,7 @@ class _Training:
         self.task, self.members = task, members
         device = task.X.device
         fold = torch.tensor([member.fold for member in members])
-        shape = Shape.of(members[0].config, task.columns)
+        shape = members[0].config.shape(task.columns)
         self.stack = Stack(
             shape,
             initial(shape, [member.seed for member in members]),

@@ -9,9 +9,7 @@ This file imports `extract`; the sweep imports it only when a grid asks for tail
 import copy
 import math
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -21,39 +19,19 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from cache.checkpoint import load_strictly
 from cache.errors import UserError
 from cache.features import FeatureSpec
-from extract.backbones import Backbone, build
-from extract.compute import computing_in, training_compute
-from extract.options import RANDOM
-from heads.families import Tail
+from extract.backbones import Backbone, build, empty
+from extract.compute import Computing, training_compute
+from heads.families import Fitted, Member, Point, Report, Tail
+from heads.fitting.seeds import seeded
 from heads.fitting.stack import Committee
-from heads.fitting.stacked import Report, class_weights
-from heads.fitting.task import Fitted, Member, Point, judge
-from heads.folds import Folds
-from heads.stream import MapStream
+from heads.fitting.stacked import class_weights
+from heads.fitting.task import MapTask, judge
 
 EVALUATION_BATCH = 64  # images
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
-@dataclass(frozen=True)
-class MapTask:
-    """stream: the maps of one feature. fake: (N,) bool. weights: as WEIGHTS names the backbone's weight file."""
-
-    stream: MapStream
-    spec: FeatureSpec
-    fake: np.ndarray
-    folds: Folds
-    weights: str = ""
-    device: str = "cpu"
-    mean_views: bool = False
-
-    @property
-    def row_shape(self) -> tuple[int, ...]:
-        """Of one map."""
-        return self.stream.tables[0].row_shape
-
-
-class TailNetwork(nn.Module):
+class TailNetwork(Computing):
     """Maps (N, ...) of a tap -> logit of fake (N,).
 
     Two outputs, as cross-entropy has them, are a real and a fake one: their difference is the logit of fake, and
@@ -74,7 +52,7 @@ class TailNetwork(nn.Module):
         maps = maps.float()
         if maps.ndim == 4:
             maps = maps.contiguous(memory_format=torch.channels_last)  # the faster layout for convolutions
-        with computing_in(self.trained_in if self.training else self.compute, maps.device):
+        with self.computing(maps.device):
             pooled = self.body(maps)
         logits = self.linear(self.dropout(pooled.float()))
         return logits[:, -1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
@@ -100,7 +78,7 @@ class TailHead(Committee):
 
 def outline(spec: FeatureSpec, config: Tail, row_shape: tuple[int, ...], members: int) -> TailHead:
     """A head of the right shape, to be filled from a file: no weights are looked for."""
-    body = build(spec.backbone, weights=RANDOM).split(spec.tap)[1]
+    body = empty(spec.backbone).split(spec.tap)[1]
     return TailHead(
         [tail_network(copy.deepcopy(body), spec, config, row_shape, torch.device("cpu")) for _ in range(members)]
     )
@@ -267,15 +245,6 @@ def _scores(network: nn.Module, task: MapTask, rows: np.ndarray) -> np.ndarray:
         for view in views
     ]  # fmt: skip
     return torch.stack(each).mean(dim=0).numpy()
-
-
-@contextmanager
-def seeded(device: str, *numbers: int) -> Iterator[None]:
-    """PyTorch's randomness inside is a function of the numbers; outside goes on as before."""
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
-    with torch.random.fork_rng(devices=[device] if device.startswith("cuda") else []):
-        torch.manual_seed(seed)
-        yield
 
 
 @torch.no_grad()

@@ -1,72 +1,17 @@
-"""What every family is given and gives back: a Task and its Members in, Fitted heads out."""
+"""What heads are trained on, a Task of pooled features or a MapTask of maps, and the two figures of their judgement."""
 
-import math
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 import torch
 
-from heads.families import HeadConfig
+from cache.features import FeatureSpec
 from heads.fitting import metrics
 from heads.folds import Folds
+from heads.stream import MapStream
 
 SLICE = 1024  # rows turned into float64 at once
-
-
-@dataclass(frozen=True)
-class Member:
-    """One head to train: a setting, on one fold, from one seed."""
-
-    config: HeadConfig
-    fold: int
-    seed: int
-
-
-@dataclass(frozen=True)
-class Point:
-    """One point of a training curve after `epoch` epochs, which may be a fraction. Losses in nats: train_loss as it was
-    while training since the last point, val_loss and val_auc on the held-out rows."""
-
-    epoch: float
-    train_loss: float
-    val_loss: float
-    val_auc: float
-
-
-@dataclass(frozen=True)
-class Fitted:
-    """A member's tensors at its epoch of best validation AUC, its standardisation among them, named as in its head.
-
-    val_auc, val_loss: on the fold's held-out rows. epoch: from 0. diverged: the epoch in which its loss stopped being
-    finite, -1 = never; what it was before is kept, and val_auc is nan where there was nothing before.
-    """
-
-    member: Member
-    parameters: dict[str, torch.Tensor]
-    val_auc: float
-    val_loss: float
-    epoch: int = 0
-    diverged: int = -1
-    curve: list[Point] = field(default_factory=list)
-
-    def with_point(self, point: Point) -> "Fitted":
-        """Its training curve one point longer."""
-        return replace(self, curve=[*self.curve, point])
-
-    def after_epoch(self, epoch: int, point: Point, parameters: Callable[[], dict[str, torch.Tensor]]) -> "Fitted":
-        """What is known once an epoch has been judged: it diverged, or it is the best so far, or nothing new."""
-        if not math.isfinite(point.val_loss) or math.isnan(point.val_auc):
-            return replace(self, diverged=epoch)
-        if self.parameters and (point.val_auc, -point.val_loss) <= (self.val_auc, -self.val_loss):
-            return self
-        return replace(self, parameters=parameters(), epoch=epoch, val_auc=point.val_auc, val_loss=point.val_loss)
-
-    def goes_on(self, done: int) -> bool:
-        """Whether there is another epoch for it after `done` ones."""
-        config, waited = self.member.config, done - 1 - self.epoch
-        return done < config.epochs and self.diverged < 0 and not (config.patience and waited >= config.patience)
 
 
 @dataclass(frozen=True)
@@ -137,6 +82,24 @@ class Task:
         X -= self.mean[fold]
         X /= self.std[fold]
         return X
+
+
+@dataclass(frozen=True)
+class MapTask:
+    """stream: the maps of one feature. fake: (N,) bool. weights: as WEIGHTS names the backbone's weight file."""
+
+    stream: MapStream
+    spec: FeatureSpec
+    fake: np.ndarray
+    folds: Folds
+    weights: str = ""
+    device: str = "cpu"
+    mean_views: bool = False
+
+    @property
+    def row_shape(self) -> tuple[int, ...]:
+        """Of one map."""
+        return self.stream.tables[0].row_shape
 
 
 def judge(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

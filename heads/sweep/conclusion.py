@@ -9,7 +9,6 @@ import pandas as pd
 from cache import runs
 from cache.table import FeatureTable
 from data.manifest import SPLITS, Manifest
-from heads.families import Tail
 from heads.fitting.stack import Committee
 from heads.folds import Folds
 from heads.head_file import HeadRecord, assemble, save_head
@@ -17,42 +16,8 @@ from heads.inputs import Choice, Inputs
 from heads.predictions import ABOUT, predictions_file, write_predictions
 from heads.scorer import member_scores, of_vectors, views_of
 from heads.sweep import leaderboard
-from heads.sweep.buckets import is_convex
 from heads.sweep.leaderboard import Setting, Trial, choose, settings
-
-STAGE = "heads"
-HEAD_FILE = "head.safetensors"
-VERSION = 3  # of result.json; in the sweep's key, so that a run of another version is made anew
-
-
-@dataclass(frozen=True)
-class SweepResult:
-    """result.json of runs/heads/*.
-
-    offered: all features; features: those that the chosen head reads. members: how many it averages, one for each of
-    the folds and seeds. val_auc, val_auc_std: mean and spread over them. floor_auc: of the best convex head.
-    """
-
-    dataset: str
-    manifest_key: str
-    synthetic: bool
-    backbone: str
-    random_weights: bool
-    offered: list[str]
-    features: list[str]
-    inputs: str
-    head: str
-    family: str
-    settings: int
-    heads: int
-    folds: int
-    members: int
-    views: int
-    seconds: float
-    val_auc: float
-    val_auc_std: float | None
-    floor_auc: float | None
-    version: int = VERSION
+from heads.sweep.sweep_result import HEAD_FILE, SweepResult
 
 
 @dataclass(frozen=True)
@@ -83,7 +48,7 @@ class Outcome:
         """
         found = settings(self.trials)
         chosen = choose(found, one_se=self.one_se)
-        convex = [each for each in found if is_convex(each.config) and each.usable]
+        convex = [each for each in found if each.config.scouts and each.usable]
         runs.write_table(self.folder / "leaderboard.csv", leaderboard.table(found))
         runs.write_table(self.folder / "members.csv", leaderboard.members(found))
         runs.write_table(self.folder / "curves.csv", leaderboard.curves(found))
@@ -100,7 +65,7 @@ class Outcome:
 
     def _record(self, chosen: Setting) -> HeadRecord:
         """What must be known to use the chosen head."""
-        if isinstance(chosen.config, Tail):
+        if chosen.config.reads_maps:
             specs = self.inputs.maps[chosen.inputs][:1]
             shape = FeatureTable(specs[0], self.manifest).row_shape
         else:
@@ -131,7 +96,7 @@ class Outcome:
 
     def _scores(self, setting: Setting, head: Committee) -> np.ndarray:
         """Logits (N, M) of every member for every image; of pooled features from what is in memory already."""
-        if isinstance(setting.config, Tail):
+        if setting.config.reads_maps:
             return member_scores(head, views_of(self._record(setting)), self.manifest, device=self.device)
         columns = self.choices[setting.inputs].columns
         return np.mean([of_vectors(head, view[:, columns]) for view in self.inputs.X[: self.views]], axis=0)

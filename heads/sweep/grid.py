@@ -11,15 +11,14 @@ With `samples` that many combinations are drawn instead (seeded), and a setting 
 
 import math
 from collections.abc import Iterator
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
 import numpy as np
 
-from cache.errors import UserError, one_of, shown
-from heads.families import FAMILIES, Estimator, HeadConfig, TrainedConfig, hashable
-from heads.fitting.estimators import SHORT_NAMES, resolve
+from cache.errors import UserError, shown
+from heads.families import Family, meant_by
 from heads.given import read_given
 
 MOST_HEADS = 10_000  # of a grid: all are named in every table, and each is trained for every fold and seed
@@ -76,12 +75,12 @@ class Range:
         return cls(low, high, log)
 
 
-def read_grid(text: str, *, epochs: int = 0, batch: int = 0) -> list[HeadConfig]:
+def read_grid(text: str, *, epochs: int = 0, batch: int = 0) -> list[Family]:
     """The heads that a grid describes, each once, in its order.
 
     Args:
         text: a name in GRIDS, a file, or JSON beginning with '['; '' is the default grid.
-        epochs, batch: of linear and mlp heads that do not say, 0 = the family's own.
+        epochs, batch: of heads that do not say and whose family takes them so (Family.from_options), 0 = its own.
 
     Raises:
         UserError: no such file, no JSON, an unknown family or setting, a value out of its limits, nothing at all, more
@@ -129,23 +128,14 @@ def _size(block: dict) -> int:
     return samples if isinstance(samples, int) and samples else math.prod(map(len, values))
 
 
-def _expand(block: dict, defaults: dict, number: int) -> Iterator[HeadConfig]:
-    family = str(block.get("family", ""))
+def _expand(block: dict, defaults: dict, number: int) -> Iterator[Family]:
+    word = str(block.get("family", ""))
     settings = {name: value for name, value in block.items() if name not in WORDS}
-    if family not in FAMILIES and ("." in family or family in SHORT_NAMES):
-        estimator, fixed = resolve(family, list(settings))
-        for values in _combinations(settings, block, number):
-            yield Estimator(estimator, tuple(sorted(hashable({**fixed, **values}).items())))
-        return
-    kind = FAMILIES[one_of(family, [*(set(FAMILIES) - {"sklearn"}), *SHORT_NAMES], what="family")]
-    for name in settings:
-        one_of(name, [each.name for each in fields(kind)], what=f"setting of {family}")
-    missing = [each.name for each in fields(kind) if each.default is MISSING and settings.get(each.name) in (None, [])]
-    if missing:
-        raise UserError(f"{family} needs {', '.join(missing)}")
-    defaults = defaults if issubclass(kind, TrainedConfig) and family != "tail" else {}
+    kind = meant_by(word)
+    kind.refuse_settings(word, settings)
+    given = {name: value for name, value in defaults.items() if name in kind.from_options}
     for values in _combinations(settings, block, number):
-        yield kind(**{**defaults, **values})
+        yield kind.from_grid(word, {**given, **values})
 
 
 def _combinations(settings: dict, block: dict, number: int) -> Iterator[dict[str, Any]]:

@@ -7,8 +7,7 @@ import numpy as np
 import pandas as pd
 
 from cache.errors import UserError
-from heads.families import HeadConfig
-from heads.fitting.task import Fitted
+from heads.families import Family, Fitted
 
 CURVE = ("epoch", "train_loss", "val_loss", "val_auc")
 
@@ -27,7 +26,7 @@ class Setting:
     """A head's setting on some inputs, with one trial for each fold and seed."""
 
     inputs: str
-    config: HeadConfig
+    config: Family
     trials: list[Trial]
 
     @property
@@ -84,7 +83,7 @@ class Setting:
 
 def settings(trials: list[Trial]) -> list[Setting]:
     """Trials grouped by inputs and setting, the best first, those that diverged last."""
-    groups: dict[tuple[str, HeadConfig], list[Trial]] = defaultdict(list)
+    groups: dict[tuple[str, Family], list[Trial]] = defaultdict(list)
     for trial in trials:
         groups[trial.inputs, trial.fitted.member.config].append(trial)
     found = [Setting(*which, each) for which, each in groups.items()]
@@ -107,7 +106,7 @@ def choose(found: list[Setting], *, one_se: bool = False) -> Setting:
         return best
     margin = best.standard_error
     near = [each for each in usable if each.val_auc >= best.val_auc - margin]
-    return min(near, key=lambda each: (each.size, -_strength(each.config), -each.val_auc))
+    return min(near, key=lambda each: (each.size, -each.config.strength, -each.val_auc))
 
 
 def table(found: list[Setting]) -> pd.DataFrame:
@@ -117,7 +116,7 @@ def table(found: list[Setting]) -> pd.DataFrame:
             "inputs": each.inputs, "head": each.config.name, "val_auc": each.val_auc, "val_auc_std": each.val_auc_std,
             "val_loss": each.val_loss, "members": len(each.trials), "diverged": each.diverged,
             "epoch": float(np.mean([f.epoch for f in each.fitted])), "size": each.size,
-            "seconds": round(sum(trial.seconds for trial in each.trials), 3), **_flat(each.config),
+            "seconds": round(sum(trial.seconds for trial in each.trials), 3), **each.config.in_table(),
         }
         for each in found
     ]  # fmt: skip
@@ -142,12 +141,3 @@ def curves(found: list[Setting]) -> pd.DataFrame:
         for each in found for f in each.fitted for point in f.curve
     ]  # fmt: skip
     return pd.DataFrame(rows, columns=["inputs", "head", "fold", "seed", *CURVE])
-
-
-def _flat(config: HeadConfig) -> dict:
-    record = config.to_json()
-    return {**{k: v for k, v in record.items() if k != "params"}, **dict(record.get("params", ()))}
-
-
-def _strength(config: HeadConfig) -> float:
-    return getattr(config, "penalty", getattr(config, "weight_decay", 0.0))

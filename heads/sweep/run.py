@@ -8,7 +8,7 @@ all are: killed anywhere and run again, the sweep goes on behind the last one.
 """
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import timedelta
@@ -22,14 +22,14 @@ from cache.key import key
 from cache.progress import Progress
 from data.manifest import Manifest
 from heads import folds as cutting
-from heads.families import Estimator, HeadConfig, Tail
-from heads.fitting.task import Fitted
+from heads.families import Family, Fitted
 from heads.folds import Folds
 from heads.inputs import ALL, Choice, load_inputs
 from heads.sweep import SEARCH, leaderboard
-from heads.sweep.buckets import Bucket, buckets, is_convex, load_trials, save_trials
-from heads.sweep.conclusion import VERSION, Outcome
+from heads.sweep.buckets import Bucket, buckets, load_trials, save_trials
+from heads.sweep.conclusion import Outcome
 from heads.sweep.leaderboard import Trial, choose, settings
+from heads.sweep.sweep_result import VERSION
 from heads.sweep.trainer import Trainer
 
 BUCKETS = "buckets"
@@ -47,7 +47,7 @@ class SweepConfig:
 
     manifest: Path
     specs: list[FeatureSpec]
-    configs: list[HeadConfig]
+    configs: list[Family]
     folds: int = 1
     seeds: int = 3
     inputs: str = SEARCH
@@ -91,7 +91,7 @@ class _Sweep:
 
     def run(self) -> None:
         """Scouts first: convex heads need no learning rate, so they look for the best inputs; the others follow."""
-        scouts = [bucket for choice in self.choices.values() for bucket in self._buckets(choice, is_convex)]
+        scouts = [bucket for choice in self.choices.values() for bucket in self._buckets(choice, scouts=True)]
         with Progress(f"heads {_backbone(self.config.specs)}", _work(scouts), unit="head-epochs") as progress:
             self._announce(scouts, progress)
             for bucket in scouts:
@@ -131,8 +131,9 @@ class _Sweep:
         name = everything if self.config.inputs == ALL else one_of(self.config.inputs, choices, what="INPUTS")
         return {name: choices[name]}
 
-    def _buckets(self, choice: Choice, wanted: Callable[[HeadConfig], bool]) -> list[Bucket]:
-        configs = [config for config in self.config.configs if wanted(config)]
+    def _buckets(self, choice: Choice, *, scouts: bool) -> list[Bucket]:
+        """Of heads on pooled features."""
+        configs = [config for config in self.config.configs if config.scouts == scouts and not config.reads_maps]
         return buckets(configs, choice.name, columns=choice.width, folds=self.config.folds, seeds=self.config.seeds)
 
     def _winner(self) -> Choice:
@@ -140,12 +141,12 @@ class _Sweep:
         return self.choices[choose(settings(self.trials)).inputs if self.trials else next(iter(self.choices))]
 
     def _others(self, inputs: Choice) -> list[Bucket]:
-        """Trained heads and estimators on some inputs, tails on every map."""
-        pooled = self._buckets(inputs, lambda config: not is_convex(config) and not isinstance(config, Tail))
-        tails = [config for config in self.config.configs if isinstance(config, Tail)]
+        """Those that read pooled features on some of them, those that read maps on every map."""
+        pooled = self._buckets(inputs, scouts=False)
+        of_maps = [config for config in self.config.configs if config.reads_maps]
         return pooled + [
             bucket for name in self.inputs.maps
-            for bucket in buckets(tails, name, columns=0, folds=self.config.folds, seeds=self.config.seeds)
+            for bucket in buckets(of_maps, name, columns=0, folds=self.config.folds, seeds=self.config.seeds)
         ]  # fmt: skip
 
     def _announce(self, scouts: list[Bucket], progress: Progress) -> None:
@@ -155,13 +156,14 @@ class _Sweep:
         others = self._others(widest)[share::shares]  # it is not yet known which inputs win; on others it is less
         progress.total = _work(scouts) + _work(others)
         unfinished = [bucket for bucket in scouts + others if not self._file(bucket).exists()]
-        seconds = sum(map(self.trainer.expected_seconds, unfinished))
-        untimed = any(isinstance(config, Estimator) for config in self.config.configs)
+        expected = [(bucket.family.family, self.trainer.expected_seconds(bucket)) for bucket in unfinished]
+        seconds = sum(each for _, each in expected if each is not None)
+        untimed = ", ".join(dict.fromkeys(family for family, each in expected if each is None))
         print(
             f"heads {_backbone(self.config.specs)}: {len(self.config.configs)} settings, {self.config.folds} folds, "
             f"{self.config.seeds} seeds: {_members(scouts)} convex heads on {len(self.choices)} inputs, then "
             f"{_members(others)} others, in about {timedelta(seconds=round(seconds))}"
-            + (", beside the scikit-learn heads" if untimed else ""),
+            + (f", beside the {untimed} heads, whose time is not known" if untimed else ""),
             flush=True,
         )
 
@@ -191,7 +193,7 @@ class _Sweep:
         def report(epoch: int, fitted: list[Fitted]) -> None:
             best = self._best_auc([Trial(bucket.inputs, each, 0.0) for each in fitted])
             progress.note = f"epoch {epoch}, best val AUC {best:.4f}"
-            progress.advance(sum(each.member.config.epochs >= epoch for each in fitted))
+            progress.advance(sum(each.member.config.work >= epoch for each in fitted))
 
         return self.trainer.train(bucket, report)
 
@@ -220,7 +222,7 @@ def _members(plan: list[Bucket]) -> int:
 
 def _work(plan: list[Bucket]) -> int:
     """Heads times epochs, for the progress line."""
-    return sum(getattr(member.config, "epochs", 1) for bucket in plan for member in bucket.members)
+    return sum(member.config.work for bucket in plan for member in bucket.members)
 
 
 def _backbone(specs: list[FeatureSpec]) -> str:

@@ -1,23 +1,19 @@
 """Buckets of heads to their families: what each is trained on is made here, once for all that share it."""
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
 from cache.table import FeatureTable
 from data.manifest import Manifest
-from heads.families import Estimator, Tail
-from heads.fitting.convex import fit_convex, seconds_a_path
-from heads.fitting.estimators import fit_estimators
-from heads.fitting.stacked import Report, fit, seconds_an_epoch
-from heads.fitting.task import Fitted, Task
+from heads.families import Fitted, Report, Source
+from heads.fitting.task import MapTask, Task
 from heads.folds import Folds
 from heads.inputs import Choice, Inputs
 from heads.stream import MapStream
-from heads.sweep.buckets import Bucket, is_convex
-
-if TYPE_CHECKING:
-    from heads.fitting.tails import MapTask  # imports the backbones, which pooled heads do without
+from heads.sweep.buckets import Bucket
 
 
 @dataclass
@@ -36,50 +32,30 @@ class Trainer:
     device: str
     mean_views: bool
     _latest: tuple[str, Any] | None = None
-    _measured: dict[tuple[str, int], float] = field(default_factory=dict)
+    _measured: dict[str, dict[Hashable, float]] = field(default_factory=lambda: defaultdict(dict))
 
     def train(self, bucket: Bucket, report: Report) -> list[Fitted]:
         """The bucket's members, in its order."""
-        members, first = list(bucket.members), bucket.members[0].config
-        if isinstance(first, Tail):
-            from heads.fitting.tails import fit_tails
+        return bucket.family.fit(list(bucket.members), self._source(bucket.inputs, self._kept_maps), report=report)
 
-            return fit_tails(members, self.map_task(bucket.inputs), report=report)
-        task = self.task(bucket.inputs)
-        if is_convex(first):
-            return fit_convex(members, task)
-        return fit_estimators(members, task) if isinstance(first, Estimator) else fit(members, task, report=report)
+    def expected_seconds(self, bucket: Bucket) -> float | None:
+        """About what a bucket takes, early stopping and validation left aside; None = unknown."""
+        return bucket.family.seconds(list(bucket.members), self._source(bucket.inputs, self._maps))
 
-    def expected_seconds(self, bucket: Bucket) -> float:
-        """About what a bucket takes, early stopping and validation left aside; 0 for scikit-learn heads, unknown."""
-        first = bucket.members[0].config
-        if isinstance(first, Tail):
-            return bucket.epochs * len(bucket.members) * self._tail_epoch(bucket)
-        if is_convex(first):
-            rows, width = int(self.folds.trained[0].sum()) * len(self.inputs.X), self.choices[bucket.inputs].width
-            penalties = len({member.config for member in bucket.members})
-            return len(self.folds) * seconds_a_path(rows, width, penalties)
-        if isinstance(first, Estimator):
-            return 0.0
-        return bucket.epochs * seconds_an_epoch(list(bucket.members), self.task(bucket.inputs))
+    def _source(self, name: str, maps: Callable[[str], MapTask]) -> Source:
+        rows = int(self.folds.trained[0].sum()) * len(self.inputs.X)
+        columns = self.choices[name].width if name in self.choices else 0
+        return Source(columns, rows, len(self.folds), partial(self._kept_pooled, name), partial(maps, name),
+                      self._measured[name])  # fmt: skip
 
-    def _tail_epoch(self, bucket: Bucket) -> float:
-        """Seconds; measured once for all tails that differ in nothing that costs time."""
-        from heads.fitting.tails import seconds_an_epoch as of_tail
-
-        kind = (bucket.inputs, bucket.members[0].config.batch)
-        if kind not in self._measured:
-            self._measured[kind] = of_tail(bucket.members[0], self._maps(bucket.inputs))
-        return self._measured[kind]
-
-    def task(self, name: str) -> Task:
+    def _kept_pooled(self, name: str) -> Task:
         """Of a choice of pooled features."""
         return self._kept(name, self._pooled)
 
-    def map_task(self, name: str) -> "MapTask":
+    def _kept_maps(self, name: str) -> MapTask:
         """Of the maps of a feature; says where they are held."""
 
-        def made(_: str) -> "MapTask":
+        def made(_: str) -> MapTask:
             task = self._maps(name)
             print(f"heads: {name}: {task.stream.mode}", flush=True)
             return task
@@ -97,9 +73,7 @@ class Trainer:
         X = self.inputs.X[:, :, self.choices[name].columns]
         return Task.of(X, self.manifest.fake, self.folds, device=self.device, mean_views=self.mean_views)
 
-    def _maps(self, name: str) -> "MapTask":
-        from heads.fitting.tails import MapTask
-
+    def _maps(self, name: str) -> MapTask:
         specs = self.inputs.maps[name]
         stream = MapStream([FeatureTable(spec, self.manifest) for spec in specs])
         weights = self.weights.get(specs[0].backbone, "")

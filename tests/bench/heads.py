@@ -13,9 +13,9 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.utils.data import DataLoader, TensorDataset
 
-from heads.families import Linear
+from heads.families import Linear, Member
 from heads.fitting.stacked import fit
-from heads.fitting.task import Member, Task
+from heads.fitting.task import Task
 from heads.folds import Folds
 from tests.bench import rounds
 

@@ -32,20 +32,16 @@ from finetune.run import run as finetune
 from finetune.training import state
 from finetune.training.job import BEST
 from finetune.training.optimise import optimiser_of
-from heads.families import Estimator, HeadConfig, Linear, Logistic, Mlp, Ridge, Tail
-from heads.fitting.convex import fit_convex
-from heads.fitting.estimators import fit_estimators
-from heads.fitting.stacked import fit
-from heads.fitting.task import Member
-from heads.head_file import HeadRecord, assemble, empty_head, load_head, save_head
+from heads.families import Estimator, Family, Linear, Logistic, Member, Mlp, Ridge, Tail
+from heads.head_file import HeadRecord, assemble, load_head, read_record, save_head
 from heads.options import HeadsConfig
 from heads.predictions import read_predictions
 from heads.run import run as sweep
 from heads.sweep.buckets import load_trials, save_trials
-from heads.sweep.conclusion import HEAD_FILE, SweepResult
 from heads.sweep.leaderboard import Trial
+from heads.sweep.sweep_result import HEAD_FILE, SweepResult
 from tests.conftest import picture, write_faces
-from tests.tables import task
+from tests.tables import source, task
 
 IMAGES = 24
 OPTIONS = {
@@ -159,26 +155,23 @@ def _with_tensors(load: Callable[[Path], tuple[torch.nn.Module, Any]]) -> Callab
 def _heads(home: Path, folder: Path) -> Iterator[Kind]:
     """The sweep's own, and one of each family."""
     yield Kind("head of the sweep", folder / HEAD_FILE, _with_tensors(load_head), share=2)
-    spec = load_head(folder / HEAD_FILE)[1].inputs[0]
+    spec = read_record(folder / HEAD_FILE).inputs[0]
     for name, config in FAMILIES.items():
         path = home / "heads" / name / HEAD_FILE
         save_head(path, *_head(config, spec))
         yield Kind(f"head, {name}", path, _with_tensors(load_head), share=SLOW if name == "tail" else 1)
 
 
-def _head(config: HeadConfig, spec: FeatureSpec) -> tuple[torch.nn.Module, HeadRecord]:
-    if isinstance(config, Tail):
+def _head(config: Family, spec: FeatureSpec) -> tuple[torch.nn.Module, HeadRecord]:
+    if config.reads_maps:
         record = HeadRecord(config, [replace(spec, tap="layer4", pooling="map")], (512, 2, 2))
-        return empty_head(record), record
+        return config.empty(record), record
     record = HeadRecord(config, [spec], (COLUMNS,))
     return assemble(_fitted(config), record), record
 
 
-def _fitted(config: HeadConfig) -> list:
-    members, on = [Member(config, 0, 0)], task(columns=COLUMNS)
-    if isinstance(config, Ridge | Logistic):
-        return fit_convex(members, on)
-    return fit_estimators(members, on) if isinstance(config, Estimator) else fit(members, on)
+def _fitted(config: Family) -> list:
+    return config.fit([Member(config, 0, 0)], source(task(columns=COLUMNS)))
 
 
 def _bucket(home: Path) -> Path:

@@ -33,8 +33,8 @@ from cache.key import canonical
 from finetune.recipes import read_recipe, refuse_bad_ranges
 from heads.families import from_json
 from heads.head_file import load_head
-from heads.sweep.conclusion import HEAD_FILE
 from heads.sweep.grid import MOST_HEADS, read_grid
+from heads.sweep.sweep_result import HEAD_FILE
 from tests.soak import files, inputs
 from tests.soak.files import Kind, fingerprint
 

@@ -9,14 +9,11 @@ from matplotlib.figure import Figure
 from pandas.api.typing import SeriesGroupBy
 
 from analysis.found.sentences import quoted
-from analysis.found.sweeps import TRAINED, Sweep, leaders
+from analysis.found.sweeps import Sweep, leaders, trained_families
 from analysis.page.pictures import training_charts as charts
 from analysis.page.pictures.charts import Picture
 from analysis.page.pictures.training_charts import Dot, Line, Strip, Track
-from heads.families import Logistic, Ridge
-
-CONVEX = (Ridge.family, Logistic.family)
-SETTINGS = list(dict.fromkeys(each.name for kind in TRAINED.values() for each in fields(kind)))
+from heads.families import FAMILIES
 
 
 def sweep_pictures(sweep: Sweep) -> list[Picture]:
@@ -90,7 +87,7 @@ def _points(rows: pd.DataFrame, best: pd.Series, title: str) -> Figure:
 
 def _penalties(sweep: Sweep) -> Picture | None:
     """AUC over the penalty of each convex family, on the chosen inputs if those have convex heads, else at its best."""
-    convex = sweep.finite[sweep.finite.family.isin(CONVEX)]
+    convex = sweep.finite[sweep.finite.family.isin(_penalised_families())]
     here = convex[convex.inputs == sweep.result.inputs]
     rows = here if len(here) else convex
     lines = []
@@ -111,11 +108,19 @@ def _penalties(sweep: Sweep) -> Picture | None:
     )
 
 
+def _penalised_families() -> list[str]:
+    """Convex ones with a penalty."""
+    return [
+        name for name, kind in FAMILIES.items() if kind.scouts and "penalty" in {each.name for each in fields(kind)}
+    ]
+
+
 def _slices(sweep: Sweep) -> Picture | None:
     """Every hyperparameter that some trained family tried with several values."""
-    found = sweep.finite[sweep.finite.family.isin(TRAINED)]
+    trained = trained_families()
+    found = sweep.finite[sweep.finite.family.isin(trained)]
     panels, lost = [], {}
-    for name in SETTINGS:
+    for name in dict.fromkeys(each.name for kind in trained.values() for each in fields(kind)):
         rows = _varied(found, name)
         if len(rows):
             values = [_plain(value) for value in rows[name]]

@@ -1,0 +1,53 @@
+"""What the convex families have in common: one penalty, and a whole path of penalties in one go."""
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from cache.settings import setting
+from heads.families.base import Family, Source
+from heads.families.member import Fitted, Member, Report
+
+if TYPE_CHECKING:
+    from heads.fitting.convex import Principal
+
+
+@dataclass(frozen=True)
+class Penalised(Family):
+    """Linear in the features, with one optimum for every penalty."""
+
+    scouts: ClassVar[bool] = True
+    penalty: float = setting(above=0)
+
+    @property
+    def strength(self) -> float:
+        return self.penalty
+
+    def shared(self, columns: int) -> Hashable:
+        """Nothing but this: one decomposition of the features serves all penalties of all such families."""
+        return ("convex",)
+
+    @classmethod
+    def fit(cls, members: list[Member], source: Source, *, report: Report | None = None) -> list[Fitted]:
+        from heads.fitting.convex import fit_convex
+
+        return fit_convex(members, source.task())
+
+    @classmethod
+    def seconds(cls, members: list[Member], source: Source) -> float:
+        from heads.fitting.convex import seconds_a_path
+
+        return source.folds * seconds_a_path(source.rows, source.columns, len({member.config for member in members}))
+
+    @classmethod
+    def path(cls, principal: "Principal", fake: np.ndarray, penalties: list[float], *,
+             groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        """Weights (P, D) and intercepts (P,), float64, for every penalty; scores are logits of fake.
+
+        Args:
+            principal: the fold's training rows (N, D). fake: (N,) bool. groups: (N,) int64; rows of one group are no
+                evidence for one another.
+        """
+        raise NotImplementedError

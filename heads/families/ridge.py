@@ -1,0 +1,106 @@
+"""The family `ridge`: ridge regression, whose optimum is a division in the basis of the features' principal axes."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from heads.families.penalised import Penalised
+
+if TYPE_CHECKING:
+    from heads.fitting.convex import Principal
+
+ROUNDING = 1e-14  # of a leverage of one
+SMALLEST_PENALTY = 1e-10  # of the largest eigenvalue; below it scores of left-out rows are rounding
+LARGEST = 256  # rows of a group that are left out together
+SOLVED = 8192  # rows of groups that are solved at once
+
+
+@dataclass(frozen=True)
+class Ridge(Penalised):
+    """Ridge regression on targets -1 and 1; penalty on the squared weights against the sum over rows."""
+
+    family: ClassVar[str] = "ridge"
+
+    @classmethod
+    def path(cls, principal: "Principal", fake: np.ndarray, penalties: list[float], *,
+             groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+        return ridge_logits(principal, fake, penalties, groups=groups)
+
+
+def ridge_path(principal: "Principal", fake: np.ndarray, penalties: list[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Weights (P, D) and intercepts (P,), float64, of ridge regression on targets -1 and 1 for every penalty.
+
+    Minimises |Xw + b - t|^2 + penalty * |w|^2 (Hoerl and Kennard 1970).
+
+    Args:
+        fake: (N,) bool.
+    """
+    targets = np.where(fake, 1.0, -1.0)
+    level = targets.mean()
+    solutions = principal.gather((targets - level)[:, None]) / (principal.values[:, None] + np.asarray(penalties))
+    weights = principal.weights(solutions)
+    return weights, level - weights @ principal.mean
+
+
+def ridge_logits(principal: "Principal", fake: np.ndarray, penalties: list[float], *,
+                 groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """The ridge path with scores that are logits: scaled by what each row's head says that its group left alone.
+
+    Args:
+        fake: (N,) bool. groups: (N,) int64.
+    """
+    from heads.fitting.convex import to_logits
+
+    weights, intercepts = ridge_path(principal, fake, penalties)
+    fair = left_out_scores(principal, fake, penalties, groups=groups)
+    slopes, offsets = np.array([to_logits(scores, fake) for scores in fair.T]).T
+    return weights * slopes[:, None], intercepts * slopes + offsets
+
+
+def left_out_scores(principal: "Principal", fake: np.ndarray, penalties: list[float], *,
+                    groups: np.ndarray) -> np.ndarray:  # fmt: skip
+    """Scores (N, P) of every row by the ridge heads that are fitted without its group; nothing is fitted again.
+
+    Without the rows B of a group their residuals are (I - H_BB)^-1 times those of all rows, H being the hat matrix
+    (of one row: Allen 1974). The intercept is then that of all rows: one that lacks a row's label lies on the other
+    side of it, which would turn the scores of strongly penalised heads round. Of a group of more than LARGEST rows so
+    many are left out at a time.
+
+    Args:
+        fake: (N,) bool. groups: (N,) int64.
+    """
+    targets = np.where(fake, 1.0, -1.0)
+    level, count = targets.mean(), len(fake)
+    shares = 1 / (principal.values[:, None] + np.maximum(penalties, SMALLEST_PENALTY * principal.values.max(initial=0)))
+    solved = principal.gather((targets - level)[:, None]) * shares
+    residuals = (targets - level)[:, None] - principal.scores(solved)
+    scores = np.empty_like(residuals)
+    for rows in _blocks(groups):
+        size = rows.shape[1]
+        hats = 1 / count + _products(principal.coordinates(rows), shares)
+        left = np.linalg.solve((1 + ROUNDING) * np.eye(size) - hats, residuals[rows].transpose(2, 0, 1)[..., None])
+        without = (count * level - targets[rows].sum(axis=1, keepdims=True)) / max(count - size, 1)
+        scores[rows] = (targets[rows] + level - without)[..., None] - left[..., 0].transpose(1, 2, 0)
+    return scores
+
+
+def _blocks(groups: np.ndarray) -> Iterator[np.ndarray]:
+    """Row numbers (G, s) of groups that have as many rows, so many groups at a time that they stay small."""
+    order = np.argsort(groups, kind="stable")
+    _, first, counts = np.unique(groups[order], return_index=True, return_counts=True)
+    rank = np.arange(len(order)) - np.repeat(first, counts)  # within its group
+    starts = np.flatnonzero(rank % LARGEST == 0)
+    sizes = np.diff(np.append(starts, len(order)))
+    for size in np.unique(sizes):
+        alike = order[np.repeat(sizes == size, sizes)].reshape(-1, size)
+        together = max(1, SOLVED // size)
+        yield from np.split(alike, range(together, len(alike), together))
+
+
+def _products(coordinates: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Of the rows of each group with one another, weighted: (G, s, r), (r, P) -> (P, G, s, s)."""
+    if coordinates.shape[1] == 1:  # the usual case, one product for all
+        return (coordinates[:, 0] ** 2 @ shares).T[..., None, None]
+    return np.stack([(coordinates * share) @ coordinates.transpose(0, 2, 1) for share in shares.T])
