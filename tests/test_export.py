@@ -23,6 +23,7 @@ from extract.layout import layout
 from finetune.detector import Detector, FeatureDetector
 from finetune.detector_file import NetworkRecord, network_detector
 from finetune.networks import preprocess_for
+from finetune.scorer import open_detector
 from heads.families import Mlp, Tail
 from heads.head_file import HeadRecord, empty_head
 from heads.options import HeadsConfig
@@ -139,15 +140,15 @@ def test_a_run_whose_data_changed_has_a_card_without_figures(made, tmp_path, mon
 
 
 def test_images_that_are_gone_are_replaced_by_noise(made, monkeypatch, capsys):  # noqa: F811
-    how = preprocess_for(64)
-    pixels, against = export._pixels(made.sweep, how)
+    scorer = open_detector(made.sweep, device="cpu")
+    pixels, against = export._pixels(scorer)
     assert (len(pixels), against) == (15, "validation images")
 
     def gone(*_, **__):
         raise UserError("gone")
 
     monkeypatch.setattr(export, "batches", gone)
-    pixels, against = export._pixels(made.sweep, how)
+    pixels, against = export._pixels(scorer)
     assert (pixels.shape, against) == ((8, 64, 64, 3), "images of noise")
     assert "compared on noise, because validation images cannot be had: gone" in capsys.readouterr().out
 
