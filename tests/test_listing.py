@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from analysis.found import run_option as chosen
-from analysis.predict.files import files_of
+from analysis.predict.image_files import files_of
 from cache import paths
 from cache.errors import UserError
 from data import build, manifest, probes, sample

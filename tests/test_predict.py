@@ -21,7 +21,7 @@ from PIL import Image
 from analysis.judge.calibrate import calibration_of
 from analysis.predict import predictor
 from analysis.predict import run as predict
-from analysis.predict.files import files_of
+from analysis.predict.image_files import files_of
 from analysis.predict.options import PredictConfig
 from analysis.predict.run import Prediction, Predictor
 from cache import paths

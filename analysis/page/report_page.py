@@ -24,7 +24,7 @@ from analysis.page.pictures.model_pictures import model_pictures
 from analysis.page.pictures.perturbed_pictures import perturbed_pictures
 from analysis.page.pictures.sweep_pictures import sweep_pictures
 from analysis.page.pictures.training_picture import training_picture
-from analysis.page.summary import summary, wide_table
+from analysis.page.summary import models_table, summary
 from analysis.page.tables import Table
 from analysis.page.template_values import template_values
 from analysis.predict.spreadsheet import write_for_people
@@ -44,7 +44,7 @@ def run(config: ReportConfig) -> Path:
         UserError: no manifest, or no finished run on the data as it is now.
     """
     contents, folder = read_contents(config), paths.report_dir(config.dataset)
-    write_for_people(folder / "models.csv", wide_table(contents.models))
+    write_for_people(folder / "models.csv", models_table(contents.models))
     _copy_leaderboard(contents.sweeps, folder / "sweep.csv")
     write_json(folder / "summary.json", summary(contents.manifest, contents.models))
     of_sweep = _sweep_pictures(contents.sweeps)

@@ -34,7 +34,7 @@ def summary(manifest: Manifest, models: list[Model]) -> dict:
     }  # fmt: skip
 
 
-def wide_table(models: list[Model]) -> pd.DataFrame:
+def models_table(models: list[Model]) -> pd.DataFrame:
     """models.csv: a row for each model and split; what only the other stage has is empty."""
     names = dict.fromkeys(name for model in models for name in model.made.facts)
     rows = []

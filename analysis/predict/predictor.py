@@ -22,7 +22,7 @@ from PIL import Image
 from analysis.found.run_option import find_run
 from analysis.judge.calibrate import Calibration, calibration_of
 from analysis.judge.rules import DEFAULT_RULE, RULES
-from analysis.predict.files import contents, upright
+from analysis.predict.image_files import contents, upright
 from cache import runs
 from cache.errors import UserError, one_of
 from cache.features import Preprocess

@@ -26,7 +26,7 @@ import torch
 from analysis.found.run_option import chosen_run
 from analysis.judge.calibrate import calibration_of
 from analysis.judge.rules import RULES
-from analysis.predict.files import files_of
+from analysis.predict.image_files import files_of
 from analysis.predict.options import PredictConfig
 from analysis.predict.predictor import Prediction, Predictor
 from analysis.predict.spreadsheet import write_for_people
