@@ -18,10 +18,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from sklearn.metrics import matthews_corrcoef
 from torchvision.models import squeezenet1_1
 
 from analysis.judge.calibrate import calibrate
-from analysis.judge.evaluate import figures
+from analysis.judge.evaluate import evaluate
 from analysis.judge.metrics import METRICS
 from analysis.judge.rules import RULES
 from cache import command
@@ -35,6 +36,8 @@ from heads.families import FAMILIES
 from heads.sweep.grid import GRIDS
 from tests import test_earlier
 from tests.conftest import picture, write_faces
+from tests.test_commands import make
+from tests.test_evaluate import scores_of
 
 FOLDERS = ("cache", "data", "extract", "heads", "finetune", "analysis", "tests")
 READMES = [
@@ -86,10 +89,7 @@ def commands() -> list[str]:
 @cache
 def recipe(line: str) -> list[str]:
     """What make would run of a command."""
-    call = subprocess.run(
-        ["make", "--dry-run", *shlex.split(line)[1:]], cwd=ROOT, capture_output=True, text=True, check=False,
-        env={name: value for name, value in os.environ.items() if not name.startswith("MAKE")},
-    )  # fmt: skip
+    call = make(*shlex.split(line)[1:])
     assert call.returncode == 0, call.stderr
     return call.stdout.splitlines()
 
@@ -97,8 +97,8 @@ def recipe(line: str) -> list[str]:
 def calls(line: str) -> list[list[str]]:
     """Module and arguments of every `python -m` behind a command."""
     lines = recipe(line) if line.startswith("make") else [line]
-    words = [shlex.split(each) for each in lines if " -m " in each and "venv --clear" not in each]
-    return [each[each.index("-m") + 1 :] for each in words if "pip" not in each]
+    words = [shlex.split(each) for each in lines if re.match(r"@?\S*(python|torchrun) ", each)]
+    return [each[each.index("-m") + 1 :] for each in words if "-m" in each and not {"venv", "pip"} & set(each)]
 
 
 @pytest.fixture
@@ -145,7 +145,7 @@ def asked(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
 
 def test_there_are_commands_to_look_at():
     assert len(commands()) > 60
-    assert {name for name, _ in map(lambda each: (each.split()[0], each), commands())} >= {"make", "python"}
+    assert {line.split()[0] for line in commands()} >= {"make", "python", ".venv/bin/python", ".venv/bin/torchrun"}
     assert set(plugins()) == {"my_family", "my_metric", "my_backbone", "my_perturbation"}
 
 
@@ -160,14 +160,10 @@ def test_a_command_is_understood(line, somebody, monkeypatch):
 
 
 def test_every_variable_is_known_and_said():
-    call = subprocess.run(
-        ["make", "--dry-run", "data", "NONE=1"], cwd=ROOT, capture_output=True, text=True, check=False
-    )
-    known = set(re.search(r"Known: (.*?)\.  Stop", call.stderr).group(1).split())
-    written = {match for path in READMES for match in re.findall(r"\b([A-Z][A-Z_]+)=", path.read_text())}
-    assert written - known - {"INFO"} <= {"ARGS", "KINDS", "PERTURBATIONS", "RULES"}
-    everything = " ".join(path.read_text() for path in READMES)
-    assert {name for name in known if not re.search(rf"\b{name}\b", everything)} == set()
+    known = set(re.search(r"Known: (.*?)\.  Stop", make("data", "NONE=1").stderr).group(1).split())
+    text = "\n".join(path.read_text() for path in READMES)
+    assert set(re.findall(r"\b([A-Z][A-Z_]+)=", text)) - known == {"ARGS"}
+    assert known - set(re.findall(r"\b[A-Z][A-Z_]+\b", text)) == set()
 
 
 @pytest.mark.parametrize("path", READMES, ids=named)
@@ -227,11 +223,7 @@ def test_what_make_report_does_is_said_as_it_is_done():
     source = (ROOT / "analysis" / "report.py").read_text()
     (body,) = [node for node in ast.parse(source).body if isinstance(node, ast.FunctionDef) and node.name == "_report"]
     told = READMES[0].read_text().partition("## What `make report` does")[2].partition("\n## ")[0]
-    left = [
-        line.split("  # ")[1].split(",")[0]
-        for line in ast.get_source_segment(source, body).splitlines()
-        if "  # " in line
-    ]
+    left = re.findall(r"  # ([^,\n]+)", ast.get_source_segment(source, body))
     places = [told.find(each) for each in left]
     assert len(left) == 7
     assert -1 not in places
@@ -289,11 +281,10 @@ def test_the_plugins_do_what_is_said(somebody, monkeypatch):
     changed = Perturbation("bits", 2).of(picture(0, fake=True), "00" * 32)
     assert len(np.unique(np.asarray(changed))) <= 4
     assert sum(each.kind == "bits" for each in PERTURBATIONS) == 3
-    rng = np.random.default_rng(0)
-    fake = np.arange(80) % 2 == 1
-    scores = rng.normal(size=80) + 3 * fake
-    of = figures(scores, fake, np.arange(80).astype(str), calibrate(scores, fake))
-    assert 0.5 < of["mcc"].value < 1
+    scores, fake = scores_of(80, gap=3.0)
+    judged = evaluate(scores, fake, np.arange(80), calibration=calibrate(scores, fake))
+    called = scores >= judged.threshold
+    assert judged.metrics["mcc"].value == pytest.approx(matthews_corrcoef(fake, called))
 
 
 def really(line: str, home: Path) -> str:
