@@ -132,20 +132,6 @@ def test_verify_names_the_damaged_shard(faces, capsys):
         verify(VerifyConfig())
 
 
-def test_the_readmes_python_example_works(capsys):
-    readme = (paths.ROOT / "README.md").read_text()
-    (example,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
-    assert len(example.split("\n\n")) == 2  # imports, and the four lines below them
-    assert len(list(filter(None, example.splitlines()))) == 6
-    names = {}
-    exec(example, names)
-    assert names["X"].shape == (360, 160)
-    assert set(names["split"]) == {"train", "val", "test"}
-    assert set(names["y"]) == {0, 1}
-    assert len(names["group"]) == 360
-    assert float(capsys.readouterr().out.splitlines()[-1]) > 0.9
-
-
 def make(*arguments: str, **environment: str) -> subprocess.CompletedProcess:
     """What make would run; the one that may run these tests has no say."""
     return subprocess.run(

@@ -80,7 +80,9 @@ def test_artefacts_are_ignored_and_code_is_not():
         "data/sample/manifest.csv",
         "runs/heads/x/result.json",
         "cache/key.py",
+        "cache/README.md",
         "data/build.py",
+        "data/README.md",
     ]
     call = subprocess.run(["git", "check-ignore", *paths], cwd=ROOT, capture_output=True, text=True, check=False)
     if call.returncode == 128:
