@@ -22,7 +22,7 @@ from cache.errors import UserError
 from cache.key import key
 from data.build import run as build_manifest
 from data.manifest import SPLITS, Manifest
-from extract.compute import compute_of, training_device
+from extract.machine import compute_of, training_device
 from extract.options import DEFAULT, RANDOM
 from finetune.detector_file import DetectorRecord, NetworkRecord
 from finetune.options import FinetuneConfig

@@ -17,9 +17,10 @@ from data.manifest import Manifest
 from data.perturb import Perturbation
 from data.preprocess import AUGMENTATION, of_view
 from extract.backbones import build
-from extract.compute import moved, training_device
+from extract.compute import moved
+from extract.forward import CPU_BATCH, GPU_BATCH
 from extract.loading import batches, default_workers
-from extract.run import CPU_BATCH, GPU_BATCH
+from extract.machine import training_device
 from finetune.detector import Detector, FeatureDetector
 from finetune.detector_file import load_detector
 from finetune.training.job import BEST
@@ -73,7 +74,7 @@ def open_scorer(folder: Path, *, device: str = "auto", batch: int = 0, workers: 
         UserError: its file is missing or damaged, or the device is not there.
     """
     if model_file(folder).name == HEAD_FILE:
-        return HeadScorer.load(folder / HEAD_FILE, device=str(training_device(device)))
+        return HeadScorer.load(folder / HEAD_FILE, device=training_device(device))
     return open_detector(folder, device=device, batch=batch, workers=workers)
 
 
@@ -83,7 +84,7 @@ def open_detector(folder: Path, *, device: str = "auto", batch: int = 0, workers
     Raises:
         UserError: as open_scorer; the head is judged by views that this version of the program draws otherwise.
     """
-    where = training_device(device)
+    where = torch.device(training_device(device))
     size = batch or (CPU_BATCH if where.type == "cpu" else GPU_BATCH)
     views = 1 if model_file(folder).name == BEST else _views(folder)
     return DetectorScorer(folder, where, size, views, workers)

@@ -12,8 +12,9 @@ from cache.errors import UserError, one_of
 from cache.key import file_digest
 from data.build import run as build_manifest
 from data.manifest import Manifest
-from extract.backbones import build, locate, preprocess, takes_one_size
-from extract.compute import compute_of, training_device
+from extract.backbones import build
+from extract.catalogue import entry, locate, preprocess
+from extract.machine import compute_of, training_device
 from extract.options import DEFAULT, RANDOM, ExtractConfig
 from finetune.detector import Detector, FeatureDetector
 from finetune.detector_file import DetectorRecord, NetworkRecord, network_detector
@@ -178,7 +179,7 @@ def from_head(config: HeadsConfig, file: Path, *, given: bool) -> Start:
     weights = next(config.extract.each_backbone()).weights
     return Start(
         manifest, DetectorRecord(record), file_digest(file), spec.backbone, spec.random_weights, file, weights,
-        takes_one_size(spec.backbone),
+        entry(spec.backbone).one_size,
     )  # fmt: skip
 
 
@@ -199,7 +200,7 @@ def from_network(config: ExtractConfig, recipe: Recipe) -> Start:
     random = weights == RANDOM
     identity = (build(name, weights=RANDOM).weights if random else locate(name, weights=weights)).identity
     record = NetworkRecord(name, False, preprocess(name, size=config.size, crop_only=config.crop_only), **settings)
-    return Start(manifest, DetectorRecord(record), identity, name, random, None, weights, takes_one_size(name))
+    return Start(manifest, DetectorRecord(record), identity, name, random, None, weights, entry(name).one_size)
 
 
 def _refuse_folds(folder: Path) -> None:

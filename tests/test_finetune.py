@@ -424,7 +424,7 @@ def training(few: Path, recipe: dict) -> tuple[FeatureDetector, Recipe]:
     from finetune.training.team import Team
 
     config = options(few, recipe)
-    job, start = stages_before(config, read_recipe(config.recipe), Team(torch.device("cpu")))
+    job, start = stages_before(config, read_recipe(config.recipe), Team("cpu"))
     return build_detector(start, seed=0), job.recipe
 
 

@@ -15,7 +15,8 @@ from cache.errors import UserError
 from cache.options import Options, option, section
 from data.options import DataConfig
 from extract.options import ExtractConfig
-from finetune.options import FinetuneConfig, TuneConfig
+from finetune.options import FinetuneConfig
+from finetune.tune.options import TuneConfig
 from heads.options import HeadsConfig
 from heads.sweep.run import SEARCH, SweepConfig
 
@@ -118,7 +119,7 @@ def with_plugins(folder: Path, plugins: str, *arguments: str) -> subprocess.Comp
 
 
 def test_a_plugin_registers_before_options_are_read(faces, tmp_path):
-    (tmp_path / "first.py").write_text("from extract.backbones import REGISTRY\nprint('first is here')\n")
+    (tmp_path / "first.py").write_text("from extract.catalogue import REGISTRY\nprint('first is here')\n")
     (tmp_path / "second.py").write_text(
         "import first\nfirst.REGISTRY['tiny'] = first.REGISTRY['resnet18']\nprint('tiny is registered')\n"
     )

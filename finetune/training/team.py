@@ -18,9 +18,13 @@ from extract.ranks import meet, together
 class Team:
     """rank of size processes, each with a device of its own."""
 
-    device: torch.device
+    device_name: str
     rank: int = 0
     size: int = 1
+
+    @property
+    def device(self) -> torch.device:
+        return torch.device(self.device_name)
 
     @property
     def leads(self) -> bool:
@@ -85,7 +89,7 @@ class Team:
 
 
 @contextmanager
-def team(device: torch.device) -> Iterator[Team]:
+def team(device: str) -> Iterator[Team]:
     """All processes that torchrun started, or this one alone."""
     with together(device):
         alone = not distributed.is_initialized()
