@@ -19,13 +19,12 @@ from data.images import decode
 from data.manifest import Manifest
 from data.preprocess import to_input
 from extract import catalogue, loading, weights, writing
-from extract.__main__ import run_each
 from extract.backbones import build
 from extract.catalogue import layout
 from extract.layout import refuse_other_layout
 from extract.loading import Crew
 from extract.options import DEFAULT, ExtractConfig
-from extract.run import run, specs_of, tables
+from extract.run import run, run_each, specs_of, tables
 from heads.options import HeadsConfig
 from heads.run import run_each as run_heads
 from tests.conftest import write_faces

@@ -27,7 +27,8 @@ from extract.machine import training_device
 from finetune.options import FinetuneConfig
 from finetune.recipes import Asked, changed, read_recipe
 from finetune.run import run as finetune
-from finetune.run import stages_before, train
+from finetune.run import stages_before
+from finetune.train import train
 from finetune.training import state
 from finetune.training.job import BEST
 from finetune.training.step import TrainingFailed
