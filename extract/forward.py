@@ -16,11 +16,9 @@ from data.preprocess import of_view
 from extract.backbones import Backbone, Normalise
 from extract.compute import computing_in, moved
 from extract.loading import batches, default_workers
-from extract.machine import device_of
+from extract.machine import batch_of, device_of
 from extract.options import ExtractConfig
 from extract.writing import ShardWriter
-
-CPU_BATCH, GPU_BATCH = 32, 256  # images
 
 
 def compute(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows: np.ndarray,
@@ -47,7 +45,7 @@ def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, row
     specs, first = list(wanted), next(iter(wanted))
     taps = tuple(dict.fromkeys(spec.tap for spec in specs))
     module = frozen(backbone, taps, first.preprocess, device)
-    size = config.batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
+    size = batch_of(config.batch, device.type)
     workers = default_workers(device) if config.workers < 0 else config.workers
     draw = of_view(first.view, first.augmentation)
     loader = batches(manifest, rows, first.preprocess, draw=draw, size=size, workers=workers)

@@ -10,6 +10,7 @@ from cache.environment import may_accelerate
 from cache.errors import UserError
 
 CPUINFO = Path("/proc/cpuinfo")  # on Linux
+CPU_BATCH, GPU_BATCH = 32, 256  # images in a forward pass
 MULTIPLIES_BF16 = {"avx512_bf16", "amx_bf16"}  # flags of a CPU
 
 
@@ -57,6 +58,11 @@ def compute_of(word: str, device: str) -> str:
 
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
     return "bf16" if device == "cpu" and _multiplies_bf16() else "fp32"
+
+
+def batch_of(given: int, device: str) -> int:
+    """Images in a forward pass: BATCH, or where it is 0 what suits the device."""
+    return given or (CPU_BATCH if device == "cpu" else GPU_BATCH)
 
 
 def _multiplies_bf16() -> bool:

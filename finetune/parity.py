@@ -9,7 +9,7 @@ import torch
 from cache.errors import UserError
 from data.manifest import Manifest
 from finetune.detector import Detector
-from finetune.scorer import logits_of
+from finetune.logits import logits_of
 from finetune.start import Start
 from heads.scorer import HeadScorer
 

@@ -22,7 +22,7 @@ from data.build import run as build_manifest
 from data.manifest import Manifest
 from extract.machine import compute_of, training_device
 from extract.options import DEFAULT, RANDOM
-from finetune.detector_file import DetectorRecord, NetworkRecord
+from finetune.detector_record import DetectorRecord, NetworkRecord
 from finetune.options import FinetuneConfig
 from finetune.recipes import Asked, Recipe, read_recipe
 from finetune.registry import register

@@ -13,7 +13,7 @@ from extract.catalogue import entry, locate, preprocess
 from extract.machine import compute_of, training_device
 from extract.options import DEFAULT, RANDOM, ExtractConfig
 from extract.weights import Weights
-from finetune.detector_file import DetectorRecord, NetworkRecord
+from finetune.detector_record import DetectorRecord, NetworkRecord
 from finetune.recipes import Recipe
 from heads.head_file import HeadRecord
 from heads.options import HeadsConfig

@@ -12,7 +12,8 @@ from cache.errors import UserError
 from data.manifest import SPLITS, Manifest
 from extract.backbones import build
 from finetune.detector import Detector, FeatureDetector
-from finetune.detector_file import NetworkRecord, network_detector
+from finetune.detector_file import network_detector
+from finetune.detector_record import NetworkRecord
 from finetune.options import FinetuneConfig
 from finetune.parity import parity
 from finetune.start import Start

@@ -28,11 +28,11 @@ from finetune import scorer as detector_scorer
 from finetune import train as finetune_train
 from finetune.detector import HEAD, NORMS, FeatureDetector
 from finetune.detector_file import load_detector
+from finetune.logits import logits_of
 from finetune.networks import NETWORKS
 from finetune.options import FinetuneConfig
 from finetune.recipes import RECIPES, Recipe, read_recipe
 from finetune.run import run
-from finetune.scorer import logits_of
 from finetune.training import epochs, optimise, state, step
 from finetune.training import loop as fit
 from finetune.training.epochs import steps_of

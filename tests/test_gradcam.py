@@ -30,7 +30,8 @@ from extract.backbones import Backbone, build
 from extract.catalogue import layout
 from extract.weights import Weights
 from finetune.detector import FeatureDetector, NetworkDetector
-from finetune.detector_file import NetworkRecord, network_detector
+from finetune.detector_file import network_detector
+from finetune.detector_record import NetworkRecord
 from finetune.networks import preprocess_for
 from heads.families import Tail
 from heads.fitting.seeds import seeded

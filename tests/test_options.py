@@ -18,7 +18,8 @@ from extract.options import ExtractConfig
 from finetune.options import FinetuneConfig
 from finetune.tune.options import TuneConfig
 from heads.options import HeadsConfig
-from heads.sweep.run import SEARCH, SweepConfig
+from heads.sweep import SEARCH
+from heads.sweep.sweep_config import SweepConfig
 
 
 def test_an_option_is_given_by_its_name_wherever_it_stands():

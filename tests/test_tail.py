@@ -17,7 +17,7 @@ from data.images import decode
 from data.manifest import Manifest
 from data.preprocess import to_input
 from extract.backbones import build
-from extract.forward import CPU_BATCH
+from extract.machine import CPU_BATCH
 from extract.options import ExtractConfig
 from extract.run import run as extract
 from extract.run import specs_of

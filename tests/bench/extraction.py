@@ -24,8 +24,8 @@ from data.options import DataConfig
 from data.preprocess import to_input
 from extract.backbones import build
 from extract.catalogue import preprocess
-from extract.forward import CPU_BATCH, GPU_BATCH, forward, frozen
-from extract.machine import compute_of, device_of
+from extract.forward import forward, frozen
+from extract.machine import CPU_BATCH, GPU_BATCH, compute_of, device_of
 from extract.options import ExtractConfig
 from extract.run import run
 from tests.bench import rounds

@@ -29,7 +29,8 @@ from extract.backbones import build
 from extract.catalogue import preprocess
 from extract.compute import computing_in
 from extract.machine import device_of
-from finetune.detector_file import DetectorRecord, NetworkRecord, network_detector
+from finetune.detector_file import network_detector
+from finetune.detector_record import DetectorRecord, NetworkRecord
 from finetune.recipes import Recipe
 from finetune.training.job import Job
 from finetune.training.loop import Training
