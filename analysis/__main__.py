@@ -1,8 +1,7 @@
 """`make report`: everything that is missing, then the page. `python -m analysis --help` lists the options."""
 
 from analysis.options import ReportCommand
-from analysis.report import run
 from cache.command import main
 
 if __name__ == "__main__":
-    main(ReportCommand, run, command="python -m analysis")
+    main(ReportCommand, "analysis.report:run", command="python -m analysis")

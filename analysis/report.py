@@ -15,7 +15,7 @@ from cache.errors import UserError
 from data.build import run as build
 from data.manifest import Manifest
 from data.perturb import PERTURBATIONS
-from extract.compute import training_device
+from extract.machine import training_device
 from extract.ranks import together
 from finetune.scorer import open_detector, open_scorer
 from heads.elsewhere import (

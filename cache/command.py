@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from dataclasses import Field
+from importlib import import_module
 from itertools import groupby, pairwise
 from typing import Any, TypeVar
 
@@ -24,15 +25,22 @@ from cache.progress import Plain
 Record = TypeVar("Record", bound=Options)
 
 
-def main(record: type[Record], run: Callable[[Record], Any], *, command: str) -> None:
-    """Parse sys.argv into `record`, call `run`, and turn a user's mistake into one line and exit status 1."""
+def main(record: type[Options], run: str, *, command: str) -> None:
+    """Parse sys.argv into `record`, call `run` with it, and turn a user's mistake into one line and exit status 1.
+
+    Args:
+        run: module:function, imported behind the options: the libraries of a stage take seconds, which nobody waits for
+            who asked for help or mistyped a flag.
+    """
     try:
         if {"--help", "-h", "help"} & set(sys.argv[1:]):
             print(usage(record, command))
             return
         with redirect_stdout(Plain(sys.stdout)):
             import_plugins()
-            run(parse(record, sys.argv[1:], command))
+            config = parse(record, sys.argv[1:], command)
+            module, _, function = run.partition(":")
+            getattr(import_module(module), function)(config)
     except UserError as error:
         sys.exit(printable(f"{command}: {error}"))
     except KeyboardInterrupt:

@@ -8,11 +8,11 @@ import sys
 from importlib import metadata
 from pathlib import Path
 
-import torch
-
 from cache import paths
 from cache.errors import masked
 
+DEVICES = Path("/dev")
+DRIVERS = ("nvidia*", "kfd", "dxg", "nvhost*", "nvmap")  # of CUDA, ROCm, CUDA inside Windows, and Tegra
 PACKAGES = (
     "torch",
     "torchvision",
@@ -38,8 +38,23 @@ def describe_environment() -> dict:
         "platform": platform.platform(),
         "processor": _processor(),
         "cores": os.cpu_count(),
-        "gpus": [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())],
+        "gpus": _gpus(),
     }
+
+
+def may_accelerate() -> bool:
+    """Whether the machine may have an accelerator. Without the file of its driver Linux has none, and nobody need wait
+    for torch, which takes seconds to import, to say so."""
+    return sys.platform != "linux" or any(any(DEVICES.glob(name)) for name in DRIVERS)
+
+
+def _gpus() -> list[str]:
+    """Their names, as far as CUDA knows them."""
+    if not may_accelerate():
+        return []
+    import torch
+
+    return [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
 
 
 def _module(started: Path) -> str:

@@ -20,7 +20,6 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
-from scipy.ndimage import correlate, gaussian_filter
 
 from cache.atomic import remove_leftovers, write_bytes, write_json
 from cache.progress import Progress
@@ -166,6 +165,8 @@ def _generator(scene: np.ndarray, face: Ellipse, rng: np.random.Generator) -> tu
 
 def _texture(rng: np.random.Generator, *, scale: float, strength: float) -> np.ndarray:
     """Smooth grey noise, (SIDE, SIDE, 1): `scale` pixels wide, `strength` grey levels of standard deviation."""
+    from scipy.ndimage import gaussian_filter  # a second to import, and the sample is drawn once
+
     smooth = gaussian_filter(rng.normal(0, 1, (SIDE, SIDE)), scale)
     return (smooth / smooth.std() * strength)[..., None]
 
@@ -177,6 +178,8 @@ def _sharpened(pixels: np.ndarray, amount: float) -> np.ndarray:
 
 def _filtered(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
     """Correlation of each channel of (H, W, C) with a 3x3 kernel, edges mirrored."""
+    from scipy.ndimage import correlate
+
     return correlate(pixels, kernel[..., None], mode="mirror")
 
 

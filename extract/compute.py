@@ -1,38 +1,14 @@
-"""What a network computes on and in: the device, and the number type of its products."""
-
-import os
+"""What a network computes in, and how its input comes to the device."""
 
 import torch
 from torch import nn
 
-from cache.errors import UserError
 from extract.options import COMPUTE
 
 DTYPES = dict(zip(COMPUTE, (torch.bfloat16, torch.float16, torch.float32), strict=True))
 # float32 is to mean float32 on every machine: cuDNN would multiply in TF32, whose mantissa has 10 bits.
 torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 DEPTHWISE_SHARE = 0.02  # of a network's weights, from which on training in bfloat16 does not pay on a CPU
-
-
-def device_of(word: str) -> torch.device:
-    """The device that a DEVICE word names; auto and cuda take torchrun's LOCAL_RANK into account."""
-    if word == "auto":
-        word = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if ":" in word and int(os.environ.get("WORLD_SIZE", 1)) > 1:
-        raise UserError(f"DEVICE={word} under torchrun would put all processes on one device: leave DEVICE out")
-    word = f"cuda:{os.environ.get('LOCAL_RANK', 0)}" if word == "cuda" else word
-    try:
-        torch.empty(1, device=word)
-    except (RuntimeError, AssertionError) as error:
-        raise UserError(f"DEVICE={word} cannot be used here: {str(error).splitlines()[0]}") from error
-    return torch.device(word)
-
-
-def training_device(word: str) -> torch.device:
-    """The device of a DEVICE word that trains and scores: CUDA or the CPU. Apple's GPUs, which only extract, have no
-    float64 to sum in."""
-    device = device_of(word)
-    return device if device.type == "cuda" else torch.device("cpu")
 
 
 def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
@@ -42,16 +18,6 @@ def moved(tensor: torch.Tensor, device: torch.device) -> torch.Tensor:
     pageable memory that has been freed meanwhile.
     """
     return tensor.to(device, non_blocking=device.type == "cuda" and tensor.is_pinned())
-
-
-def compute_of(word: str, device: torch.device) -> str:
-    """auto -> bf16 on GPUs and CPUs that multiply it natively, else fp32."""
-    if word != "auto":
-        return word
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    native = device.type == "cpu" and any(torch.cpu.get_capabilities().get(f) for f in ("avx512_bf16", "amx_bf16"))
-    return "bf16" if native else "fp32"
 
 
 def computing_in(compute: str, device: torch.device) -> torch.autocast:

@@ -7,11 +7,13 @@ The last stage hands on tokens, not a map: its class token is what the classifie
 the map. Its attention projections contain BatchNorm, so frozen means eval() here too.
 """
 
+import logging
+
 import torch
 from torch import nn
 from transformers import CvtConfig, CvtForImageClassification
 
-HUB_ID = "microsoft/cvt-13"
+logging.getLogger("transformers").setLevel(logging.ERROR)
 
 
 class Cvt13(nn.Module):
@@ -29,16 +31,21 @@ class Cvt13(nn.Module):
         return self.classifier(self.class_token(self.stages(images)))
 
 
-def from_transformers(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def network() -> nn.Module:
+    """What timm.create_model gives of its models."""
+    return Cvt13()
+
+
+def renamed(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Names of a transformers checkpoint as the names of Cvt13's parameters."""
-    renamed = {}
+    names = {}
     for name, tensor in tensors.items():
         name = name.replace("cvt.encoder.stages.", "stages.", 1)
         if name.startswith("stages."):
             _, number, rest = name.split(".", 2)
             name = f"stages.{number}.inner.{rest}"
-        renamed[name.replace("layernorm.", "class_token.norm.", 1) if name.startswith("layernorm.") else name] = tensor
-    return renamed
+        names[name.replace("layernorm.", "class_token.norm.", 1) if name.startswith("layernorm.") else name] = tensor
+    return names
 
 
 class _Stage(nn.Module):

@@ -1,4 +1,4 @@
-"""How a backbone's taps are laid out, and whether they are: pooling must not take a place for a channel."""
+"""Whether a backbone's taps are laid out as the network says: pooling must not take a place for a channel."""
 
 import math
 from collections.abc import Callable
@@ -7,16 +7,7 @@ import torch
 from torch import nn
 
 from cache.errors import UserError
-from extract.backbones import REGISTRY, named_stages, outline
-
-
-def layout(name: str) -> dict[str, bool | int]:
-    """How the backbone's taps are laid out: the keywords channels_last and prefix_tokens of cache.pooling.pool."""
-    if name == "cvt_13":
-        return {"channels_last": False, "prefix_tokens": 1}
-    module = outline(name)
-    channels_last = str(getattr(module, "output_fmt", "NCHW")).endswith("NHWC")
-    return {"channels_last": channels_last, "prefix_tokens": getattr(module, "num_prefix_tokens", 0)}
+from extract.timm_models import named_stages, outline
 
 
 def refuse_other_layout(name: str, taps: tuple[str, ...], said: dict[str, bool | int], *, crop: int) -> None:
@@ -25,10 +16,8 @@ def refuse_other_layout(name: str, taps: tuple[str, ...], said: dict[str, bool |
     Args:
         said: its layout.
 
-    Nothing is computed. The registry's own backbones are known to be as they say.
+    Nothing is computed.
     """
-    if name in REGISTRY:
-        return
     module = outline(name)
     channels = {stage["module"]: stage["num_chs"] for stage in named_stages(module)}
     for tap, shape in _shapes(name, module, taps, crop).items():

@@ -49,11 +49,11 @@ class ExtractConfig(Options):
         Raises:
             UserError: an unknown one, before any work starts; one weight file for several.
         """
-        from extract.backbones import refuse_unknown  # the networks behind the names take seconds to import
+        from extract.catalogue import entry  # which reads these options' words
 
         names = self.backbone.replace(",", " ").split()
         for name in names:
-            refuse_unknown(name)
+            entry(name)  # an unknown one is refused
         given = dict(word.split("=", 1) for word in self.weights.split() if "=" in word)
         for name in names:
             if self.weights and not given and self.weights != RANDOM and len(names) > 1:

@@ -1,25 +1,27 @@
 """The processes that torchrun started: where they wait, so that none takes for missing what another still writes."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-import torch
-from torch import distributed
+from extract.machine import processes
 
 PATIENCE = timedelta(hours=12)  # how long the first wait for the last
 
 
 @contextmanager
-def together(device: torch.device) -> Iterator[None]:
-    """Inside, all processes that torchrun started can meet; a process alone just goes on."""
-    if int(os.environ.get("WORLD_SIZE", 1)) == 1:
+def together(device: str) -> Iterator[None]:
+    """Inside, all processes that torchrun started can meet; a process alone just goes on. device: its name."""
+    if processes() == 1:
         yield
         return
-    if device.type == "cuda":
+    import torch
+    from torch import distributed
+
+    on_gpu = device.startswith("cuda")
+    if on_gpu:
         torch.cuda.set_device(device)
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
+    distributed.init_process_group("nccl" if on_gpu else "gloo", timeout=PATIENCE)
     try:
         yield
     finally:
@@ -28,5 +30,9 @@ def together(device: torch.device) -> Iterator[None]:
 
 def meet() -> None:
     """Until all of them are here."""
+    if processes() == 1:
+        return
+    from torch import distributed
+
     if distributed.is_initialized():
         distributed.barrier()

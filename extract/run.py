@@ -5,36 +5,30 @@
 Kill it anywhere and run it again: what the shards hold is not missing any more. That is the whole resume code.
 """
 
-from collections import defaultdict
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
-from torch import nn
 
 from cache import paths, runs
-from cache.atomic import locked, remove_leftovers
+from cache.atomic import locked
 from cache.errors import UserError
-from cache.features import FeatureSpec, Preprocess, shard_paths
+from cache.features import FeatureSpec, shard_paths
 from cache.key import key
-from cache.pooling import pool
-from cache.progress import Progress
 from cache.table import FeatureTable, present
 from data.build import run as build_manifest
 from data.manifest import Manifest
-from data.preprocess import AUGMENTATION, of_view
-from extract.backbones import Backbone, Normalise, build, default_features, locate, preprocess
-from extract.compute import compute_of, computing_in, device_of, moved
+from data.preprocess import AUGMENTATION
+from extract.catalogue import REGISTRY, default_features, layout, locate, preprocess
 from extract.extraction import ExtractResult
-from extract.layout import layout, refuse_other_layout
-from extract.loading import batches, default_workers
+from extract.machine import compute_of, device_of
 from extract.options import RANDOM, ExtractConfig, parse_features, share_of
-from extract.ranks import meet
+from extract.ranks import meet, together
 from extract.weights import RANDOM_SOURCE
-from extract.writing import ShardWriter
 
-CPU_BATCH, GPU_BATCH = 32, 256  # images
+if TYPE_CHECKING:
+    from extract.backbones import Backbone
 
 
 def run(config: ExtractConfig) -> Path:
@@ -47,13 +41,19 @@ def run(config: ExtractConfig) -> Path:
     return extract(config, Manifest.load(build_manifest(config.data)).usable)
 
 
+def run_each(config: ExtractConfig) -> list[Path]:
+    """One backbone after the other."""
+    with together(device_of(config.device)):
+        return [run(each) for each in config.each_backbone()]
+
+
 def extract(config: ExtractConfig, manifest: Manifest) -> Path:
     """The same for the images of a manifest, which need not be those that config.data names."""
     return fill(config, manifest, *_specs(config))
 
 
 def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
-         backbone: Backbone | None = None) -> Path:  # fmt: skip
+         backbone: "Backbone | None" = None) -> Path:  # fmt: skip
     """Compute what is missing of some features of one backbone; the folder, as of `run`.
 
     Args:
@@ -70,11 +70,13 @@ def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
     mine = (np.arange(len(digests)) % shares) == share
     seconds = computed = 0
     if any((mask & mine).any() for mask in missing.values()):
-        backbone = backbone or build(config.backbone, weights=config.weights)
+        from extract import backbones, forward  # where nothing is missing, no network is imported
+
+        backbone = backbone or backbones.build(config.backbone, weights=config.weights)
         _refuse_other_weights(backbone, specs)
         backbone.tapped(tuple(dict.fromkeys(spec.tap for spec in specs)))  # an unknown tap is told before anything
         runs.begin(folder, config.flat())
-        seconds, computed = _extract(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
+        seconds, computed = forward.compute(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
     meet()  # what the other processes still compute is not missing
     if any(mask.any() for mask in missing.values()):
         missing = {spec: ~present(spec, digests) for spec in specs}
@@ -114,30 +116,15 @@ def tables(config: ExtractConfig) -> list[FeatureTable]:
     return [FeatureTable(spec, manifest) for spec in specs]
 
 
-def forward(module: nn.Module, pixels: torch.Tensor, compute: str) -> tuple[torch.Tensor, ...]:
-    """uint8 pixels (N, H, W, 3) on the device through Normalise and the tapped backbone in `compute`."""
-    with torch.inference_mode(), computing_in(compute, pixels.device):
-        try:
-            return module(pixels)
-        except torch.OutOfMemoryError as error:
-            raise UserError(f"out of GPU memory with {len(pixels)} images at once: lower BATCH") from error
-
-
-def frozen(backbone: Backbone, taps: tuple[str, ...], how: Preprocess, device: torch.device) -> nn.Module:
-    """uint8 pixels -> the maps of `taps`, in the memory layout that the device is fastest with."""
-    network = nn.Sequential(Normalise(how), backbone.tapped(taps))
-    return network.eval().to(device, memory_format=torch.channels_last)
-
-
-def _specs(config: ExtractConfig) -> tuple[list[FeatureSpec], Backbone | None]:
+def _specs(config: ExtractConfig) -> "tuple[list[FeatureSpec], Backbone | None]":
     """One spec for each feature and view. Random weights are known by what was built, so that comes along."""
-    backbone = build(config.backbone, weights=RANDOM) if config.weights == RANDOM else None
+    backbone = _randomised(config.backbone) if config.weights == RANDOM else None
     how = preprocess(config.backbone, size=config.size, crop_only=config.crop_only)
     weights = backbone.weights if backbone else locate(config.backbone, weights=config.weights)
     compute = compute_of(config.compute, device_of(config.device))
     wanted = parse_features(config.features or " ".join(default_features(config.backbone)))
     laid_out = layout(config.backbone)
-    refuse_other_layout(config.backbone, tuple(tap for tap, _ in wanted), laid_out, crop=how.crop)
+    _refuse_other_layout(config.backbone, tuple(tap for tap, _ in wanted), crop=how.crop)
     return [
         FeatureSpec(
             backbone=config.backbone, weights=weights.identity, tap=tap, pooling=pooling, preprocess=how,
@@ -148,56 +135,24 @@ def _specs(config: ExtractConfig) -> tuple[list[FeatureSpec], Backbone | None]:
     ], backbone  # fmt: skip
 
 
+def _randomised(name: str) -> "Backbone":
+    from extract.backbones import build
+
+    return build(name, weights=RANDOM)
+
+
+def _refuse_other_layout(name: str, taps: tuple[str, ...], *, crop: int) -> None:
+    """The registry's own backbones are known to be as it says."""
+    if name not in REGISTRY:
+        from extract.layout import refuse_other_layout
+
+        refuse_other_layout(name, taps, layout(name), crop=crop)
+
+
 def _stored(word: str, pooling: str) -> str:
     if word != "auto":
         return word
     return "float16" if pooling == "map" else "float32"
-
-
-def _extract(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows: np.ndarray,
-             missing: dict[FeatureSpec, np.ndarray]) -> tuple[float, int]:  # fmt: skip
-    """One forward per image and view fills every feature that misses it. Returns seconds and images computed."""
-    views = defaultdict(list)
-    for spec, mask in missing.items():
-        remove_leftovers(spec.folder)
-        if mask.any():
-            views[spec.view, spec.augmentation].append(spec)
-    todo = {view: np.flatnonzero(np.logical_or.reduce([missing[s] for s in specs])) for view, specs in views.items()}
-    label = f"extract {backbone.name} part {config.part or '0/1'}"
-    with Progress(label, sum(map(len, todo.values()))) as progress:
-        for view, specs in views.items():
-            progress.note = " ".join(filter(None, [f"view {view[0]}" if view[0] else "", view[1].rpartition(":")[2]]))
-            wanted = {spec: missing[spec][todo[view]] for spec in specs}
-            _one_view(config, backbone, manifest, rows[todo[view]], wanted, progress)
-    return progress.seconds, progress.done
-
-
-def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows: np.ndarray,
-              wanted: dict[FeatureSpec, np.ndarray], progress: Progress) -> None:  # fmt: skip
-    device = device_of(config.device)
-    specs, first = list(wanted), next(iter(wanted))
-    taps = tuple(dict.fromkeys(spec.tap for spec in specs))
-    module = frozen(backbone, taps, first.preprocess, device)
-    size = config.batch or (CPU_BATCH if device.type == "cpu" else GPU_BATCH)
-    workers = default_workers(device) if config.workers < 0 else config.workers
-    draw = of_view(first.view, first.augmentation)
-    loader = batches(manifest, rows, first.preprocess, draw=draw, size=size, workers=workers)
-    done = 0
-    with ShardWriter(specs, limit=config.shard_mb * 1_000_000) as writer:
-        while True:
-            with progress.timing("read"):
-                batch = next(loader, None)
-            if batch is None:
-                return
-            with progress.timing("forward"):
-                tapped = forward(module, moved(batch.pixels, device), first.compute)
-                outputs = dict(zip(taps, tapped, strict=True))
-                kept = [_kept(spec, outputs[spec.tap][: batch.count]) for spec in specs]
-            with progress.timing("write"):
-                at = slice(done, done + batch.count)
-                writer.add(manifest.digests[rows[at]], kept, [wanted[spec][at] for spec in specs])
-            done += batch.count
-            progress.advance(batch.count)
 
 
 def _refuse_lost(config: ExtractConfig, missing: dict[FeatureSpec, np.ndarray]) -> None:
@@ -210,17 +165,13 @@ def _refuse_lost(config: ExtractConfig, missing: dict[FeatureSpec, np.ndarray]) 
         )
 
 
-def _refuse_other_weights(backbone: Backbone, specs: list[FeatureSpec]) -> None:
+def _refuse_other_weights(backbone: "Backbone", specs: list[FeatureSpec]) -> None:
     wanted = {spec.weights for spec in specs}
     if wanted != {backbone.weights.identity}:
         raise UserError(
             f"features of {backbone.name} with weights {', '.join(sorted(wanted))} are missing, and it is found with "
             f"{backbone.weights.identity}: give the right file with WEIGHTS=..."
         )
-
-
-def _kept(spec: FeatureSpec, tapped: torch.Tensor) -> torch.Tensor:
-    return pool(tapped, spec.pooling, channels_last=spec.channels_last, prefix_tokens=spec.prefix_tokens)
 
 
 def _distinct(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:

@@ -8,19 +8,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import torch
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import nn
 
 from cache.errors import UserError, shown
 from cache.key import file_digest
 from extract.options import RANDOM
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 RANDOM_SOURCE = "random weights"  # where they come from, in words
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
@@ -44,12 +46,15 @@ class Weights:
     source: str
     path: Path | None
 
-    def read(self) -> dict[str, torch.Tensor]:
+    def read(self) -> "dict[str, torch.Tensor]":
         """All tensors of the file by name (safetensors, .pth, .bin).
 
         Raises:
             UserError: not a weight file.
         """
+        import torch
+        from safetensors.torch import load_file
+
         try:
             if self.path.suffix == ".safetensors":
                 return load_file(self.path)
@@ -63,8 +68,10 @@ class Weights:
         return _named_tensors(content, self.path)
 
 
-def _named_tensors(content: object, path: Path) -> dict[str, torch.Tensor]:
+def _named_tensors(content: object, path: Path) -> "dict[str, torch.Tensor]":
     """Raises: UserError if it is anything else, a list of tensors for example."""
+    import torch
+
     named = isinstance(content, dict) and all(isinstance(name, str) for name in content)
     if not named or not all(isinstance(each, torch.Tensor) for each in content.values()):
         raise UserError(f"{path} is not a weight file: expected tensors by name, found {shown(content)}")
@@ -89,8 +96,10 @@ def find(backbone: str, origin: Origin, given: str) -> Weights:
     return Weights(file_digest(path), str(path) if given else path.name, path)
 
 
-def randomised(build: Callable[[], nn.Module]) -> tuple[nn.Module, Weights]:
+def randomised(build: "Callable[[], nn.Module]") -> "tuple[nn.Module, Weights]":
     """A module built from seed 0 and the identity of what came out: an initialisation may change with torch."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         module = build()
@@ -121,8 +130,12 @@ def _cached(origin: Origin) -> Path | None:
         found = try_to_load_from_cache(origin.hub_id, name)
         if isinstance(found, str):
             return Path(found)
+    if not origin.url:
+        return None
+    import torch
+
     path = Path(torch.hub.get_dir()) / "checkpoints" / origin.url.rsplit("/", 1)[-1]
-    return path if origin.url and path.is_file() else None
+    return path if path.is_file() else None
 
 
 def _downloaded(origin: Origin) -> Path | None:

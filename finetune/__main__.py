@@ -2,7 +2,6 @@
 
 from cache.command import main
 from finetune.options import FinetuneConfig
-from finetune.run import run
 
 if __name__ == "__main__":
-    main(FinetuneConfig, run, command="python -m finetune")
+    main(FinetuneConfig, "finetune.run:run", command="python -m finetune")

@@ -3,82 +3,18 @@
 detector, record = load_detector(path)      detector(pixels) is the logit of fake
 """
 
-from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from cache import checkpoint
-from cache.errors import UserError, one_of
-from cache.features import Preprocess
-from cache.records import from_plain
+from cache.errors import UserError
 from extract.backbones import empty
-from extract.options import COMPUTE
 from finetune.detector import Detector, FeatureDetector, NetworkDetector
+from finetune.detector_record import DetectorRecord, NetworkRecord, described
 from finetune.networks import NETWORKS
 from heads.families import refuse_unlike
-from heads.head_file import UNFIT, HeadRecord, refuse_large
-
-
-@dataclass(frozen=True)
-class NetworkRecord:
-    """What rebuilds a NetworkDetector. own: one of finetune.networks, not of extract.backbones."""
-
-    network: str
-    own: bool
-    preprocess: Preprocess
-    outputs: int
-    dropout: float
-    compute: str
-
-    @classmethod
-    def from_json(cls, record: dict) -> "NetworkRecord":
-        """Raises: UserError where it is no such record."""
-        made = from_plain(cls, record)
-        refuse_large(made.preprocess)
-        one_of(made.compute, COMPUTE, what="compute")
-        if made.own:
-            one_of(made.network, NETWORKS, what="network")
-        if made.outputs not in (1, 2) or not 0 <= made.dropout < 1:
-            raise UserError(f"outputs = {made.outputs}, dropout = {made.dropout}: expected 1 or 2 outputs and a share")
-        return made
-
-
-@dataclass(frozen=True)
-class DetectorRecord:
-    """built_from: a cached head's record, or a network's. made: what a person wants to know of its training."""
-
-    built_from: HeadRecord | NetworkRecord
-    made: dict[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict:
-        if isinstance(self.built_from, HeadRecord):
-            return {"head": self.built_from.to_json(), "made": self.made}
-        return {"network": asdict(self.built_from), "made": self.made}
-
-    @classmethod
-    def from_json(cls, record: dict) -> "DetectorRecord":
-        """Raises: UserError where it is no such record."""
-        kind = HeadRecord if "head" in record else NetworkRecord
-        name = "head" if kind is HeadRecord else "network"
-        if record.keys() != {name, "made"} or not isinstance(record["made"], dict):
-            raise UserError(f"a detector's record has {name} and made, this one {', '.join(record) or 'nothing'}")
-        from_plain(
-            _Trained, {each: record["made"][each] for each in _Trained.__annotations__ if each in record["made"]}
-        )
-        return cls(kind.from_json(record[name]), record["made"])
-
-
-@dataclass(frozen=True)
-class _Trained:
-    """What the program itself reads of a detector's training."""
-
-    epoch: int = 0
-    val_auc: float = 0.0
-    val_loss: float = 0.0
-    run: str = ""
-    manifest_key: str = ""
+from heads.head_file import UNFIT, HeadRecord
 
 
 def network_detector(record: NetworkRecord, network: torch.nn.Module | None = None) -> NetworkDetector:
@@ -104,7 +40,7 @@ def load_detector(path: Path) -> tuple[Detector, DetectorRecord]:
         UserError: the file is missing, damaged, or no detector.
     """
     tensors, found = checkpoint.load_weights(path)
-    record = _record(path, found)
+    record = described(path, found)
     try:
         _refuse_other_shapes(record.built_from, {name: tuple(tensor.shape) for name, tensor in tensors.items()})
         detector = _outline(record.built_from)
@@ -112,23 +48,6 @@ def load_detector(path: Path) -> tuple[Detector, DetectorRecord]:
         raise UserError(f"{path} is no detector of this program: {error}") from error
     checkpoint.load_strictly(detector, tensors, where=str(path))
     return detector.eval().requires_grad_(False), record
-
-
-def read_record(path: Path) -> DetectorRecord:
-    """Only the record, without its tensors. Raises: UserError as load_detector, but for damage in tensors."""
-    return _record(path, checkpoint.read_record(path))
-
-
-def checked_record(path: Path) -> DetectorRecord:
-    """The record of a file that is whole: all of it is read. Raises: UserError as load_detector."""
-    return _record(path, checkpoint.load_weights(path)[1])
-
-
-def _record(path: Path, found: dict) -> DetectorRecord:
-    try:
-        return DetectorRecord.from_json(found)
-    except UserError as error:
-        raise UserError(f"{path} is no detector of this program: {error}") from error
 
 
 def _refuse_other_shapes(record: HeadRecord | NetworkRecord, shapes: dict[str, tuple[int, ...]]) -> None:

@@ -1,4 +1,4 @@
-"""How a detector is trained end to end, and what of that is searched."""
+"""How a detector is trained end to end."""
 
 from dataclasses import dataclass
 
@@ -33,20 +33,3 @@ class FinetuneConfig(Options):
         check_tracker(self.tracker)
         if min(self.seed, self.save_every, self.keep_every) < 0:
             raise UserError("SEED, SAVE_EVERY and KEEP_EVERY must not be negative")
-
-
-@dataclass(frozen=True, kw_only=True)
-class TuneConfig(Options):
-    """Search the settings of a recipe on validation data, and train and test the best."""
-
-    finetune: FinetuneConfig = section(FinetuneConfig)
-    trials: int = option(20, "finished trials until the search ends, those of earlier calls and machines included")
-    storage: str = option("", "an Optuna storage URL for many machines (default: a file in the study's folder)")
-
-    def __post_init__(self) -> None:
-        from finetune.recipes import read_recipe, refuse_bad_ranges
-
-        super().__post_init__()
-        if self.trials < 1:
-            raise UserError("TRIALS must be at least 1")
-        refuse_bad_ranges(read_recipe(self.finetune.recipe))

@@ -6,12 +6,14 @@ runs/best/<dataset>.safetensors   the detector of highest validation AUC over al
 
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from cache import paths, runs
 from cache.atomic import copy, locked, write_json
 from cache.errors import UserError
-from finetune.detector_file import checked_record, read_record
+from cache.key import file_digest
+from finetune.detector_record import checked_record, read_record
 from finetune.training.job import BEST
 from finetune.training_result import FinetuneResult, finished
 
@@ -30,9 +32,10 @@ def register(folder: Path) -> None:
         this = runs.result(folder).into(FinetuneResult)
         rivals = [(run, result) for run, result in everything if _comparable(result, this)]
         best_first = sorted(rivals, key=lambda each: each[1].val_auc, reverse=True)
-        whole = next((each for each in best_first if _is_whole(each[0] / BEST)), None)
+        known = {result.detector for _, result in everything}
+        whole = next((each for each in best_first if _is_whole(each[0] / BEST, known)), None)
         if whole:
-            _promote(*whole)
+            _promote(*whole, known)
 
 
 def _registry(path: Path) -> dict[str, dict]:
@@ -60,10 +63,10 @@ def _comparable(one: FinetuneResult, other: FinetuneResult) -> bool:
     return (one.dataset, one.manifest_key) == (other.dataset, other.manifest_key) and not one.smoke
 
 
-def _promote(folder: Path, result: FinetuneResult) -> None:
+def _promote(folder: Path, result: FinetuneResult, known: set[str]) -> None:
     """Unless the one there is as good; one on earlier data cannot be compared and gives way."""
     best = paths.best_file(result.dataset)
-    _put_aside_if_broken(best, checked_record)
+    _put_aside_if_broken(best, partial(_check, known=known))
     if best.exists():
         made = read_record(best).made
         if made.get("manifest_key") == result.manifest_key and made.get("val_auc", 0) >= result.val_auc:
@@ -72,10 +75,20 @@ def _promote(folder: Path, result: FinetuneResult) -> None:
     runs.log(folder, f"the best detector on {result.dataset} so far: {best}")
 
 
-def _is_whole(detector: Path) -> bool:
-    """Whether it can be read; a line says so if not."""
-    try:
+def _check(detector: Path, known: set[str]) -> None:
+    """Raises: UserError unless it is whole.
+
+    Args:
+        known: sha256 of the files that trainings left. One of them is not opened, which would import a network.
+    """
+    if not detector.exists() or file_digest(detector) not in known:
         checked_record(detector)
+
+
+def _is_whole(detector: Path, known: set[str]) -> bool:
+    """As far as it can be read; a line says so if not."""
+    try:
+        _check(detector, known)
     except UserError as error:
         print(f"warning: {error}")
         return False

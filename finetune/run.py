@@ -8,36 +8,29 @@ best.safetensors, predictions-{val,test}.csv, and result.json last. Killed anywh
 last.pt and ends with the same bits (on a CPU).
 """
 
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from cache import paths, runs
-from cache.atomic import locked, remove_leftovers
+from cache.atomic import locked
 from cache.errors import UserError
 from cache.key import key
 from data.build import run as build_manifest
-from data.manifest import SPLITS, Manifest
-from extract.compute import compute_of, training_device
+from data.manifest import Manifest
+from extract.machine import compute_of, training_device
 from extract.options import DEFAULT, RANDOM
-from finetune.detector_file import DetectorRecord, NetworkRecord
+from finetune.detector_record import DetectorRecord, NetworkRecord
 from finetune.options import FinetuneConfig
 from finetune.recipes import Asked, Recipe, read_recipe
 from finetune.registry import register
-from finetune.start import Start, build_detector, from_head, from_network, parity, starting_head, with_network
-from finetune.trackers import FOLDER as TRACKED
-from finetune.trackers import Tracker, trackers
-from finetune.training.finish import conclude
+from finetune.start import Start, from_head, from_network, starting_head, with_network
 from finetune.training.job import Job
-from finetune.training.loop import Training
 from finetune.training.team import Team, team
 from finetune.training_result import STAGE, VERSION
 
-NAMED_IMAGES = 5  # of each split, in log.txt
 SMOKE_IMAGES = {"train": 8, "val": 4, "test": 4}  # of each class
 SMOKE_SIZE = 64  # pixels
 SMOKE_SUFFIX = "-smoke"  # of the name of the data set of those few
@@ -59,6 +52,8 @@ def run(config: FinetuneConfig) -> Path:
         if not here.agreed(runs.is_complete(folder)):  # a finished one may be where nobody can write
             with locked(folder / "lock") if here.leads else nullcontext():  # the same run started twice: one waits
                 if not here.agreed(runs.is_complete(folder)):
+                    from finetune.train import train  # a complete training imports no network
+
                     train(config, job, start, here)
         if here.leads:
             register(folder)
@@ -108,55 +103,9 @@ def _job(config: FinetuneConfig, name: str, recipe: Recipe, start: Start, *, sta
     )  # fmt: skip
 
 
-def train(config: FinetuneConfig, job: Job, start: Start, here: Team, *, watchers: Sequence[Tracker] = (),
-          test: bool = True) -> None:  # fmt: skip
-    """From the start, or from where it was stopped, to result.json.
-
-    Args:
-        watchers: follow the curves beside the trackers. test: whether the test split is scored.
-    """
-    name = job.record.made["recipe"]
-    remove_leftovers(job.folder)
-    if here.leads and not (job.folder / "config.json").exists():
-        manifest = str(paths.manifest_file(job.manifest.dataset))
-        runs.begin(job.folder, {**config.flat(), "manifest": manifest, "made_from": job.made_from})
-    detector = build_detector(start, seed=config.seed)
-    detector = detector.to(here.device, memory_format=torch.channels_last if job.recipe.channels_last else None)
-    detector = detector if job.recipe.frozen_norm else here.synchronised(detector)
-    compared = parity(start, detector, here.device, batch=job.batch, workers=job.workers)
-    checkpoint = Path(config.checkpoint).expanduser() if config.checkpoint else None
-    training = Training(job, detector, here, checkpoint=checkpoint)
-    if here.leads:
-        _log_beginning(job, training, compared)
-    replay = not (job.folder / TRACKED).exists()
-    here.wait()
-    opened = trackers(config.tracker, job.folder, settings=job.recipe.to_json(), step=training.steps_done)
-    with opened if here.leads else nullcontext([]) as following:
-        history = training.run([*following, *watchers], replay=replay)
-    here.wait()
-    conclude(job, start, history, here, recipe_name=name, smoke=config.smoke, test=test)
-    here.wait()
-
-
 def _input(record: DetectorRecord) -> dict:
     """What the detector looks at; of a cached head its identity says it."""
     return asdict(record.built_from.preprocess) if isinstance(record.built_from, NetworkRecord) else {}
-
-
-def _log_beginning(job: Job, training: Training, compared: str) -> None:
-    """What the original project's session logs held: settings, images, stages."""
-    recipe, manifest, folder = job.recipe, job.manifest, job.folder
-    runs.log(folder, f"finetune {folder.name}: {compared}")
-    runs.log(
-        folder, f"trains in {training.precision} on {training.team.device}, {training.team.size} processes", quiet=True
-    )
-    for name, value in recipe.to_json().items():
-        runs.log(folder, f"setting {name} = {value}", quiet=True)
-    for split in SPLITS:
-        rows = manifest.rows.iloc[manifest.where(split)]
-        runs.log(folder, f"{split}: {len(rows)} images, first {', '.join(rows.path[:NAMED_IMAGES])}", quiet=True)
-    for row in Manifest.load(paths.manifest_file(manifest.dataset)).unusable.itertuples():
-        runs.log(folder, f"left out {row.path}: {row.status} {row.note}", quiet=True)
 
 
 def _smoke(config: FinetuneConfig, recipe: Recipe, here: Team) -> tuple[FinetuneConfig, Recipe]:

@@ -1,26 +1,20 @@
 """Where fine-tuning starts: the chosen cached head, a pretrained network, or one without weights."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-
-import numpy as np
-import torch
 
 from cache import paths, runs
 from cache.errors import UserError, one_of
 from cache.key import file_digest
 from data.build import run as build_manifest
 from data.manifest import Manifest
-from extract.backbones import build, locate, preprocess, takes_one_size
-from extract.compute import compute_of, training_device
+from extract.catalogue import entry, locate, preprocess
+from extract.machine import compute_of, training_device
 from extract.options import DEFAULT, RANDOM, ExtractConfig
-from finetune.detector import Detector, FeatureDetector
-from finetune.detector_file import DetectorRecord, NetworkRecord, network_detector
-from finetune.networks import NETWORKS, preprocess_for
+from extract.weights import Weights
+from finetune.detector_record import DetectorRecord, NetworkRecord
 from finetune.recipes import Recipe
-from finetune.scorer import logits_of
-from heads.fitting.seeds import seeded
 from heads.head_file import HeadRecord
 from heads.options import HeadsConfig
 from heads.predictions import read_scores
@@ -28,16 +22,6 @@ from heads.run import run as run_heads
 from heads.scorer import HeadScorer, extract_missing
 from heads.sweep.sweep_result import HEAD_FILE
 
-PARITY_IMAGES = 256  # of the validation split, compared at every start
-# Largest difference in standard deviations of the scores that another machine may make with the same number type. The
-# default backbone's scores of 256 faces differ by .02 between kernels that round bfloat16 at the same places; between
-# bfloat16 and float32 by .18, float16 and float32 by .03. Two machines that round at other places each differ so from
-# float32, from one another by up to 1.4 times that.
-PARITY_LIMITS = {"fp32": 1e-2, "fp16": 5e-2, "bf16": 3e-1}
-OTHER_MACHINE = (
-    " If they were made on a machine that rounds otherwise, run the same command with COMPUTE=fp32, in which machines "
-    "agree, and without HEAD: it makes features and head anew."
-)
 SIZE = 224  # pixels, of a network of finetune.networks where neither SIZE nor the recipe says
 
 
@@ -72,62 +56,6 @@ def with_network(config: HeadsConfig, recipe: Recipe) -> HeadsConfig:
         raise UserError(f"BACKBONE={wanted}: a detector is fine-tuned on one backbone; name one")
     backbone = config.extract.backbone if recipe.start == "scratch" else wanted
     return config.but(backbone=backbone, size=config.extract.size or recipe.size)
-
-
-def build_detector(start: Start, *, seed: int) -> Detector:
-    """With the weights that training starts from, in eval mode on the CPU; seed: of layers that have none yet.
-
-    Raises:
-        UserError: other weights than those that the head was trained on.
-    """
-    record = start.record.built_from
-    if isinstance(record, NetworkRecord):
-        network = None if record.own else build(record.network, weights=start.weights).module
-        with seeded("cpu", seed):
-            return network_detector(record, network).eval()
-    backbone = build(record.inputs[0].backbone, weights=start.weights)
-    detector = FeatureDetector.load(start.head_file, [backbone])
-    if not detector.trainable:
-        raise UserError(
-            f"the chosen head is {record.config.name}, through which no gradient passes: choose among others "
-            'with GRID=..., or begin without a head with RECIPE=\'{"start": "pretrained", "head_epochs": 3}\''
-        )
-    return detector
-
-
-def parity(start: Start, detector: Detector, device: torch.device, *, batch: int = 0, workers: int = -1) -> str:
-    """Compare the detector's logits with those of the cached head on validation images; a sentence to print.
-
-    Raises:
-        UserError: they differ by more than the number type explains.
-    """
-    if start.head_file is None:
-        return "parity: started without a cached head, there is nothing to compare"
-    manifest = _first_of_val(start.manifest)
-    cached = HeadScorer.load(start.head_file, device=str(device)).once.scores(manifest)
-    found = logits_of(detector, manifest, np.arange(len(manifest)), device, batch=batch, workers=workers)
-    return compared(found, cached, compute=detector.compute, head_file=start.head_file)
-
-
-def compared(found: np.ndarray, cached: np.ndarray, *, compute: str, head_file: Path) -> str:
-    """A sentence about the logits (n,) of a detector beside those of the cached head; both in the number type compute.
-
-    Raises:
-        UserError: they differ by more than the number type explains.
-    """
-    largest, spread = float(np.abs(found - cached).max()), float(cached.std())
-    allowed = PARITY_LIMITS[compute] * max(spread, 1e-3)
-    if not largest <= allowed:
-        raise UserError(
-            f"the detector does not say what the cached head of {head_file} says: over {len(found)} validation images "
-            f"logits differ by up to {largest:.2g}, where {compute} explains {allowed:.2g} at their spread of "
-            f"{spread:.2g}. The head, the backbone's weights or the features are not those of one another: run "
-            f"`make verify` and `make heads`.{'' if compute == 'fp32' else OTHER_MACHINE}"
-        )
-    return (
-        f"parity: on {len(found)} validation images the detector's logits are the cached head's, largest difference "
-        f"{largest:.1e} at a spread of {spread:.2g}"
-    )
 
 
 def starting_head(config: HeadsConfig, given: str, wait: Callable[[], None]) -> Path:
@@ -178,7 +106,7 @@ def from_head(config: HeadsConfig, file: Path, *, given: bool) -> Start:
     weights = next(config.extract.each_backbone()).weights
     return Start(
         manifest, DetectorRecord(record), file_digest(file), spec.backbone, spec.random_weights, file, weights,
-        takes_one_size(spec.backbone),
+        entry(spec.backbone).one_size,
     )  # fmt: skip
 
 
@@ -192,14 +120,22 @@ def from_network(config: ExtractConfig, recipe: Recipe) -> Start:
     compute = compute_of(config.compute, training_device(config.device))
     settings = {"outputs": recipe.outputs, "dropout": recipe.dropout, "compute": compute}
     if recipe.start == "scratch":
+        from finetune.networks import NETWORKS, preprocess_for
+
         name = one_of(recipe.network, NETWORKS, what="network")
         record = NetworkRecord(name, True, preprocess_for(config.size or SIZE), **settings)
         return Start(manifest, DetectorRecord(record), name, name, False, None, "", one_size=name.startswith("cnn"))
     name, weights = config.backbone, next(config.each_backbone()).weights
     random = weights == RANDOM
-    identity = (build(name, weights=RANDOM).weights if random else locate(name, weights=weights)).identity
+    identity = (_randomised(name) if random else locate(name, weights=weights)).identity
     record = NetworkRecord(name, False, preprocess(name, size=config.size, crop_only=config.crop_only), **settings)
-    return Start(manifest, DetectorRecord(record), identity, name, random, None, weights, takes_one_size(name))
+    return Start(manifest, DetectorRecord(record), identity, name, random, None, weights, entry(name).one_size)
+
+
+def _randomised(name: str) -> Weights:
+    from extract.backbones import build
+
+    return build(name, weights=RANDOM).weights
 
 
 def _refuse_folds(folder: Path) -> None:
@@ -230,8 +166,3 @@ def _refuse_other_size(record: HeadRecord, size: int, file: Path) -> None:
     how = record.inputs[0].preprocess
     if size and size != how.crop:
         raise UserError(f"{file} reads features of {how.crop}-pixel images, not SIZE={size}: leave SIZE out")
-
-
-def _first_of_val(manifest: Manifest) -> Manifest:
-    rows = manifest.where("val")[:PARITY_IMAGES]
-    return replace(manifest, rows=manifest.rows.iloc[rows].reset_index(drop=True))

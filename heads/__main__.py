@@ -2,7 +2,6 @@
 
 from cache.command import main
 from heads.options import HeadsConfig
-from heads.run import run_each
 
 if __name__ == "__main__":
-    main(HeadsConfig, run_each, command="python -m heads")
+    main(HeadsConfig, "heads.run:run_each", command="python -m heads")

@@ -6,7 +6,6 @@ Folds ride in one pass over the features: every head carries a weight for each r
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from cache.errors import UserError
 from data.manifest import Manifest
@@ -75,6 +74,8 @@ def _stratified(manifest: Manifest, count: int) -> Folds:
 def stratified(fake: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
     """Rows (n,) cut into `count` parts alike in their share of fakes, groups kept together: (count, n) bool."""
     held_out = np.zeros((count, len(fake)), bool)
+    from sklearn.model_selection import StratifiedGroupKFold  # seconds to import, and a given split is not cut
+
     splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0)
     for part, (_, held) in zip(held_out, splitter.split(fake, fake, groups), strict=True):
         part[held] = True

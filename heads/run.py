@@ -10,8 +10,8 @@ from cache.errors import UserError
 from cache.features import FeatureSpec
 from data.build import run as build_manifest
 from data.manifest import Manifest
-from extract.backbones import default_features
-from extract.compute import training_device
+from extract.catalogue import default_features
+from extract.machine import training_device
 from extract.options import ExtractConfig, parse_features, share_of
 from extract.ranks import together
 from extract.run import extract, specs_of
@@ -47,7 +47,7 @@ def train_heads(config: HeadsConfig, features: list[FeatureSpec]) -> Path:
             paths.manifest_file(extraction.data.dataset), features, _heads(config), folds=config.folds,
             seeds=config.seeds, inputs=config.inputs, one_se=config.one_se, mean_views=config.mean_views,
             weights={part.backbone: part.weights for part in config.parts()},
-            device=str(training_device(extraction.device)), part=share_of(extraction.part),
+            device=training_device(extraction.device), part=share_of(extraction.part),
         )
     )  # fmt: skip
 

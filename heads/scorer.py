@@ -4,7 +4,7 @@ Here are heads on cached features; finetune.scorer has detectors on images, and 
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import groupby
@@ -12,23 +12,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 
 from cache import runs
 from cache.features import FeatureSpec
-from cache.table import FeatureTable
 from data.manifest import Manifest
-from heads.fitting.stack import Committee
 from heads.head_file import HeadRecord, load_head, read_record
-from heads.inputs import load_inputs
-from heads.stream import MapStream
 
 if TYPE_CHECKING:  # they need images, which a sweep does without
     from data.perturb import Perturbation
     from extract.options import ExtractConfig
+    from heads.fitting.stack import Committee
 
-AT_ONCE = 16_384  # rows of pooled features
-MAPS_AT_ONCE = 64
 AS_IT_IS = (None,)  # no change to an image
 
 
@@ -109,10 +103,12 @@ class HeadScorer(Scorer):
         return [spec for view in self._views(change) for spec in view]
 
     def scores(self, manifest: Manifest, change: "Perturbation | None" = None) -> np.ndarray:
+        from heads.scoring import member_scores  # of torch, which nobody needs who only asks what a scorer reads
+
         return member_scores(self.head, self._views(change), manifest, device=self.device).mean(axis=1)
 
     @cached_property
-    def head(self) -> Committee:
+    def head(self) -> "Committee":
         return load_head(self.file)[0]
 
     def _views(self, change: "Perturbation | None") -> list[list[FeatureSpec]]:
@@ -148,44 +144,9 @@ def extract_missing(scorers: Sequence[Scorer], manifest: Manifest, config: "Extr
         extract.specs_of(extract.fill(here, manifest, found))
 
 
-def member_scores(head: Committee, views: list[list[FeatureSpec]], manifest: Manifest, *,
-                  device: str = "cpu") -> np.ndarray:  # fmt: skip
-    """Logits of fake of every member of a head, the mean over views: (N, M) float64.
-
-    Args:
-        views: what the head reads, view by view, all in the cache.
-
-    Raises:
-        UserError: images without those features.
-    """
-    head = head.to(device)
-    if head.reads_maps:
-        return np.mean([_of_maps(head, specs[0], manifest, device) for specs in views], axis=0)
-    X = load_inputs(manifest, [spec for specs in views for spec in specs]).X  # (V, N, D)
-    return np.mean([of_vectors(head, view, device=device) for view in X], axis=0)
-
-
-@torch.inference_mode()
-def of_vectors(head: Committee, X: np.ndarray, *, device: str = "cpu") -> np.ndarray:
-    """Logits of every member for raw pooled features (N, D) float32: (N, M) float64."""
-    parts = [head.each(torch.from_numpy(part).to(device)) for part in _parts(X)]
-    return torch.cat(parts).cpu().double().numpy()
-
-
 def views_of(record: HeadRecord) -> list[list[FeatureSpec]]:
     """What a head reads, in each of the views that it is judged by."""
     return [
         [replace(spec, view=view, augmentation=record.augmentation) if view else spec for spec in record.inputs]
         for view in range(record.views)
     ]
-
-
-def _parts(X: np.ndarray) -> Iterator[np.ndarray]:
-    yield from (X[start : start + AT_ONCE] for start in range(0, len(X), AT_ONCE))
-
-
-@torch.inference_mode()
-def _of_maps(head: Committee, spec: FeatureSpec, manifest: Manifest, device: str) -> np.ndarray:
-    stream = MapStream([FeatureTable(spec, manifest)], memory=0)
-    batches = stream.ordered(np.arange(len(manifest)), view=0, batch=MAPS_AT_ONCE)
-    return torch.cat([head.each(batch.maps.to(device)) for batch in batches]).cpu().double().numpy()

@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any
 
 from cache.command import main
+from extract import forward
 from extract import run as extraction
 from heads.options import HeadsConfig
-from heads.run import run_each
 
 RANK = os.environ["RANK"]
 FOLDER = Path(os.environ["SLOWED"])
 computed: list[int] = []
 released: list[bool] = []
-extract, meet = extraction._extract, extraction.meet
+compute, meet = forward.compute, extraction.meet
 
 
 def slowed(*given: Any) -> tuple[float, int]:
     """The second process's first images wait until both ends of the pipe are opened."""
     if RANK == "1" and not computed:
         (FOLDER / "waiting").open().close()
-    found = extract(*given)
+    found = compute(*given)
     computed.append(found[1])
     (FOLDER / RANK).write_text(str(sum(computed)))
     return found
@@ -41,8 +41,8 @@ def released_meet() -> None:
 
 
 if __name__ == "__main__":
-    extraction._extract, extraction.meet = slowed, released_meet
+    forward.compute, extraction.meet = slowed, released_meet
     try:
-        main(HeadsConfig, run_each, command="python -m tests.slowed")
+        main(HeadsConfig, "heads.run:run_each", command="python -m tests.slowed")
     finally:
         release()  # also where the first process did not wait, so that the test fails and does not hang

@@ -12,9 +12,9 @@ import pytest
 
 from cache import paths
 from cache.__main__ import VerifyConfig
-from cache.__main__ import run as verify
 from cache.command import parse, usage
 from cache.errors import UserError
+from cache.verify import run as verify
 from data.options import DataConfig
 from tests.conftest import write_faces
 

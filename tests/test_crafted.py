@@ -12,7 +12,8 @@ from cache.checkpoint import load_weights, save_weights
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
 from extract.backbones import empty
-from finetune.detector_file import DetectorRecord, NetworkRecord, load_detector, network_detector, save_detector
+from finetune.detector_file import load_detector, network_detector, save_detector
+from finetune.detector_record import DetectorRecord, NetworkRecord
 from heads.families import Estimator, Mlp, Ridge, Tail
 from heads.head_file import HeadRecord, load_head, save_head
 

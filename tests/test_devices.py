@@ -1,15 +1,18 @@
 """Where things are computed and in which numbers, as far as a machine without a GPU can tell."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import pytest
 import torch
 
 from analysis import report
+from cache import environment
 from cache.paths import ROOT
-from extract import compute
+from extract import compute, machine
 from finetune import run as finetune
-from finetune import scorer, start, tune
+from finetune import scorer, start
+from finetune.tune import run as tune
 from heads import run as heads
 from tests.test_laws import FILES
 
@@ -47,11 +50,41 @@ def test_one_function_copies_without_waiting_and_float64_is_made_on_the_cpu():
 
 @pytest.mark.parametrize(("found", "trains_on"), [("mps", "cpu"), ("cpu", "cpu"), ("cuda:1", "cuda:1")])
 def test_one_rule_says_what_trains_and_scores(found, trains_on, monkeypatch):
-    monkeypatch.setattr(compute, "device_of", lambda word: torch.device(found))
-    assert str(compute.training_device("auto")) == trains_on
+    monkeypatch.setattr(machine, "device_of", lambda word: found)
+    assert machine.training_device("auto") == trains_on
     for module in (heads, finetune, start, scorer, tune, report):
-        assert module.training_device is compute.training_device
+        assert module.training_device is machine.training_device
         assert not hasattr(module, "device_of")
+
+
+def test_the_machine_says_what_torch_says_without_it(monkeypatch):
+    """Keys of features hold the number type: two answers would be two keys."""
+    native = any(torch.cpu.get_capabilities().get(flag) for flag in machine.MULTIPLIES_BF16)
+    assert machine.compute_of("auto", "cpu") == ("bf16" if native else "fp32")
+    assert machine.device_of("auto") == ("cuda:0" if torch.cuda.is_available() else "cpu")
+    monkeypatch.setattr(machine, "may_accelerate", lambda: True)
+    monkeypatch.setattr(machine, "CPUINFO", Path("/nowhere"))
+    assert machine.compute_of("auto", "cpu") == ("bf16" if native else "fp32")
+    assert machine.device_of("auto") == ("cuda:0" if torch.cuda.is_available() else "cpu")
+
+
+@pytest.mark.parametrize(
+    ("flags", "compute"),
+    [("fpu avx512f avx512_bf16", "bf16"), ("fpu amx_bf16 amx_tile", "bf16"), ("fpu avx512f avx512_fp16", "fp32")],
+)
+def test_flags_of_the_cpu_say_whether_bfloat16_pays(flags, compute, tmp_path, monkeypatch):
+    (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nvmx flags\t: avx512_bf16\nflags\t\t: {flags}\n")
+    monkeypatch.setattr(machine, "CPUINFO", tmp_path / "cpuinfo")
+    assert machine.compute_of("auto", "cpu") == compute
+    assert machine.compute_of("fp16", "cpu") == "fp16"
+
+
+@pytest.mark.parametrize(("driver", "expected"), [("nvidia0", True), ("kfd", True), ("null", False)])
+def test_a_driver_tells_of_an_accelerator(driver, expected, tmp_path, monkeypatch):
+    monkeypatch.setattr(environment, "DEVICES", tmp_path)
+    monkeypatch.setattr("sys.platform", "linux")
+    (tmp_path / driver).touch()
+    assert environment.may_accelerate() == expected
 
 
 def test_float32_is_multiplied_in_float32():

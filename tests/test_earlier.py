@@ -20,10 +20,10 @@ from cache.table import open_shards
 from data.manifest import Manifest
 from extract.run import run as extract
 from finetune.detector_file import load_detector
+from finetune.logits import logits_of
 from finetune.options import FinetuneConfig
 from finetune.recipes import RECIPES
 from finetune.run import run as finetune
-from finetune.scorer import logits_of
 from finetune.training.job import BEST
 from heads.elsewhere import changed_folder, chosen_images
 from heads.families import Estimator, Linear, Logistic, Member, Mlp, Ridge, Tail, from_json

@@ -18,10 +18,11 @@ from analysis.export.options import ExportConfig
 from analysis.predict.run import Predictor
 from cache.errors import UserError
 from cache.features import FeatureSpec
-from extract.backbones import build, preprocess
-from extract.layout import layout
+from extract.backbones import build
+from extract.catalogue import layout, preprocess
 from finetune.detector import Detector, FeatureDetector
-from finetune.detector_file import NetworkRecord, network_detector
+from finetune.detector_file import network_detector
+from finetune.detector_record import NetworkRecord
 from finetune.networks import preprocess_for
 from finetune.scorer import open_detector
 from heads.families import Mlp, Tail

@@ -18,13 +18,13 @@ from cache.features import shard_paths
 from data.images import decode
 from data.manifest import Manifest
 from data.preprocess import to_input
-from extract import backbones, loading, weights, writing
-from extract.__main__ import run_each
+from extract import catalogue, loading, weights, writing
 from extract.backbones import build
-from extract.layout import layout, refuse_other_layout
+from extract.catalogue import layout
+from extract.layout import refuse_other_layout
 from extract.loading import Crew
-from extract.options import ExtractConfig
-from extract.run import run, specs_of, tables
+from extract.options import DEFAULT, ExtractConfig
+from extract.run import run, run_each, specs_of, tables
 from heads.options import HeadsConfig
 from heads.run import run_each as run_heads
 from tests.conftest import write_faces
@@ -82,7 +82,7 @@ def test_taps_that_cannot_be():
 
 
 def test_the_default_backbone_has_its_imagenet_weights():
-    network = build(backbones.DEFAULT)
+    network = build(DEFAULT)
     assert network.weights.source == "efficientnet-lite0-57934424.pth"
     assert not any(p.requires_grad for p in network.module.parameters())
     assert not network.module.training
@@ -121,12 +121,12 @@ def test_the_hubs_local_cache_is_found(tmp_path, monkeypatch):
     monkeypatch.setattr(
         weights, "try_to_load_from_cache", lambda hub_id, name: str(found) if "resnet18" in hub_id else None
     )
-    assert backbones.locate("resnet18", weights="").path == found
+    assert catalogue.locate("resnet18", weights="").path == found
     monkeypatch.setattr(weights, "try_to_load_from_cache", lambda hub_id, name: None)
     monkeypatch.setattr(torch.hub, "get_dir", lambda: str(tmp_path))
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "resnet18-f37072fd.pth").touch()
-    assert backbones.locate("resnet18", weights="").path.name == "resnet18-f37072fd.pth"
+    assert catalogue.locate("resnet18", weights="").path.name == "resnet18-f37072fd.pth"
 
 
 def test_no_weights_is_said_with_the_cure(monkeypatch):
@@ -301,8 +301,8 @@ def test_a_tap_that_is_not_laid_out_as_its_network_says_is_refused(faces, backbo
      "regnety_002"],
 )  # fmt: skip
 def test_taps_that_are_laid_out_as_their_network_says_are_not(backbone):
-    taps = tuple(feature.rpartition(":")[0] for feature in backbones.default_features(backbone))
-    refuse_other_layout(backbone, taps, layout(backbone), crop=backbones.preprocess(backbone).crop)
+    taps = tuple(feature.rpartition(":")[0] for feature in catalogue.default_features(backbone))
+    refuse_other_layout(backbone, taps, layout(backbone), crop=catalogue.preprocess(backbone).crop)
 
 
 def test_several_backbones_take_turns(faces):

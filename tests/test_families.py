@@ -31,7 +31,8 @@ from pathlib import Path
 {plugin}
 from data.manifest import Manifest
 from heads.head_file import load_head
-from heads.scorer import member_scores, views_of
+from heads.scorer import views_of
+from heads.scoring import member_scores
 head, record = load_head(Path(sys.argv[1]))
 found = member_scores(head, views_of(record), Manifest.load(Path(sys.argv[2])))
 print(json.dumps([record.config.name, found.mean(axis=1).tolist()]))

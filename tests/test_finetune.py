@@ -23,16 +23,16 @@ from cache.checkpoint import load_state, save_state
 from cache.errors import UserError
 from data.augment import Augmentation
 from data.manifest import Manifest
-from finetune import run as finetune_run
+from finetune import parity
 from finetune import scorer as detector_scorer
-from finetune import start
+from finetune import train as finetune_train
 from finetune.detector import HEAD, NORMS, FeatureDetector
 from finetune.detector_file import load_detector
+from finetune.logits import logits_of
 from finetune.networks import NETWORKS
 from finetune.options import FinetuneConfig
 from finetune.recipes import RECIPES, Recipe, read_recipe
 from finetune.run import run
-from finetune.scorer import logits_of
 from finetune.training import epochs, optimise, state, step
 from finetune.training import loop as fit
 from finetune.training.epochs import steps_of
@@ -371,10 +371,10 @@ def test_a_detector_that_does_not_say_what_the_head_says_is_not_trained(few, mon
 def test_features_of_another_machine_may_differ_as_their_number_type_does(compute, explained):
     """explained: in standard deviations of the scores; on real faces bfloat16 differs from float32 by .18."""
     cached = np.random.default_rng(0).normal(size=200)
-    said = start.compared(cached + explained * cached.std(), cached, compute=compute, head_file=Path("head"))
+    said = parity.compared(cached + explained * cached.std(), cached, compute=compute, head_file=Path("head"))
     assert "are the cached head's" in said
     with pytest.raises(UserError, match=f"where {compute} explains") as refused:
-        start.compared(cached + 2.5 * explained * cached.std(), cached, compute=compute, head_file=Path("head"))
+        parity.compared(cached + 2.5 * explained * cached.std(), cached, compute=compute, head_file=Path("head"))
     assert ("COMPUTE=fp32" in str(refused.value)) == (compute != "fp32")
 
 
@@ -389,7 +389,7 @@ def test_the_first_comparison_takes_the_batch_and_processes_that_were_asked_for(
         raise Killed
 
     monkeypatch.setattr(detector_scorer, "batches", recorded)
-    monkeypatch.setattr(finetune_run, "Training", stop)  # nothing behind the comparison is of interest
+    monkeypatch.setattr(finetune_train, "Training", stop)  # nothing behind the comparison is of interest
     with pytest.raises(Killed):
         run(options(few, plain(), batch=5, workers=1))
     assert calls == [(5, 1)]
@@ -420,11 +420,11 @@ def test_mixed_precision_trains_and_goes_on_with_its_scaler(few, world, monkeypa
 def training(few: Path, recipe: dict) -> tuple[FeatureDetector, Recipe]:
     """A detector as it starts, and the recipe."""
     from finetune.run import stages_before
-    from finetune.start import build_detector
+    from finetune.train import build_detector
     from finetune.training.team import Team
 
     config = options(few, recipe)
-    job, start = stages_before(config, read_recipe(config.recipe), Team(torch.device("cpu")))
+    job, start = stages_before(config, read_recipe(config.recipe), Team("cpu"))
     return build_detector(start, seed=0), job.recipe
 
 

@@ -27,10 +27,11 @@ from cache.features import FeatureSpec, Preprocess
 from data.manifest import Manifest
 from data.sample import SIDE
 from extract.backbones import Backbone, build
-from extract.layout import layout
+from extract.catalogue import layout
 from extract.weights import Weights
 from finetune.detector import FeatureDetector, NetworkDetector
-from finetune.detector_file import NetworkRecord, network_detector
+from finetune.detector_file import network_detector
+from finetune.detector_record import NetworkRecord
 from finetune.networks import preprocess_for
 from heads.families import Tail
 from heads.fitting.seeds import seeded

@@ -97,6 +97,7 @@ def test_stages_are_run_functions():
         "heads/sweep/run.py",
         "heads/run.py",
         "finetune/run.py",
+        "finetune/tune/run.py",
         "analysis/report.py",
         "analysis/page/report_page.py",
         "analysis/page/datasets.py",

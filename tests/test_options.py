@@ -15,9 +15,11 @@ from cache.errors import UserError
 from cache.options import Options, option, section
 from data.options import DataConfig
 from extract.options import ExtractConfig
-from finetune.options import FinetuneConfig, TuneConfig
+from finetune.options import FinetuneConfig
+from finetune.tune.options import TuneConfig
 from heads.options import HeadsConfig
-from heads.sweep.run import SEARCH, SweepConfig
+from heads.sweep import SEARCH
+from heads.sweep.sweep_config import SweepConfig
 
 
 def test_an_option_is_given_by_its_name_wherever_it_stands():
@@ -118,7 +120,7 @@ def with_plugins(folder: Path, plugins: str, *arguments: str) -> subprocess.Comp
 
 
 def test_a_plugin_registers_before_options_are_read(faces, tmp_path):
-    (tmp_path / "first.py").write_text("from extract.backbones import REGISTRY\nprint('first is here')\n")
+    (tmp_path / "first.py").write_text("from extract.catalogue import REGISTRY\nprint('first is here')\n")
     (tmp_path / "second.py").write_text(
         "import first\nfirst.REGISTRY['tiny'] = first.REGISTRY['resnet18']\nprint('tiny is registered')\n"
     )

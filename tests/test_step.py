@@ -35,7 +35,7 @@ from finetune.training.team import Team
 from heads.fitting.stacked import class_weights
 from tests.test_finetune import Killed, kill_at
 
-ALONE = Team(torch.device("cpu"))
+ALONE = Team("cpu")
 RATE = 0.5
 ROWS = np.array([4, 0, 7, 5, 2, 6])  # of eight images, in the order of the step
 IMAGES = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))

@@ -14,6 +14,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedGroupKFold
 
 from analysis.found.models import ranked_runs
 from cache import paths, runs
@@ -29,9 +30,11 @@ from heads.head_file import load_head, read_record
 from heads.inputs import _allocated, load_inputs
 from heads.options import HeadsConfig
 from heads.run import run
-from heads.scorer import member_scores, views_of
+from heads.scorer import views_of
+from heads.scoring import member_scores
 from heads.sweep import buckets as plan
 from heads.sweep import run as sweep
+from heads.sweep import sweep as course
 from heads.sweep.leaderboard import Trial, choose, settings
 from heads.sweep.sweep_result import HEAD_FILE
 from tests.conftest import write_faces
@@ -218,12 +221,12 @@ def test_temporaries_of_a_killed_sweep_go_when_it_is_taken_up_again(faces, monke
 
     options = HeadsConfig.of(data=str(faces), **SMALL | {"grid": '[{"family": "ridge", "penalty": 1}]'})
     with monkeypatch.context() as context:
-        context.setattr(sweep, "save_trials", dying)
+        context.setattr(course, "save_trials", dying)
         with pytest.raises(Killed):
             run(options)
     assert len(list(paths.runs_dir().glob("heads/**/.*.part*"))) == 2
     with monkeypatch.context() as context:
-        context.setattr(sweep, "save_trials", lambda *_: (_ for _ in ()).throw(Killed))
+        context.setattr(course, "save_trials", lambda *_: (_ for _ in ()).throw(Killed))
         with pytest.raises(Killed):
             run(options)
     assert not list(paths.runs_dir().glob("heads/**/.*.part*"))
@@ -234,7 +237,7 @@ def test_a_sweep_killed_anywhere_and_started_again_gives_the_same_leaderboard(fa
     expected = {name: (whole / name).read_text() for name in ("members.csv", "predictions-test.csv", "curves.csv")}
     result = {k: v for k, v in runs.result(whole).items() if k not in VOLATILE}
     boards = board(whole)
-    save, finish, trained, stop_at = sweep.save_trials, runs.finish, [], [0]
+    save, finish, trained, stop_at = course.save_trials, runs.finish, [], [0]
 
     def dying(path, trials):
         if len(trained) == stop_at[0]:
@@ -248,12 +251,12 @@ def test_a_sweep_killed_anywhere_and_started_again_gives_the_same_leaderboard(fa
     (whole / "result.json").unlink()
     for name in ("leaderboard.csv", "head.safetensors"):
         (whole / name).unlink()
-    monkeypatch.setattr(sweep, "save_trials", dying)
+    monkeypatch.setattr(course, "save_trials", dying)
     for stop_at[0] in (0, 2, 5):  # before the first bucket, between them, later
         with pytest.raises(Killed):
             run(HeadsConfig.of(data=str(faces), **SMALL))
     assert len(set(trained)) == len(trained) == 5  # what was finished was not trained again
-    monkeypatch.setattr(sweep, "save_trials", save)
+    monkeypatch.setattr(course, "save_trials", save)
     monkeypatch.setattr(runs, "finish", unfinished)
     with pytest.raises(Killed):
         run(HeadsConfig.of(data=str(faces), **SMALL))
@@ -302,14 +305,14 @@ def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
     """The other part finishes, and tidies up, while this one is between two buckets."""
     config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": "convex"}, part="1/2")
     extract(config.extract.but(part=""))
-    save = sweep.save_trials
+    save = course.save_trials
 
     def overtaken(path, trials):
-        monkeypatch.setattr(sweep, "save_trials", save)
+        monkeypatch.setattr(course, "save_trials", save)
         run(config.but(part="0/2"))
         save(path, trials)
 
-    monkeypatch.setattr(sweep, "save_trials", overtaken)
+    monkeypatch.setattr(course, "save_trials", overtaken)
     folder = run(config)
     assert runs.is_complete(folder)
     assert runs.test_scorings("faces") == 1
@@ -320,14 +323,14 @@ def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
 def test_a_sweep_that_lags_behind_leaves_the_finished_leaderboard_as_it_is(faces, monkeypatch):
     """Two of the same at once; one finishes all buckets while the other trains its first."""
     config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": "convex"})
-    save, finished = sweep.save_trials, []
+    save, finished = course.save_trials, []
 
     def overtaken(path, trials):
-        monkeypatch.setattr(sweep, "save_trials", save)
+        monkeypatch.setattr(course, "save_trials", save)
         finished.append((run(config) / "leaderboard.csv").read_bytes())
         save(path, trials)
 
-    monkeypatch.setattr(sweep, "save_trials", overtaken)
+    monkeypatch.setattr(course, "save_trials", overtaken)
     folder = run(config)
     assert (folder / "leaderboard.csv").read_bytes() == finished[0]
     assert len(board(folder)) == runs.result(folder)["settings"]
@@ -454,7 +457,7 @@ def test_a_fold_of_one_class_is_named(faces, monkeypatch):
     """Groups can force it; here the splitter does."""
     manifest = Manifest.load(data_build.run(DataConfig.of(data=str(faces)))).usable
     by_label = lambda self, rows, fake, groups: [(None, np.flatnonzero(fake)), (None, np.flatnonzero(~fake))]  # noqa: E731
-    monkeypatch.setattr(folds.StratifiedGroupKFold, "split", by_label)
+    monkeypatch.setattr(StratifiedGroupKFold, "split", by_label)
     with pytest.raises(UserError, match=r"fold 0 \(train side\) holds \d+ real and 0 fake images; both are needed"):
         folds.cut(manifest, 2)
 

@@ -17,9 +17,10 @@ from data.images import decode
 from data.manifest import Manifest
 from data.preprocess import to_input
 from extract.backbones import build
+from extract.machine import CPU_BATCH
 from extract.options import ExtractConfig
-from extract.run import CPU_BATCH, specs_of
 from extract.run import run as extract
+from extract.run import specs_of
 from finetune.detector import FeatureDetector
 from heads import folds, memory, stream
 from heads.families import Member, Tail

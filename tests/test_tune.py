@@ -10,9 +10,9 @@ import pytest
 from cache import paths, runs
 from cache.errors import UserError
 from extract.run import run as extract
-from finetune.options import TuneConfig
 from finetune.training.job import BEST, EPOCHS_FILE
-from finetune.tune import run
+from finetune.tune.options import TuneConfig
+from finetune.tune.run import run
 from tests.test_finetune import SMALL, Killed, kill_at, plain
 
 RANGES = {"lr": {"low": 1e-4, "high": 1e-2, "log": True}, "batch": [12, 16], "weight_decay": 0.01, "body_lr": 0.1,

@@ -1,8 +1,7 @@
 """`make gradcam`: heat maps of a finished run and their checks. `python -m analysis.gradcam --help`: the options."""
 
 from analysis.gradcam.options import GradcamConfig
-from analysis.gradcam.run import run
 from cache.command import main
 
 if __name__ == "__main__":
-    main(GradcamConfig, run, command="python -m analysis.gradcam")
+    main(GradcamConfig, "analysis.gradcam.run:run", command="python -m analysis.gradcam")

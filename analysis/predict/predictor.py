@@ -122,7 +122,7 @@ class Predictor:
     def stream(self, images: Sequence[Source]) -> Iterator[Prediction]:
         """The same one after another; no more than two batches of images are in memory."""
         starts = range(0, len(images), self.size)
-        ahead = 0 if self.scorer.device.type == "cpu" else 1  # beside a CPU's forward it would be in the way
+        ahead = 0 if self.scorer.device == "cpu" else 1  # beside a CPU's forward it would be in the way
         with ThreadPoolExecutor(cores()) as pool:
             waiting: deque[list[Future[_Opened]]] = deque()
             for start in starts:

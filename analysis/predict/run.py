@@ -166,7 +166,7 @@ def _about(predictor: Predictor, predictions: list[Prediction]) -> dict:
         "run": judge.name, "folder": str(judge), "model": {"file": model.name, "sha256": file_digest(model)},
         "dataset": result["dataset"], "synthetic": result["synthetic"], "random_weights": result["random_weights"],
         "preprocess": [asdict(each) for each in predictor.detector.preprocesses], "views": predictor.scorer.views,
-        "compute": predictor.detector.compute, "device": str(predictor.scorer.device), "batch": predictor.size,
+        "compute": predictor.detector.compute, "device": predictor.scorer.device, "batch": predictor.size,
         "score": "logit of fake; at or above the threshold an image is called fake",
         "threshold": predictor.threshold, "rule": predictor.rule, "rule_meaning": RULES[predictor.rule],
         "probability": "of fake: 1 / (1 + exp(-score / temperature)), fixed on the run's validation images",

@@ -8,7 +8,7 @@ from cache import runs
 from cache.key import file_digest
 from finetune.detector import Detector
 from finetune.detector_file import load_detector
-from finetune.scorer import logits_of
+from finetune.logits import logits_of
 from finetune.start import Start
 from finetune.training.epochs import Epoch
 from finetune.training.job import BEST, Job

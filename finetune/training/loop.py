@@ -22,7 +22,7 @@ from data.manifest import Manifest
 from extract.loading import default_workers, loaded
 from finetune.detector import Detector
 from finetune.detector_file import save_detector
-from finetune.scorer import logits_of
+from finetune.logits import logits_of
 from finetune.trackers import Tracker
 from finetune.training import state
 from finetune.training.epochs import Epoch, drawn, is_best, steps_of

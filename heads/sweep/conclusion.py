@@ -14,7 +14,8 @@ from heads.folds import Folds
 from heads.head_file import HeadRecord, assemble, save_head
 from heads.inputs import Choice, Inputs
 from heads.predictions import ABOUT, predictions_file, write_predictions
-from heads.scorer import member_scores, of_vectors, views_of
+from heads.scorer import views_of
+from heads.scoring import member_scores, of_vectors
 from heads.sweep import leaderboard
 from heads.sweep.leaderboard import Setting, Trial, choose, settings
 from heads.sweep.sweep_result import HEAD_FILE, SweepResult

@@ -8,54 +8,13 @@ all are: killed anywhere and run again, the sweep goes on behind the last one.
 """
 
 import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from datetime import timedelta
 from pathlib import Path
 
 from cache import paths, runs
-from cache.atomic import locked, remove_leftovers
-from cache.errors import one_of
-from cache.features import FeatureSpec
-from cache.key import key
-from cache.progress import Progress
+from cache.atomic import remove_leftovers
 from data.manifest import Manifest
-from heads import folds as cutting
-from heads.families import Family, Fitted
-from heads.folds import Folds
-from heads.inputs import ALL, Choice, load_inputs
-from heads.sweep import SEARCH, leaderboard
-from heads.sweep.buckets import Bucket, buckets, load_trials, save_trials
-from heads.sweep.conclusion import Outcome
-from heads.sweep.leaderboard import Trial, choose, settings
-from heads.sweep.sweep_result import VERSION
-from heads.sweep.trainer import Trainer
-
-BUCKETS = "buckets"
-
-
-@dataclass(frozen=True)
-class SweepConfig:
-    """What to train on what.
-
-    manifest: the CSV. specs: the cached features, all views. configs: the heads. folds: 1 = the given split.
-    seeds: how often each trained head starts anew. inputs: a choice of Inputs.choices, or `search` among them.
-    one_se: choose by the one-standard-error rule. mean_views: judge and score by the mean over the views.
-    weights: backbone -> its weight file as WEIGHTS names it, for tails. part: this process's share, (i, n).
-    """
-
-    manifest: Path
-    specs: list[FeatureSpec]
-    configs: list[Family]
-    folds: int = 1
-    seeds: int = 3
-    inputs: str = SEARCH
-    one_se: bool = False
-    mean_views: bool = False
-    weights: dict[str, str] = field(default_factory=dict)
-    device: str = "cpu"
-    part: tuple[int, int] = (0, 1)
+from heads.folds import cut
+from heads.sweep.sweep_config import BUCKETS, SweepConfig
 
 
 def run(config: SweepConfig) -> Path:
@@ -65,179 +24,15 @@ def run(config: SweepConfig) -> Path:
         UserError: features missing, a fold without both classes, more folds than groups, every head diverged.
     """
     manifest = Manifest.load(config.manifest).usable
-    folder = paths.run_dir("heads", f"{manifest.dataset}-{_backbone(config.specs)}-{_identity(config, manifest)}")
+    folder = paths.run_dir("heads", f"{manifest.dataset}-{config.backbone}-{config.key(manifest)}")
     for place in (folder, folder / BUCKETS):
         remove_leftovers(place)
     if runs.is_complete(folder):
         shutil.rmtree(folder / BUCKETS, ignore_errors=True)  # a kill behind the last step leaves it
         return folder
-    folds = cutting.cut(manifest, config.folds)
-    runs.begin(folder, _readable(config))
-    _Sweep(config, folder, manifest, folds).run()
+    from heads.sweep.sweep import Sweep  # with what trains, which a complete sweep does without
+
+    folds = cut(manifest, config.folds)
+    runs.begin(folder, config.to_json())
+    Sweep(config, folder, manifest, folds).run()
     return folder
-
-
-class _Sweep:
-    """One sweep on its way. Trials of finished buckets are in `trials` and on disk."""
-
-    def __init__(self, config: SweepConfig, folder: Path, manifest: Manifest, folds: Folds) -> None:
-        self.config, self.folder, self.manifest, self.folds = config, folder, manifest, folds
-        self.inputs = load_inputs(manifest, config.specs)
-        self.choices = self._choices()
-        self.trials: list[Trial] = []
-        self.trainer = Trainer(
-            manifest, self.inputs, self.choices, folds, config.weights, config.device, config.mean_views
-        )
-
-    def run(self) -> None:
-        """Scouts first: convex heads need no learning rate, so they look for the best inputs; the others follow."""
-        scouts = [bucket for choice in self.choices.values() for bucket in self._buckets(choice, scouts=True)]
-        with Progress(f"heads {_backbone(self.config.specs)}", _work(scouts), unit="head-epochs") as progress:
-            self._announce(scouts, progress)
-            for bucket in scouts:
-                self._finish(bucket, progress)
-            others = self._others(self._winner())
-            share, shares = self.config.part
-            for bucket in others[share::shares]:
-                self._finish(bucket, progress)
-        with self._alone() as finished:  # parts may be through at the same time; one of them chooses
-            if not finished:
-                self._conclude(scouts + others)
-        if runs.is_complete(self.folder):
-            shutil.rmtree(self.folder / BUCKETS, ignore_errors=True)
-
-    def _conclude(self, plan: list[Bucket]) -> None:
-        """Choose, unless buckets are left to other parts."""
-        left = [bucket for bucket in plan if not self._file(bucket).exists()]
-        if left:
-            share, shares = self.config.part
-            print(f"heads: part {share}/{shares} is done, {len(left)} buckets of heads are left to the other parts")
-            return
-        self.trials = []  # not twice in memory
-        self.trials = [trial for bucket in plan for trial in load_trials(self._file(bucket))]
-        self._outcome().save()
-
-    @contextmanager
-    def _alone(self) -> Iterator[bool]:
-        """No other process writes to the folder inside; whether one has finished it."""
-        with locked(self.folder / "lock"):
-            yield runs.is_complete(self.folder)
-
-    def _choices(self) -> dict[str, Choice]:
-        choices = {choice.name: choice for choice in self.inputs.choices()}
-        if self.config.inputs == SEARCH:
-            return choices
-        everything = next(iter(choices))
-        name = everything if self.config.inputs == ALL else one_of(self.config.inputs, choices, what="INPUTS")
-        return {name: choices[name]}
-
-    def _buckets(self, choice: Choice, *, scouts: bool) -> list[Bucket]:
-        """Of heads on pooled features."""
-        configs = [config for config in self.config.configs if config.scouts == scouts and not config.reads_maps]
-        return buckets(configs, choice.name, columns=choice.width, folds=self.config.folds, seeds=self.config.seeds)
-
-    def _winner(self) -> Choice:
-        """The inputs that the scouts did best on; everything, where there are none."""
-        return self.choices[choose(settings(self.trials)).inputs if self.trials else next(iter(self.choices))]
-
-    def _others(self, inputs: Choice) -> list[Bucket]:
-        """Those that read pooled features on some of them, those that read maps on every map."""
-        pooled = self._buckets(inputs, scouts=False)
-        of_maps = [config for config in self.config.configs if config.reads_maps]
-        return pooled + [
-            bucket for name in self.inputs.maps
-            for bucket in buckets(of_maps, name, columns=0, folds=self.config.folds, seeds=self.config.seeds)
-        ]  # fmt: skip
-
-    def _announce(self, scouts: list[Bucket], progress: Progress) -> None:
-        """How many heads there will be, and about how long they take."""
-        widest = max(self.choices.values(), key=lambda choice: choice.width)
-        share, shares = self.config.part
-        others = self._others(widest)[share::shares]  # it is not yet known which inputs win; on others it is less
-        progress.total = _work(scouts) + _work(others)
-        unfinished = [bucket for bucket in scouts + others if not self._file(bucket).exists()]
-        expected = [(bucket.family.family, self.trainer.expected_seconds(bucket)) for bucket in unfinished]
-        seconds = sum(each for _, each in expected if each is not None)
-        untimed = ", ".join(dict.fromkeys(family for family, each in expected if each is None))
-        print(
-            f"heads {_backbone(self.config.specs)}: {len(self.config.configs)} settings, {self.config.folds} folds, "
-            f"{self.config.seeds} seeds: {_members(scouts)} convex heads on {len(self.choices)} inputs, then "
-            f"{_members(others)} others, in about {timedelta(seconds=round(seconds))}"
-            + (f", beside the {untimed} heads, whose time is not known" if untimed else ""),
-            flush=True,
-        )
-
-    def _finish(self, bucket: Bucket, progress: Progress) -> None:
-        """Train a bucket, unless that has been done, and bring the leaderboard up to date."""
-        path, before = self._file(bucket), progress.done
-        if runs.is_complete(self.folder):  # another part has taken all that was left, and chosen
-            return
-        if not path.exists():
-            started = progress.seconds
-            fitted = self._train(bucket, progress)
-            seconds = (progress.seconds - started) / len(fitted)
-            save_trials(path, [Trial(bucket.inputs, each, seconds) for each in fitted])
-        with self._alone() as finished:
-            if finished:  # while this one trained, another has chosen: its tables stay, and the buckets are gone
-                return
-            self.trials += load_trials(path)
-            runs.write_table(self.folder / "leaderboard.csv", leaderboard.table(settings(self.trials)))
-        progress.note = f"best val AUC {self._best_auc():.4f}"
-        progress.advance(before + _work([bucket]) - progress.done)  # also what early stopping spared
-
-    def _best_auc(self, unfinished: list[Trial] | None = None) -> float:
-        """Of all settings so far, 0 when there is none."""
-        return max((each.val_auc for each in settings(self.trials + (unfinished or [])) if each.usable), default=0.0)
-
-    def _train(self, bucket: Bucket, progress: Progress) -> list[Fitted]:
-        def report(epoch: int, fitted: list[Fitted]) -> None:
-            best = self._best_auc([Trial(bucket.inputs, each, 0.0) for each in fitted])
-            progress.note = f"epoch {epoch}, best val AUC {best:.4f}"
-            progress.advance(sum(each.member.config.work >= epoch for each in fitted))
-
-        return self.trainer.train(bucket, report)
-
-    def _outcome(self) -> Outcome:
-        return Outcome(
-            folder=self.folder,
-            backbone=_backbone(self.config.specs),
-            manifest=self.manifest,
-            folds=self.folds,
-            inputs=self.inputs,
-            choices=self.choices,
-            trials=self.trials,
-            views=len(self.inputs.X) if self.config.mean_views else 1,
-            augmentation=self.config.specs[-1].augmentation,
-            one_se=self.config.one_se,
-            device=self.config.device,
-        )
-
-    def _file(self, bucket: Bucket) -> Path:
-        return self.folder / BUCKETS / bucket.file
-
-
-def _members(plan: list[Bucket]) -> int:
-    return sum(len(bucket.members) for bucket in plan)
-
-
-def _work(plan: list[Bucket]) -> int:
-    """Heads times epochs, for the progress line."""
-    return sum(member.config.work for bucket in plan for member in bucket.members)
-
-
-def _backbone(specs: list[FeatureSpec]) -> str:
-    """One name, or several joined by +."""
-    return "+".join(dict.fromkeys(spec.backbone for spec in specs))
-
-
-def _readable(config: SweepConfig) -> dict:
-    """For config.json."""
-    return {**asdict(config), "manifest": str(config.manifest), "configs": [each.to_json() for each in config.configs]}
-
-
-def _identity(config: SweepConfig, manifest: Manifest) -> str:
-    return key({
-        "manifest": manifest.key, "specs": [spec.key for spec in config.specs],
-        "heads": [each.to_json() for each in config.configs], "folds": config.folds, "seeds": config.seeds,
-        "inputs": config.inputs, "one_se": config.one_se, "mean_views": config.mean_views, "version": VERSION,
-    })  # fmt: skip

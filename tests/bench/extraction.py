@@ -22,10 +22,12 @@ from data.images import decode
 from data.manifest import Manifest
 from data.options import DataConfig
 from data.preprocess import to_input
-from extract.backbones import build, preprocess
-from extract.compute import compute_of, device_of
+from extract.backbones import build
+from extract.catalogue import preprocess
+from extract.forward import forward, frozen
+from extract.machine import CPU_BATCH, GPU_BATCH, compute_of, device_of
 from extract.options import ExtractConfig
-from extract.run import CPU_BATCH, GPU_BATCH, forward, frozen, run
+from extract.run import run
 from tests.bench import rounds
 
 TAPS = {"resnet18": "layer4", "tf_efficientnet_lite0": "blocks.6"}
@@ -43,8 +45,8 @@ class Bench:
         self.faces = copies(home / "faces")
         self.manifest = Manifest.load(data_build.run(DataConfig.of(data=str(self.faces))))
         self.network, self.how = build(name, weights=self.weights), preprocess(name)
-        self.device = device_of("auto")
-        self.compute = compute_of("auto", self.device)
+        self.device = torch.device(device_of("auto"))
+        self.compute = compute_of("auto", device_of("auto"))
         self.batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
         self.tries = 0
 

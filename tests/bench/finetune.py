@@ -25,9 +25,12 @@ from data import build as data_build
 from data.augment import Augmentation
 from data.manifest import Manifest
 from data.options import DataConfig
-from extract.backbones import build, preprocess
-from extract.compute import computing_in, device_of
-from finetune.detector_file import DetectorRecord, NetworkRecord, network_detector
+from extract.backbones import build
+from extract.catalogue import preprocess
+from extract.compute import computing_in
+from extract.machine import device_of
+from finetune.detector_file import network_detector
+from finetune.detector_record import DetectorRecord, NetworkRecord
 from finetune.recipes import Recipe
 from finetune.training.job import Job
 from finetune.training.loop import Training
@@ -48,17 +51,17 @@ def detector_of(name: str) -> tuple[torch.nn.Module, NetworkRecord]:
 
 def ours(name: str, manifest: Manifest) -> float:
     """Images a second."""
-    device = device_of("auto")
+    device = torch.device(device_of("auto"))
     detector, record = detector_of(name)
     detector = detector.to(device, memory_format=torch.channels_last)
     with tempfile.TemporaryDirectory() as folder:
         job = Job(Path(folder), manifest, RECIPE, DetectorRecord(record), made_from={})
-        return Training(job, detector, Team(device)).run([])[0].images_per_second
+        return Training(job, detector, Team(str(device))).run([])[0].images_per_second
 
 
 def plain(name: str, manifest: Manifest) -> float:
     """Images a second."""
-    device = device_of("auto")
+    device = torch.device(device_of("auto"))
     detector, _ = detector_of(name)
     detector = detector.to(device, memory_format=torch.channels_last).train()
     how = transforms.Compose(

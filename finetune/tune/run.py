@@ -21,19 +21,20 @@ from optuna.trial import FrozenTrial, TrialState
 
 from cache import paths, runs
 from cache.atomic import copy, locked
-from cache.command import main
 from cache.errors import UserError, masked
 from cache.key import key
-from extract.compute import training_device
-from finetune.options import FinetuneConfig, TuneConfig
+from extract.machine import training_device
+from finetune.options import FinetuneConfig
 from finetune.recipes import Asked, changed, read_recipe
 from finetune.run import run as finetune
-from finetune.run import stages_before, train
+from finetune.run import stages_before
+from finetune.train import train
 from finetune.training import state
 from finetune.training.job import BEST
 from finetune.training.step import TrainingFailed
 from finetune.training.team import Team
 from finetune.training_result import FinetuneResult
+from finetune.tune.options import TuneConfig
 from heads.sweep.grid import Range
 
 STAGE = "tune"
@@ -164,7 +165,3 @@ def _suggested(trial: optuna.Trial, name: str, value: Any) -> Any:
     span = Range.of(name, value)
     suggest = trial.suggest_int if span.whole else trial.suggest_float
     return suggest(name, span.low, span.high, log=span.log)
-
-
-if __name__ == "__main__":
-    main(TuneConfig, run, command="python -m finetune.tune")

@@ -1,0 +1,86 @@
+"""One pass over images -> the features of a backbone that miss them: decode, one forward, shards."""
+
+from collections import defaultdict
+
+import numpy as np
+import torch
+from torch import nn
+
+from cache.atomic import remove_leftovers
+from cache.errors import UserError
+from cache.features import FeatureSpec, Preprocess
+from cache.pooling import pool
+from cache.progress import Progress
+from data.manifest import Manifest
+from data.preprocess import of_view
+from extract.backbones import Backbone, Normalise
+from extract.compute import computing_in, moved
+from extract.loading import batches, default_workers
+from extract.machine import batch_of, device_of
+from extract.options import ExtractConfig
+from extract.writing import ShardWriter
+
+
+def compute(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows: np.ndarray,
+             missing: dict[FeatureSpec, np.ndarray]) -> tuple[float, int]:  # fmt: skip
+    """One forward per image and view fills every feature that misses it. Returns seconds and images computed."""
+    views = defaultdict(list)
+    for spec, mask in missing.items():
+        remove_leftovers(spec.folder)
+        if mask.any():
+            views[spec.view, spec.augmentation].append(spec)
+    todo = {view: np.flatnonzero(np.logical_or.reduce([missing[s] for s in specs])) for view, specs in views.items()}
+    label = f"extract {backbone.name} part {config.part or '0/1'}"
+    with Progress(label, sum(map(len, todo.values()))) as progress:
+        for view, specs in views.items():
+            progress.note = " ".join(filter(None, [f"view {view[0]}" if view[0] else "", view[1].rpartition(":")[2]]))
+            wanted = {spec: missing[spec][todo[view]] for spec in specs}
+            _one_view(config, backbone, manifest, rows[todo[view]], wanted, progress)
+    return progress.seconds, progress.done
+
+
+def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows: np.ndarray,
+              wanted: dict[FeatureSpec, np.ndarray], progress: Progress) -> None:  # fmt: skip
+    device = torch.device(device_of(config.device))
+    specs, first = list(wanted), next(iter(wanted))
+    taps = tuple(dict.fromkeys(spec.tap for spec in specs))
+    module = frozen(backbone, taps, first.preprocess, device)
+    size = batch_of(config.batch, device.type)
+    workers = default_workers(device) if config.workers < 0 else config.workers
+    draw = of_view(first.view, first.augmentation)
+    loader = batches(manifest, rows, first.preprocess, draw=draw, size=size, workers=workers)
+    done = 0
+    with ShardWriter(specs, limit=config.shard_mb * 1_000_000) as writer:
+        while True:
+            with progress.timing("read"):
+                batch = next(loader, None)
+            if batch is None:
+                return
+            with progress.timing("forward"):
+                tapped = forward(module, moved(batch.pixels, device), first.compute)
+                outputs = dict(zip(taps, tapped, strict=True))
+                kept = [_kept(spec, outputs[spec.tap][: batch.count]) for spec in specs]
+            with progress.timing("write"):
+                at = slice(done, done + batch.count)
+                writer.add(manifest.digests[rows[at]], kept, [wanted[spec][at] for spec in specs])
+            done += batch.count
+            progress.advance(batch.count)
+
+
+def forward(module: nn.Module, pixels: torch.Tensor, compute: str) -> tuple[torch.Tensor, ...]:
+    """uint8 pixels (N, H, W, 3) on the device through Normalise and the tapped backbone in `compute`."""
+    with torch.inference_mode(), computing_in(compute, pixels.device):
+        try:
+            return module(pixels)
+        except torch.OutOfMemoryError as error:
+            raise UserError(f"out of GPU memory with {len(pixels)} images at once: lower BATCH") from error
+
+
+def frozen(backbone: Backbone, taps: tuple[str, ...], how: Preprocess, device: torch.device) -> nn.Module:
+    """uint8 pixels -> the maps of `taps`, in the memory layout that the device is fastest with."""
+    network = nn.Sequential(Normalise(how), backbone.tapped(taps))
+    return network.eval().to(device, memory_format=torch.channels_last)
+
+
+def _kept(spec: FeatureSpec, tapped: torch.Tensor) -> torch.Tensor:
+    return pool(tapped, spec.pooling, channels_last=spec.channels_last, prefix_tokens=spec.prefix_tokens)

@@ -1,0 +1,1 @@
+"""The search of a recipe's settings."""

@@ -1,0 +1,53 @@
+"""What a sweep is asked for: which heads, on which features of which images."""
+
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from cache.features import FeatureSpec
+from cache.key import key
+from data.manifest import Manifest
+from heads.families import Family
+from heads.sweep import SEARCH
+from heads.sweep.sweep_result import VERSION
+
+BUCKETS = "buckets"  # folder of the buckets that are finished, until the sweep is
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """What to train on what.
+
+    manifest: the CSV. specs: the cached features, all views. configs: the heads. folds: 1 = the given split.
+    seeds: how often each trained head starts anew. inputs: a choice of Inputs.choices, or `search` among them.
+    one_se: choose by the one-standard-error rule. mean_views: judge and score by the mean over the views.
+    weights: backbone -> its weight file as WEIGHTS names it, for tails. part: this process's share, (i, n).
+    """
+
+    manifest: Path
+    specs: list[FeatureSpec]
+    configs: list[Family]
+    folds: int = 1
+    seeds: int = 3
+    inputs: str = SEARCH
+    one_se: bool = False
+    mean_views: bool = False
+    weights: dict[str, str] = field(default_factory=dict)
+    device: str = "cpu"
+    part: tuple[int, int] = (0, 1)
+
+    @property
+    def backbone(self) -> str:
+        """One name, or several joined by +."""
+        return "+".join(dict.fromkeys(spec.backbone for spec in self.specs))
+
+    def key(self, manifest: Manifest) -> str:
+        """What the numbers depend on, in 12 hex digits."""
+        return key({
+            "manifest": manifest.key, "specs": [spec.key for spec in self.specs],
+            "heads": [each.to_json() for each in self.configs], "folds": self.folds, "seeds": self.seeds,
+            "inputs": self.inputs, "one_se": self.one_se, "mean_views": self.mean_views, "version": VERSION,
+        })  # fmt: skip
+
+    def to_json(self) -> dict:
+        """For config.json."""
+        return {**asdict(self), "manifest": str(self.manifest), "configs": [each.to_json() for each in self.configs]}
