@@ -17,7 +17,7 @@ from data.manifest import Manifest
 from data.perturb import PERTURBATIONS
 from extract.machine import training_device
 from extract.ranks import together
-from finetune.scorer import open_detector, open_scorer
+from finetune.image_scorer import open_detector, open_scorer
 from heads.elsewhere import (
     changed_folder,
     chosen_images,

@@ -10,8 +10,8 @@ from analysis import report
 from cache import environment
 from cache.paths import ROOT
 from extract import compute, machine
+from finetune import image_scorer, start
 from finetune import run as finetune
-from finetune import scorer, start
 from finetune.tune import run as tune
 from heads import run as heads
 from tests.test_laws import FILES
@@ -52,7 +52,7 @@ def test_one_function_copies_without_waiting_and_float64_is_made_on_the_cpu():
 def test_one_rule_says_what_trains_and_scores(found, trains_on, monkeypatch):
     monkeypatch.setattr(machine, "device_of", lambda word: found)
     assert machine.training_device("auto") == trains_on
-    for module in (heads, finetune, start, scorer, tune, report):
+    for module in (heads, finetune, start, image_scorer, tune, report):
         assert module.training_device is machine.training_device
         assert not hasattr(module, "device_of")
 

@@ -23,8 +23,8 @@ from extract.catalogue import layout, preprocess
 from finetune.detector import Detector, FeatureDetector
 from finetune.detector_file import network_detector
 from finetune.detector_record import NetworkRecord
+from finetune.image_scorer import open_detector
 from finetune.networks import preprocess_for
-from finetune.scorer import open_detector
 from heads.families import Mlp, Tail
 from heads.head_file import HeadRecord
 from heads.options import HeadsConfig

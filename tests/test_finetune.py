@@ -23,8 +23,7 @@ from cache.checkpoint import load_state, save_state
 from cache.errors import UserError
 from data.augment import Augmentation
 from data.manifest import Manifest
-from finetune import parity
-from finetune import scorer as detector_scorer
+from finetune import image_scorer, parity
 from finetune import train as finetune_train
 from finetune.detector import HEAD, NORMS, FeatureDetector
 from finetune.detector_file import load_detector
@@ -379,7 +378,7 @@ def test_features_of_another_machine_may_differ_as_their_number_type_does(comput
 
 
 def test_the_first_comparison_takes_the_batch_and_processes_that_were_asked_for(few, monkeypatch):
-    original, calls = detector_scorer.batches, []
+    original, calls = image_scorer.batches, []
 
     def recorded(*given, **more):
         calls.append((more["size"], more["workers"]))
@@ -388,7 +387,7 @@ def test_the_first_comparison_takes_the_batch_and_processes_that_were_asked_for(
     def stop(*_, **__):
         raise Killed
 
-    monkeypatch.setattr(detector_scorer, "batches", recorded)
+    monkeypatch.setattr(image_scorer, "batches", recorded)
     monkeypatch.setattr(finetune_train, "Training", stop)  # nothing behind the comparison is of interest
     with pytest.raises(Killed):
         run(options(few, plain(), batch=5, workers=1))

@@ -8,7 +8,7 @@ import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
 from heads.families import Fitted, Linear, Member, Mlp, Point
-from heads.fitting import metrics
+from heads.fitting import column_metrics
 from heads.fitting.stack import Dropout, Head, Shape, _dropped, _linear, initial
 from heads.fitting.stacked import _Training, class_weights, fit
 from heads.fitting.task import Task
@@ -283,10 +283,15 @@ def test_block_metrics_agree_with_scikit_learn():
     fake = rng.random(200) < 0.3
     scores = np.round(rng.standard_normal((200, 4)) + fake[:, None], 1)  # rounding makes ties
     scores[:, 3] = 0.7  # a dead head
-    found = metrics.auc(torch.from_numpy(scores), torch.from_numpy(fake))
+    found = column_metrics.auc(torch.from_numpy(scores), torch.from_numpy(fake))
     np.testing.assert_allclose(found, [roc_auc_score(fake, column) for column in scores.T], rtol=1e-12)
-    losses = metrics.log_loss(torch.from_numpy(scores), torch.from_numpy(fake))
+    losses = column_metrics.log_loss(torch.from_numpy(scores), torch.from_numpy(fake))
     expected = [log_loss(fake, 1 / (1 + np.exp(-column))) for column in scores.T]
     np.testing.assert_allclose(losses, expected, rtol=1e-9)
     scores[5, 1] = np.nan
-    assert metrics.auc(torch.from_numpy(scores), torch.from_numpy(fake)).isnan().tolist() == [False, True, False, False]
+    assert column_metrics.auc(torch.from_numpy(scores), torch.from_numpy(fake)).isnan().tolist() == [
+        False,
+        True,
+        False,
+        False,
+    ]

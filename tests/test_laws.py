@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -57,6 +58,13 @@ def test_every_room_of_analysis_has_its_place():
 
 def test_no_folder_for_leftovers():
     assert not {path.stem for path in FILES} & {"utils", "util", "common", "core", "helpers", "misc"}
+
+
+def test_no_two_files_share_a_name():
+    """But those whose name says the same everywhere: a stage's options, what it runs, its command, its base class."""
+    names = Counter(path.stem for path in FILES)
+    shared = {name for name, count in names.items() if count > 1}
+    assert shared <= {"__init__", "__main__", "run", "base", "options"}
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if folder_of(p) != "cache"], ids=lambda p: str(p.relative_to(ROOT)))

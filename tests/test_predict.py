@@ -27,10 +27,10 @@ from analysis.predict.run import Prediction, Predictor
 from cache import paths
 from cache.errors import UserError
 from data import disk
-from finetune import scorer
+from finetune import image_scorer
+from finetune.image_scorer import open_detector
 from finetune.options import FinetuneConfig
 from finetune.run import run as run_finetune
-from finetune.scorer import open_detector
 from heads.options import HeadsConfig
 from heads.run import run as run_heads
 from tests.conftest import jpeg, picture, write_faces
@@ -263,7 +263,7 @@ def test_a_score_that_is_no_number_is_a_failure_of_that_image(made, monkeypatch)
 
 
 def test_views_that_are_drawn_otherwise_now_are_refused(made, monkeypatch):
-    monkeypatch.setattr(scorer, "AUGMENTATION", "another")
+    monkeypatch.setattr(image_scorer, "AUGMENTATION", "another")
     with pytest.raises(UserError, match=r"is judged by views of .*; this program draws another"):
         Predictor.of(made.views)
     assert open_detector(made.sweep).views == open_detector(made.trained).views == 1

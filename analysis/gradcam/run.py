@@ -38,7 +38,7 @@ from cache.key import file_digest, key
 from data.manifest import LABELS, Manifest
 from extract.loading import batches
 from finetune.detector import NETWORK_PREFIX
-from finetune.scorer import open_detector
+from finetune.image_scorer import open_detector
 from heads.predictions import Predictions, predictions_file, read_predictions, validation_digest
 
 CHECKED = 16  # images for the checks of any data, drawn by chance

@@ -31,7 +31,7 @@ from data.manifest import SPLITS, Manifest
 from data.preprocess import of_view, to_input
 from extract.loading import cores
 from finetune.detector import Detector
-from finetune.scorer import DetectorScorer, open_detector
+from finetune.image_scorer import DetectorScorer, open_detector
 from heads.predictions import predictions_file, read_scores
 
 Source = Named | str | Path | Image.Image | np.ndarray

@@ -37,7 +37,7 @@ from cache.errors import UserError, printable
 from cache.key import file_digest, key, plain
 from cache.progress import Progress
 from data.disk import SKIPPED, Named
-from finetune.scorer import model_file
+from finetune.image_scorer import model_file
 
 STAGE = "predict"
 VERSION = 2  # of the files; in their key, so that a table of another version is made anew

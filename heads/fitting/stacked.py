@@ -12,7 +12,7 @@ import torch
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from heads.families import Fitted, Member, Point, Report
-from heads.fitting import metrics
+from heads.fitting import column_metrics
 from heads.fitting.stack import Dropout, Stack, initial
 from heads.fitting.task import Task
 
@@ -142,7 +142,10 @@ class _Training:
             scores = torch.cat([sum(stack(view.index_select(0, part)) for view in views) for part in self._parts(rows)])
             scores /= len(views)
             fake = self.task.fake[rows]
-            auc[slots.cpu()], loss[slots.cpu()] = metrics.auc(scores, fake), metrics.log_loss(scores, fake).cpu()
+            auc[slots.cpu()], loss[slots.cpu()] = (
+                column_metrics.auc(scores, fake),
+                column_metrics.log_loss(scores, fake).cpu(),
+            )
         return auc, loss
 
     def _parts(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 
 from cache.features import FeatureSpec
-from heads.fitting import metrics
+from heads.fitting import column_metrics
 from heads.folds import Folds
 from heads.stream import MapStream
 
@@ -105,7 +105,7 @@ class MapTask:
 def judge(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """AUC and log loss of each column: scores (m, H) logits, fake (m,) bool -> (H,), (H,)."""
     columns, positive = torch.from_numpy(np.ascontiguousarray(scores)), torch.from_numpy(fake)
-    return metrics.auc(columns, positive).numpy(), metrics.log_loss(columns, positive).numpy()
+    return column_metrics.auc(columns, positive).numpy(), column_metrics.log_loss(columns, positive).numpy()
 
 
 def _moments(X: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
