@@ -99,7 +99,7 @@ class _Header:
 
 
 def _header(path: Path) -> _Header:
-    """Without any tensor. Raises: UserError as read_record."""
+    """A file's header, read without any tensor. Raises: UserError as read_record."""
     try:
         with safe_open(path, framework="np") as file:
             header = _Header.of(file.metadata() or {})
@@ -205,5 +205,5 @@ def _feed(hasher: xxhash.xxh3_128, value: Any) -> None:
 
 @cache
 def _say_unchecked(path: Path) -> None:
-    """Once, however often it is opened."""
+    """Say that a file is opened unchecked, once however often it is opened."""
     print(f"note: {path} was written before weights had checksums, and is used unchecked", file=sys.stderr, flush=True)

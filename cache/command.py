@@ -79,7 +79,7 @@ def usage(record: type[Options], command: str) -> str:
 
 
 def _written(flag: Field) -> str:
-    """At its default."""
+    """A flag as `--help` writes it, at its default."""
     return f"--{flag.name}={flag.default}"
 
 

@@ -49,7 +49,7 @@ def may_accelerate() -> bool:
 
 
 def _gpus() -> list[str]:
-    """Their names, as far as CUDA knows them."""
+    """The names of the GPUs, as far as CUDA knows them."""
     if not may_accelerate():
         return []
     import torch

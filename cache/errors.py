@@ -39,7 +39,7 @@ def shown(value: object) -> str:
 
 
 def masked(text: str) -> str:
-    """The same without the passwords of the URLs in it, for whatever is printed or kept."""
+    """A text without the passwords of the URLs in it, for whatever is printed or kept."""
     return SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
 
 

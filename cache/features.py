@@ -85,7 +85,7 @@ class FeatureSpec:
 
     @property
     def feature(self) -> str:
-        """As FEATURES names it: `layer3:avg`."""
+        """Its name as FEATURES takes it: `layer3:avg`."""
         return f"{self.tap}:{self.pooling}"
 
     @property

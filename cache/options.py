@@ -60,7 +60,7 @@ class Options:
         return _made(cls, options)
 
     def but(self, **options: Any) -> Self:
-        """The same with these options changed, wherever they stand."""
+        """This record with these options changed, wherever they stand."""
         return self.of(**{**self.flat(), **options})
 
     def flat(self) -> dict[str, Any]:
@@ -73,7 +73,7 @@ class Options:
 
     @classmethod
     def names(cls) -> list[str]:
-        """Of all options, in the order of `flat`."""
+        """The names of all options, in the order of `flat`."""
         return [each.name for _, each in flags(cls)]
 
 

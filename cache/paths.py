@@ -62,7 +62,7 @@ def dataset_name(name: str) -> str:
 
 
 def features_dir() -> Path:
-    """One folder below it for each FeatureSpec."""
+    """The feature cache: one folder below it for each FeatureSpec."""
     return cache_dir() / "features"
 
 
@@ -89,15 +89,15 @@ def report_dir(dataset: str) -> Path:
 
 
 def ledger_file() -> Path:
-    """One line for every time a test split was scored."""
+    """The ledger: one line for every time a test split was scored."""
     return runs_dir() / "ledger.jsonl"
 
 
 def registry_file() -> Path:
-    """Every finished training."""
+    """The file that lists every finished training."""
     return runs_dir() / "registry.json"
 
 
 def best_file(dataset: str) -> Path:
-    """The best detector on a data set."""
+    """The file of the best detector on a data set."""
     return runs_dir() / "best" / f"{_folder(dataset)}.safetensors"

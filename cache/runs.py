@@ -125,7 +125,7 @@ def read_table(path: Path, columns: Collection[str] = (), **how: Any) -> pd.Data
 
 
 def write_table(path: Path, table: pd.DataFrame) -> None:
-    """As CSV, whole or not at all."""
+    """Write a table as CSV, whole or not at all."""
     with replacing(path) as temporary:
         table.to_csv(temporary, index=False)
 
@@ -244,11 +244,11 @@ def _holds(record: dict) -> bool:
 
 
 def _checksum(record: dict) -> str:
-    """sha256, 64 hex digits."""
+    """sha256 of a record, 64 hex digits."""
     return hashlib.sha256(canonical(dict(record)).encode()).hexdigest()
 
 
 @cache
 def _say(text: str) -> None:
-    """Once, however often it is found."""
+    """Print a text on the error stream, once however often it is said."""
     print(text, file=sys.stderr, flush=True)

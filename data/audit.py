@@ -1,4 +1,8 @@
-"""No number before the audit: leaks stop the run, shortcuts are said on the first line of the report."""
+"""What a data set is examined for before there is any figure of it: leaks, and shortcuts.
+
+An image or a group in two splits stops the run. A trivial number that tells the classes apart is said on the first line
+of the report.
+"""
 
 from dataclasses import dataclass, field
 

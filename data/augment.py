@@ -40,13 +40,13 @@ class Augmentation(Settings):
 
     @property
     def idle(self) -> bool:
-        """Nothing is ever changed."""
+        """Whether it never changes an image."""
         return (
             not (self.flip or self.rotation or self.colour or self.jpeg or self.blur or self.window) and self.zoom == 1
         )
 
     def side(self, crop: int) -> int:
-        """Of the images that come out, in pixels; networks that halve the side five times like multiples of 32."""
+        """The side in pixels of the images that come out; networks that halve it five times like multiples of 32."""
         if self.window in (0, 1):
             return crop
         return min(crop, max(1, round(self.window * crop / WINDOW_STEP)) * WINDOW_STEP)
@@ -60,7 +60,7 @@ class Draw:
     seed: tuple[int, ...]
 
     def generator(self, digest: str) -> np.random.Generator:
-        """For one image; digest: 64 hex digits."""
+        """The random numbers that one image's drawing uses; digest: 64 hex digits."""
         return np.random.default_rng([*self.seed, *bytes.fromhex(digest)])
 
 

@@ -28,29 +28,29 @@ class Kind:
 
 @dataclass(frozen=True)
 class Perturbation:
-    """kind: one of KINDS."""
+    """One change of an image: a kind of KINDS and how strong it is."""
 
     kind: str
     strength: float
 
     @property
     def name(self) -> str:
-        """`jpeg-50`: in tables and file names."""
+        """Its name in tables and file names: `jpeg-50`."""
         return f"{self.kind}-{self.strength:g}"
 
     @property
     def words(self) -> str:
-        """For people: `JPEG of quality 50`."""
+        """Its name for people: `JPEG of quality 50`."""
         return KINDS[self.kind].words.format(f"{self.strength:g}")
 
     @property
     def policy(self) -> str:
-        """What a FeatureSpec calls it."""
+        """Its name in a FeatureSpec."""
         return f"{VERSION}:{self.name}"
 
     @classmethod
     def named(cls, name: str) -> "Perturbation":
-        """The one of that name or policy."""
+        """The perturbation of that name or policy."""
         kind, _, strength = name.removeprefix(f"{VERSION}:").rpartition("-")
         return cls(kind, float(strength))
 

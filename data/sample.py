@@ -53,7 +53,7 @@ def draw_sample(folder: Path) -> None:
 
 
 def _version(done: Path) -> int | None:
-    """Of the sample that is there; None where there is none, or its JSON is damaged."""
+    """The version of the sample that is there; None where there is none, or its JSON is damaged."""
     try:
         return json.loads(done.read_bytes())["version"]
     except (OSError, ValueError, LookupError, TypeError, RecursionError):

@@ -1,4 +1,4 @@
-"""What a network computes in, and how its input comes to the device."""
+"""The number type that a network computes in, and how its input comes to the device."""
 
 import torch
 from torch import nn

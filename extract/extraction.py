@@ -21,10 +21,10 @@ class ExtractResult:
 
     @property
     def views(self) -> int:
-        """Passes over the images that all of it takes."""
+        """How many passes over the images all the features take."""
         return len({(spec.view, spec.augmentation) for spec in self.specs})
 
     @property
     def perturbed(self) -> bool:
-        """Whether it is of perturbed copies."""
+        """Whether the features are of perturbed copies."""
         return any(spec.augmentation and not spec.view for spec in self.specs)

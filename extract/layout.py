@@ -31,7 +31,7 @@ def refuse_other_layout(name: str, taps: tuple[str, ...], said: dict[str, bool |
 
 
 def _shapes(name: str, module: nn.Module, taps: tuple[str, ...], crop: int) -> dict[str, tuple[int, ...]]:
-    """Of the taps' outputs for one image, () where that is no single tensor; module: an outline."""
+    """The shapes of the taps' outputs for one image, () where that is no single tensor; module: an outline."""
     shapes: dict[str, tuple[int, ...]] = {}
 
     def noting(tap: str) -> Callable:

@@ -131,7 +131,7 @@ def _free_shared() -> int:
 
 @cache
 def _tell(processes: int, crew: Crew | None, batch: int) -> None:
-    """Once, that fewer decode than were asked for."""
+    """Say once that fewer processes decode than were asked for."""
     fewer = f"{crew.processes} processes, {crew.ahead} batches ahead each," if crew else "threads"
     wanted = math.ceil((processes * AHEAD + 1) * batch / SHARED_SHARE / 1e6)
     print(

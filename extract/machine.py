@@ -1,4 +1,4 @@
-"""What this machine computes on and in, by name, and without torch wherever the machine's own files tell.
+"""The device and the number type that this machine computes with, as words, without torch where files tell them.
 
 Importing torch takes seconds, and a stage with nothing left to do needs no more than these words.
 """
@@ -15,7 +15,7 @@ MULTIPLIES_BF16 = {"avx512_bf16", "amx_bf16"}  # flags of a CPU
 
 
 def processes() -> int:
-    """How many torchrun started; 1 without it."""
+    """How many processes torchrun started; 1 without it."""
     return int(os.environ.get("WORLD_SIZE", 1))
 
 

@@ -1,4 +1,4 @@
-"""Which backbones, what is kept of them, and how it is computed."""
+"""Options of stage one: which backbones run, what is kept of them, and how it is computed."""
 
 import os
 from collections.abc import Iterator

@@ -29,7 +29,7 @@ def together(device: str) -> Iterator[None]:
 
 
 def meet() -> None:
-    """Until all of them are here."""
+    """Wait until all processes of torchrun are here."""
     if processes() == 1:
         return
     from torch import distributed

@@ -48,7 +48,7 @@ def run_each(config: ExtractConfig) -> list[Path]:
 
 
 def extract(config: ExtractConfig, manifest: Manifest) -> Path:
-    """The same for the images of a manifest, which need not be those that config.data names."""
+    """Compute what is missing for the images of a manifest, which need not be those that config.data names."""
     return fill(config, manifest, *_specs(config))
 
 
@@ -142,7 +142,7 @@ def _randomised(name: str) -> "Backbone":
 
 
 def _refuse_other_layout(name: str, taps: tuple[str, ...], *, crop: int) -> None:
-    """The registry's own backbones are known to be as it says."""
+    """As extract.layout does, but for the registry's own backbones, which are known to be laid out as it says."""
     if name not in REGISTRY:
         from extract.layout import refuse_other_layout
 

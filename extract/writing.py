@@ -1,4 +1,4 @@
-"""Rows -> shards, in a thread of its own, a bounded number of batches behind the network."""
+"""Rows of features -> shards on disk, in a thread of its own, a bounded number of batches behind the network."""
 
 import time
 from collections import deque
