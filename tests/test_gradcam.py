@@ -35,7 +35,7 @@ from finetune.detector_record import NetworkRecord
 from finetune.networks import preprocess_for
 from heads.families import Tail
 from heads.fitting.seeds import seeded
-from heads.fitting.stack import Head, Shape, initial
+from heads.fitting.stack import Committee, Head, Shape, initial
 from heads.fitting.tails import outline
 from heads.options import HeadsConfig
 from heads.run import run as run_heads
