@@ -23,7 +23,7 @@ from cache.checkpoint import load_state, save_state
 from cache.errors import UserError
 from data.augment import Augmentation
 from data.manifest import Manifest
-from finetune import image_scorer, parity
+from finetune import logits, parity
 from finetune import train as finetune_train
 from finetune.detector import HEAD, NORMS, FeatureDetector
 from finetune.detector_file import load_detector
@@ -38,7 +38,7 @@ from finetune.training.epochs import steps_of
 from finetune.training.job import BEST, EPOCHS_FILE
 from finetune.training.state import ENTRIES, FILE
 from finetune.training_result import FinetuneResult, finished
-from heads import scorer
+from heads import scoring
 
 GRID = '[{"family": "linear", "lr": 0.01, "epochs": 3}]'
 # Everything that has a state: average, momentum, parts, clipping, augmentation, gradual unfreezing, both phases.
@@ -359,8 +359,8 @@ def test_a_head_that_saw_what_is_held_out_now_is_refused(few):
 
 
 def test_a_detector_that_does_not_say_what_the_head_says_is_not_trained(few, monkeypatch):
-    original = scorer.member_scores
-    monkeypatch.setattr(scorer, "member_scores", lambda *given, **more: original(*given, **more) + 0.5)
+    original = scoring.member_scores
+    monkeypatch.setattr(scoring, "member_scores", lambda *given, **more: original(*given, **more) + 0.5)
     with pytest.raises(UserError, match="does not say what the cached head"):
         run(options(few, plain()))
     assert not list(paths.runs_dir().glob(f"finetune/*/{FILE}"))
@@ -378,7 +378,7 @@ def test_features_of_another_machine_may_differ_as_their_number_type_does(comput
 
 
 def test_the_first_comparison_takes_the_batch_and_processes_that_were_asked_for(few, monkeypatch):
-    original, calls = image_scorer.batches, []
+    original, calls = logits.batches, []
 
     def recorded(*given, **more):
         calls.append((more["size"], more["workers"]))
@@ -387,7 +387,7 @@ def test_the_first_comparison_takes_the_batch_and_processes_that_were_asked_for(
     def stop(*_, **__):
         raise Killed
 
-    monkeypatch.setattr(image_scorer, "batches", recorded)
+    monkeypatch.setattr(logits, "batches", recorded)
     monkeypatch.setattr(finetune_train, "Training", stop)  # nothing behind the comparison is of interest
     with pytest.raises(Killed):
         run(options(few, plain(), batch=5, workers=1))
