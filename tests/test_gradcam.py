@@ -68,12 +68,18 @@ def spec_of(backbone: Backbone, feature: str, **more) -> FeatureSpec:
     return FeatureSpec(backbone.name, backbone.weights.identity, tap, pooling, **known | more)
 
 
+class Columns(nn.Identity):
+    """A head that hands on what it reads."""
+
+    reads_maps = False
+
+
 def pooled_detector(
     backbone: Backbone, specs: list[FeatureSpec], weight: torch.Tensor | None = None
 ) -> FeatureDetector:
     """Two members with weights of chance, or one whose weights (D,) are given."""
     with torch.no_grad():
-        columns = FeatureDetector([backbone], nn.Identity(), specs)(
+        columns = FeatureDetector([backbone], Columns(), specs)(
             torch.zeros(1, specs[0].preprocess.crop, specs[0].preprocess.crop, 3)
         ).shape[1]
     shape, members = Shape(columns), 2 if weight is None else 1
