@@ -15,7 +15,7 @@ from analysis.export import card, onnx_graph
 from analysis.export import run as export
 from analysis.export.onnx_graph import measured_parity, to_onnx
 from analysis.export.options import ExportConfig
-from analysis.predict.run import Predictor
+from analysis.predict.predictor import Predictor
 from cache.errors import UserError
 from cache.features import FeatureSpec
 from extract.backbones import build

@@ -23,7 +23,8 @@ from analysis.predict import predictor
 from analysis.predict import run as predict
 from analysis.predict.image_files import files_of
 from analysis.predict.options import PredictConfig
-from analysis.predict.run import Prediction, Predictor
+from analysis.predict.prediction import Prediction
+from analysis.predict.predictor import Predictor
 from cache import paths
 from cache.errors import UserError
 from data import disk

@@ -1,6 +1,6 @@
 """Images -> what a finished run says of each: score, calibrated probability, decision, and whether it is a close call.
 
-    from analysis.predict.run import Predictor
+    from analysis.predict.predictor import Predictor
     for each in Predictor.load("run").score(["face.jpg", pil_image, array]):
         print(each.path, each.probability, each.decision)
 
@@ -23,6 +23,7 @@ from analysis.found.run_option import find_run
 from analysis.judge.calibrate import Calibration, calibration_of
 from analysis.judge.rules import DEFAULT_RULE, RULES
 from analysis.predict.image_files import contents, upright
+from analysis.predict.prediction import Prediction
 from cache import runs
 from cache.errors import UserError, one_of
 from cache.features import Preprocess
@@ -35,28 +36,6 @@ from finetune.image_scorer import DetectorScorer, open_detector
 from heads.predictions import predictions_file, read_scores
 
 Source = Named | str | Path | Image.Image | np.ndarray
-
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """One image. Where status is not ok, `reason` says why and there is no score.
-
-    digest: sha256 of the file's bytes, or of the pixels of an image in memory; '' where nothing could be read.
-    score: logit of fake. probability: of fake, calibrated. decision: real or fake. note: what was done to the image.
-    seen: the split of the run's own data that holds it, else ''. heat_map: the name of its picture, if one was drawn.
-    """
-
-    path: str
-    digest: str = ""
-    status: str = "ok"
-    reason: str = ""
-    score: float | None = None
-    probability: float | None = None
-    decision: str = ""
-    uncertain: bool | None = None
-    note: str = ""
-    seen: str = ""
-    heat_map: str = ""
 
 
 @dataclass(frozen=True)

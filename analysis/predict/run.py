@@ -8,7 +8,7 @@ runs/predict/<run>-<key>/predictions.csv         a line an image, also for those
                          heat-0001-face.png      where the evidence lies, of as many images as HEAT_MAPS says
 
 Written at the end, predictions-about.json last: stopped before, there is nothing. The same images under the same run
-are not scored again. From Python: analysis.predict.Predictor.
+are not scored again. From Python: analysis.predict.predictor.Predictor.
 """
 
 import json
@@ -18,17 +18,16 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import torch
 
 from analysis.found.run_option import chosen_run
 from analysis.judge.calibrate import calibration_of
 from analysis.judge.rules import RULES
 from analysis.predict.image_files import files_of
 from analysis.predict.options import PredictConfig
-from analysis.predict.predictor import Prediction, Predictor
+from analysis.predict.prediction import Prediction
 from analysis.predict.spreadsheet import write_for_people
 from cache import paths, runs
 from cache.atomic import write_bytes, write_json
@@ -38,6 +37,9 @@ from cache.key import file_digest, key, plain
 from cache.progress import Progress
 from data.disk import SKIPPED, Named
 from finetune.image_scorer import model_file
+
+if TYPE_CHECKING:
+    from analysis.predict.predictor import Predictor
 
 STAGE = "predict"
 VERSION = 2  # of the files; in their key, so that a table of another version is made anew
@@ -57,6 +59,8 @@ def run(config: PredictConfig) -> Path:
     identity = _identity(judge, config, files)
     folder = Path(config.out).expanduser() if config.out else paths.run_dir(STAGE, f"{judge.name}-{identity}")
     if _said_of(folder).get("key") != identity:
+        from analysis.predict.predictor import Predictor  # with the network, which takes seconds to import
+
         earlier = _earlier_pictures(folder)
         predictor = Predictor.of(judge, device=config.device, batch=config.batch, threshold=config.threshold)
         draw = _Drawer(predictor, config.heat_maps)
@@ -70,7 +74,7 @@ def run(config: PredictConfig) -> Path:
     return folder
 
 
-def _scored(predictor: Predictor, files: list[Named]) -> Iterator[Prediction]:
+def _scored(predictor: "Predictor", files: list[Named]) -> Iterator[Prediction]:
     with Progress("predict", len(files)) as progress:
         for each in predictor.stream(files):
             yield each
@@ -83,17 +87,19 @@ class _Drawer:
     pictures: PNGs by name.
     """
 
-    def __init__(self, predictor: Predictor, count: int) -> None:
+    def __init__(self, predictor: "Predictor", count: int) -> None:
         self.predictor, self.count = predictor, count
         self.pictures: dict[str, bytes] = {}
         if count:  # what cannot be explained is refused before anything is scored
-            from analysis.gradcam.heatmaps import Explained  # the library behind it takes seconds to import
+            from analysis.gradcam.heatmaps import Explained
 
             self.explained = Explained(predictor.detector)
 
     def __call__(self, one: Prediction) -> Prediction:
         if one.status != "ok" or len(self.pictures) == self.count:
             return one
+        import torch
+
         from analysis.gradcam.overlays import side_by_side
 
         (pixels,) = self.predictor.inputs(one.path)
@@ -158,7 +164,7 @@ def _clear(folder: Path, pictures: list[Path]) -> None:
             path.unlink(missing_ok=True)
 
 
-def _about(predictor: Predictor, predictions: list[Prediction]) -> dict:
+def _about(predictor: "Predictor", predictions: list[Prediction]) -> dict:
     """What judged the images, as JSON-able values."""
     judge, calibration, model = predictor.folder, predictor.calibration, model_file(predictor.folder)
     result = runs.result(judge)
@@ -195,7 +201,7 @@ def _counts(predictions: Iterable[Prediction]) -> Counter:
     return counts
 
 
-def _closing(predictions: list[Prediction], predictor: Predictor) -> str:
+def _closing(predictions: list[Prediction], predictor: "Predictor") -> str:
     """One image in a sentence, several in numbers."""
     result = runs.result(predictor.folder)
     words = {"random weights": result["random_weights"], "trained on synthetic images": result["synthetic"]}

@@ -1,0 +1,25 @@
+"""What is said of one image."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One image. Where status is not ok, `reason` says why and there is no score.
+
+    digest: sha256 of the file's bytes, or of the pixels of an image in memory; '' where nothing could be read.
+    score: logit of fake. probability: of fake, calibrated. decision: real or fake. note: what was done to the image.
+    seen: the split of the run's own data that holds it, else ''. heat_map: the name of its picture, if one was drawn.
+    """
+
+    path: str
+    digest: str = ""
+    status: str = "ok"
+    reason: str = ""
+    score: float | None = None
+    probability: float | None = None
+    decision: str = ""
+    uncertain: bool | None = None
+    note: str = ""
+    seen: str = ""
+    heat_map: str = ""
