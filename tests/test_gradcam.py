@@ -11,8 +11,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from analysis.gradcam import faithfulness
-from analysis.gradcam import run as gradcam
+from analysis.gradcam import drawing, faithfulness
 from analysis.gradcam.findings import SHEET, find_heat_maps, read_heat_maps
 from analysis.gradcam.heatmaps import BATCH, Explained, heat_maps
 from analysis.gradcam.options import METHODS, GradcamConfig
@@ -362,8 +361,8 @@ def test_a_seam_elsewhere_and_what_is_said_of_seams():
 
 
 def test_the_middle_of_an_image_is_a_quarter_of_it():
-    assert gradcam._centre(np.ones((2, 8, 8), np.float32))["value"] == 0.25
-    assert gradcam._centre(np.zeros((2, 8, 8), np.float32)) is None
+    assert drawing._centre(np.ones((2, 8, 8), np.float32))["value"] == 0.25
+    assert drawing._centre(np.zeros((2, 8, 8), np.float32)) is None
 
 
 def test_images_that_belong_together_are_one_piece_of_evidence():
@@ -454,7 +453,7 @@ def test_a_run_folder_from_the_command(sweep, monkeypatch):
     assert found.seams is None
     assert len(found.findings) == 3
     assert {"config.json", "environment.json", "log.txt", "maps.csv"} <= {path.name for path in folder.iterdir()}
-    monkeypatch.setattr(gradcam, "Explained", None)  # whatever is made anew would fail
+    monkeypatch.setattr(drawing, "Explained", None)  # whatever is made anew would fail
     assert run(config) == folder
     with pytest.raises(TypeError):
         run(config.but(target="fake"))
@@ -462,10 +461,10 @@ def test_a_run_folder_from_the_command(sweep, monkeypatch):
 
 def test_the_threshold_of_the_run_decides_what_is_explained(sweep, monkeypatch):
     """Not logit 0: with a threshold at the highest score every image but that one is called real."""
-    calibration = gradcam.calibration_of(sweep)
+    calibration = drawing.calibration_of(sweep)
     scores = pd.read_csv(sweep / "predictions-test.csv").score
     high = replace(calibration, thresholds={name: scores.max() for name in calibration.thresholds})
-    monkeypatch.setattr(gradcam, "calibration_of", lambda folder: high)
+    monkeypatch.setattr(drawing, "calibration_of", lambda folder: high)
     shown = read_heat_maps(run(GradcamConfig.of(num_samples=MOST_HEAT_MAPS, device="cpu"))).explained
     assert len(shown) == len(scores)
     assert {each.target for each in shown if each.score < scores.max()} == {"real"}
