@@ -59,7 +59,7 @@ def test_one_rule_says_what_trains_and_scores(found, trains_on, monkeypatch):
 
 def test_the_machine_says_what_torch_says_without_it(monkeypatch):
     """Keys of features hold the number type: two answers would be two keys."""
-    native = any(torch.cpu.get_capabilities().get(flag) for flag in machine.MULTIPLIES_BF16)
+    native = any(torch.cpu.get_capabilities().get(flag) for flag in ("avx512_bf16", "amx_bf16"))
     assert machine.compute_of("auto", "cpu") == ("bf16" if native else "fp32")
     assert machine.device_of("auto") == ("cuda:0" if torch.cuda.is_available() else "cpu")
     monkeypatch.setattr(machine, "may_accelerate", lambda: True)
