@@ -38,7 +38,7 @@ class Evaluation:
     """metrics: by name of METRICS, as far as the classes present define them; analysis.judge.metrics says what each is.
 
     confusion: counts at the default threshold; rows true real, true fake, columns called real, fake.
-    operating: by rule of calibrate.RULES.
+    operating: by rule of rules.RULES.
     """
 
     images: int

@@ -52,7 +52,7 @@ class Weighed:
     rule: str = DEFAULT_RULE
 
     def at(self, rule: str) -> "Weighed":
-        """These images, called by the threshold of another rule of calibrate.RULES."""
+        """These images, called by the threshold of another rule of rules.RULES."""
         return replace(self, rule=rule)
 
     @cached_property

@@ -42,7 +42,7 @@ Source = Named | str | Path | Image.Image | np.ndarray
 class Predictor:
     """A finished run, ready to judge images.
 
-    scorer: what judges. rule: of calibrate.RULES. seen: digest of the run's own images -> split.
+    scorer: what judges. rule: of rules.RULES. seen: digest of the run's own images -> split.
     """
 
     scorer: DetectorScorer
