@@ -25,7 +25,7 @@ from heads.elsewhere import (
     score_other_data,
 )
 from heads.predictions import predictions_file
-from heads.run import extract_features, train_heads
+from heads.run import extract_features, refuse_tails_without_maps, train_heads
 from heads.scorer import HeadScorer, Scorer, extract_missing
 
 
@@ -45,6 +45,8 @@ def run(config: ReportCommand) -> Path:
 def _report(config: ReportCommand) -> Path:
     """Of one data set, a line a stage, each with what it leaves. What is there already is not made again."""
     extraction = config.heads.extract
+    for one in config.heads.each_backbone():
+        refuse_tails_without_maps(one)
     with together(training_device(extraction.device)):
         manifest = Manifest.load(build(extraction.data)).usable  # data/<dataset>/manifest.csv, audit.json
         sweeps = []
@@ -72,8 +74,8 @@ def _score_other_data(config: ReportCommand, judged: list[Path], data: str) -> N
     left = [each for each in filter(_can_be_judged, judged) if not runs.is_complete(other_data_folder(each, elsewhere))]
     scorers = [open_scorer(each, **_how(config)) for each in left]
     extract_missing(scorers, elsewhere, config.heads.extract)
-    for scorer in scorers:
-        score_other_data(scorer, elsewhere)
+    while scorers:  # taken out one by one: each holds a network on the device
+        score_other_data(scorers.pop(0), elsewhere)
 
 
 def _score_changed_images(config: ReportCommand, sweeps: list[Path], best: list[Path], manifest: Manifest) -> None:
@@ -88,8 +90,8 @@ def _score_changed_images(config: ReportCommand, sweeps: list[Path], best: list[
     left = [each for each in judged if not runs.is_complete(changed_folder(each, chosen))]
     scorers = [_scorer_of_changes(each, config) for each in left]
     extract_missing(scorers, chosen, config.heads.extract.but(part="0/1"), PERTURBATIONS)
-    for scorer in scorers:
-        score_changed_images(scorer, manifest, chosen)
+    while scorers:
+        score_changed_images(scorers.pop(0), manifest, chosen)
 
 
 def _scorer_of_changes(folder: Path, config: ReportCommand) -> Scorer:

@@ -89,7 +89,7 @@ def from_head(config: HeadsConfig, file: Path, *, given: bool) -> Start:
     Raises:
         UserError: a head of several backbones, or of another one; one that was trained on images that are held out.
     """
-    scorer = HeadScorer.load(file, weights=config.extract.weights)
+    scorer = HeadScorer.load(file)
     record, spec = scorer.record, scorer.record.inputs[0]
     if any(each.backbone != spec.backbone for each in record.inputs):
         raise UserError(f"{file} joins several backbones; a detector is fine-tuned on one")
@@ -97,13 +97,14 @@ def from_head(config: HeadsConfig, file: Path, *, given: bool) -> Start:
         raise UserError(
             f"{file} reads features of {spec.backbone}, not of {config.extract.backbone}: BACKBONE={spec.backbone}"
         )
+    if given:
+        _refuse_other_size(record, config.extract.size, file)
     data = config.extract.data
     manifest = Manifest.load(build_manifest(data) if given else paths.manifest_file(data.dataset)).usable
     if given:
-        _refuse_other_size(record, config.extract.size, file)
         extract_missing([scorer], manifest, config.extract)
     _refuse_seen(file.parent / "predictions-train.csv", manifest)
-    weights = next(config.extract.each_backbone()).weights
+    weights = next(config.extract.each_backbone()).weights or scorer.weights.get(spec.backbone, "")
     return Start(
         manifest, DetectorRecord(record), file_digest(file), spec.backbone, spec.random_weights, file, weights,
         entry(spec.backbone).one_size,

@@ -24,6 +24,7 @@ from heads.sweep.run import run as sweep
 
 def run(config: HeadsConfig) -> Path:
     """Extract what is missing of one backbone, or of several joined ones, and sweep; the sweep's run folder."""
+    refuse_tails_without_maps(config)
     manifest = Manifest.load(build_manifest(config.extract.data)).usable
     return train_heads(config, extract_features(config, manifest))
 
@@ -32,9 +33,8 @@ def extract_features(config: HeadsConfig, manifest: Manifest) -> list[FeatureSpe
     """The features that heads may read, all of them in the cache then.
 
     Raises:
-        UserError: what the grid or the data lack, before anything is computed; as extract.run.
+        UserError: images of one class alone, before anything is computed; as extract.run.
     """
-    _refuse_tails_without_maps(config)
     _refuse_one_class(manifest)
     return [spec for part in config.parts() for spec in specs_of(extract(part, manifest))]
 
@@ -62,7 +62,8 @@ def _heads(config: HeadsConfig) -> list[Family]:
     return read_grid(config.grid, epochs=config.epochs, batch=config.head_batch)
 
 
-def _refuse_tails_without_maps(config: HeadsConfig) -> None:
+def refuse_tails_without_maps(config: HeadsConfig) -> None:
+    """Raises: UserError if the grid holds heads that read maps, and none are asked for."""
     if any(each.reads_maps for each in _heads(config)) and not any(map(_keeps_maps, config.parts())):
         raise UserError("the grid holds tail heads, which read maps: add one to FEATURES, for example layer3:map")
 

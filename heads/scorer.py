@@ -66,7 +66,7 @@ class Scorer(ABC):
 class HeadScorer(Scorer):
     """The head of a finished sweep over cached features.
 
-    file: the head's. weights: backbone -> its weight file as WEIGHTS names it. device: cpu, cuda, cuda:1.
+    file: the head's. weights: backbone -> its weight file as WEIGHTS named it for the sweep. device: cpu, cuda, cuda:1.
     """
 
     folder: Path
@@ -76,19 +76,16 @@ class HeadScorer(Scorer):
     device: str = "cpu"
 
     @classmethod
-    def load(cls, file: Path, *, weights: str = "", device: str = "cpu") -> "HeadScorer":
+    def load(cls, file: Path, *, device: str = "cpu") -> "HeadScorer":
         """Of a head's file, in its run folder or copied elsewhere.
 
-        Args:
-            weights: of its only backbone, in place of those that the sweep was told of.
-
         Raises:
-            UserError: it is no head.
+            UserError: it is no head. DamagedRun: its run folder has lost config.json.
         """
-        record, config = read_record(file), file.parent / "config.json"
-        told = runs.read_json(config)["weights"] if config.exists() else {}
-        given = dict.fromkeys((spec.backbone for spec in record.inputs), weights) if weights else {}
-        return cls(file.parent, file, record, told | given, device)
+        config = file.parent / "config.json"
+        known = config.exists() or runs.is_complete(file.parent)
+        weights = runs.read_json(config).get("weights", {}) if known else {}
+        return cls(file.parent, file, read_record(file), weights, device)
 
     @property
     def views(self) -> int:
@@ -124,7 +121,7 @@ def extract_missing(scorers: Sequence[Scorer], manifest: Manifest, config: "Extr
     One pass over the images serves all that read features of one backbone.
 
     Args:
-        config: of the extraction: device, batch, workers, part.
+        config: of the extraction: device, batch, workers, part; and WEIGHTS, without which the sweeps' own are taken.
 
     Raises:
         UserError: weights that are not those that a head was trained on; a PART of the images left to others.
@@ -132,13 +129,13 @@ def extract_missing(scorers: Sequence[Scorer], manifest: Manifest, config: "Extr
     from extract import run as extract
 
     heads = [each for each in scorers if isinstance(each, HeadScorer)]  # others read the images
-    weights = {name: file for each in heads for name, file in each.weights.items()}
+    recorded = {name: file for each in heads for name, file in each.weights.items()}
     wanted = dict.fromkeys(spec for change in changes for each in heads for spec in each.reads(change))
     ordered = sorted(wanted, key=lambda spec: spec.backbone)  # of one backbone they stay in order
     for backbone, specs in groupby(ordered, key=lambda spec: spec.backbone):
-        found = list(specs)
+        found, given = list(specs), next(config.but(backbone=backbone).each_backbone()).weights
         here = config.but(
-            backbone=backbone, weights=weights.get(backbone, ""), views=max(spec.view for spec in found),
+            backbone=backbone, weights=given or recorded.get(backbone, ""), views=max(spec.view for spec in found),
             features=" ".join(dict.fromkeys(spec.feature for spec in found)),
         )  # fmt: skip
         extract.specs_of(extract.fill(here, manifest, found))

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import timm
 import torch
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
@@ -420,6 +421,26 @@ def test_another_data_set_is_scored_with_everything_fixed(faces, tmp_path):
     assert on_other_data(config, folder, others) == scored
     with pytest.raises(UserError, match="it is no other data"):
         on_other_data(config, folder, faces)
+
+
+def test_weights_that_moved_since_the_sweep_are_where_the_user_says(faces, tmp_path):
+    first, then = tmp_path / "first.pth", tmp_path / "then.pth"
+    torch.save(timm.create_model("resnet10t").state_dict(), first)
+    options = {**SMALL, "backbone": "resnet10t", "features": "layer1:avgstd", "grid": '[{"family": "knn"}]'}
+    folder = run(HeadsConfig.of(data=str(faces), **{**options, "weights": str(first)}))
+    first.rename(then)
+    config = HeadsConfig.of(data=str(faces), **{**options, "weights": str(then)})
+    assert run(config) == folder
+    others = write_faces(tmp_path / "others", 10, start=100)
+    with pytest.raises(UserError, match=r"first\.pth: no such file"):
+        on_other_data(config.but(weights=""), folder, others)
+    assert runs.result(on_other_data(config, folder, others))["images"] == 10
+
+
+def test_a_grid_of_tails_without_maps_is_refused_before_the_images_are_read(faces):
+    with pytest.raises(UserError, match="the grid holds tail heads, which read maps"):
+        run(HeadsConfig.of(data=str(faces), **{**SMALL, "grid": "tail"}))
+    assert not paths.manifest_file("faces").exists()
 
 
 def test_a_split_without_both_classes_is_refused(tmp_path, faces):
