@@ -2,56 +2,81 @@
 
 Its last line, #probes <version> <sha256 of all lines before>, says that it is as it was written: digests stand in it,
 so one that was cut or changed is not believed, and the files are read again.
+
+While files are read, what they tell goes to probes.log, a line for KEEP of them behind its own sha256, because writing
+the whole table each time takes longer the longer it is. A run that was killed goes on from there.
 """
 
 import hashlib
 import io
+import json
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, fields
+from contextlib import closing
+from dataclasses import fields
+from itertools import islice
 from pathlib import Path
 
 import pandas as pd
 
-from cache.atomic import write_bytes
+from cache.atomic import append_line, read_lines, write_bytes
 from cache.progress import Progress
 from data.disk import BadImageError, read_file
-from data.images import Probe, probe
+from data.images import Probe
 from data.manifest import STATISTICS
+from data.probing import probed
 
 VERSION = 1  # of what is told of a file: with another one all files are read again
-CHUNK = 2048  # files probed between two looks at the clock
-KEEP_EVERY = 60.0  # seconds of probing that a kill can lose at most
+KEEP = 512  # files in a line of the log, which is what a kill loses at most
 
 
 def probe_all(root: Path, paths: Sequence[str], kept: Path, *, rehash: bool, label: str) -> pd.DataFrame:
     """A row of Probe for each path, indexed by path; unchanged files (size and mtime) come from the CSV `kept`."""
-    known = _read(kept, label)
+    log = kept.with_suffix(".log")
+    known = _merged(_read(kept, label), _logged(log))
     unchanged = set() if rehash else _unchanged(root, paths, known)
     todo = [path for path in paths if path not in unchanged]
     if todo:
-        known = _probe(root, todo, known, kept, label)
+        known = _merged(known, _probe(root, todo, log, label))
+    if todo or log.exists():
+        _write(kept, known)
+        log.unlink(missing_ok=True)
     return known.loc[paths]
 
 
-def _probe(root: Path, todo: list[str], known: pd.DataFrame, kept: Path, label: str) -> pd.DataFrame:
+def _probe(root: Path, todo: list[str], log: Path, label: str) -> list[Probe]:
+    """What the files tell, in their order, and into the log as it comes."""
     fresh: list[Probe] = []
-    with Progress(label, len(todo)) as progress, ThreadPoolExecutor(os.cpu_count()) as pool:
-        saved = 0.0
-        for start in range(0, len(todo), CHUNK):
-            fresh += pool.map(lambda path: probe(root, path), todo[start : start + CHUNK])
-            progress.advance(len(todo[start : start + CHUNK]))
-            if progress.seconds - saved > KEEP_EVERY:
-                saved = progress.seconds
-                _write(kept, _merged(known, fresh))
-    known = _merged(known, fresh)
-    _write(kept, known)
-    return known
+    with Progress(label, len(todo)) as progress, closing(probed(root, todo)) as coming:
+        while some := list(islice(coming, KEEP)):
+            append_line(log, _line(some))
+            fresh += some
+            progress.advance(len(some))
+    return fresh
+
+
+def _line(probes: list[Probe]) -> str:
+    told = json.dumps([list(vars(each).values()) for each in probes], separators=(",", ":"))
+    return f"{_seal(told.encode())} {told}"
+
+
+def _logged(log: Path) -> list[Probe]:
+    """What a run that was stopped has left; of a file that stands there twice what was told last."""
+    return [Probe(*each) for line in read_lines(log) for each in _told(line)]
+
+
+def _told(line: str) -> list[list]:
+    """Nothing of a line that is not as it was written."""
+    start = line.find("[")
+    told = line[start:]
+    return json.loads(told) if line[: max(start, 0)] == f"{_seal(told.encode())} " else []
 
 
 def _merged(known: pd.DataFrame, fresh: list[Probe]) -> pd.DataFrame:
-    new = pd.DataFrame([asdict(each) for each in fresh]).set_index("path")
+    """`known` with what is new in place of what is old."""
+    if not fresh:
+        return known
+    new = pd.DataFrame([vars(each) for each in {each.path: each for each in fresh}.values()]).set_index("path")
     return pd.concat([known.drop(new.index, errors="ignore"), new]) if len(known) else new
 
 

@@ -24,6 +24,7 @@ from data.images import black, opened
 from data.manifest import Manifest
 from data.perturb import Perturbation
 from data.preprocess import to_input
+from data.probing import cores
 
 SHARED_MEMORY = Path("/dev/shm")  # where Linux keeps it
 SHARED_SHARE = 0.8  # of what is free there that batches may take
@@ -98,11 +99,6 @@ def default_workers(device: torch.device) -> int:
     """
     beside = int(os.environ.get("LOCAL_WORLD_SIZE", 1))  # processes that torchrun started on this machine
     return 0 if device.type == "cpu" else max(1, cores() // beside - 1)
-
-
-def cores() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def fitting_crew(processes: int, batch: int) -> Crew | None:

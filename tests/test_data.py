@@ -10,7 +10,7 @@ from PIL import Image
 
 from cache.errors import UserError
 from cache.features import Preprocess
-from data import audit, build, images, probes, sample
+from data import audit, build, images, probing, sample
 from data.augment import Augmentation, Draw
 from data.manifest import BLACK_DIGEST, Manifest
 from data.options import DataConfig
@@ -205,8 +205,8 @@ def test_a_listed_file_that_is_gone_is_a_row(tmp_path):
 def test_the_second_run_reads_only_what_changed(faces, monkeypatch):
     made(faces)
     read = []
-    probe = probes.probe
-    monkeypatch.setattr(probes, "probe", lambda root, path: read.append(path) or probe(root, path))
+    probe = probing.probe
+    monkeypatch.setattr(probing, "probe", lambda root, path: read.append(path) or probe(root, path))
     made(faces)
     assert read == []
     (faces / "real" / "0000.jpg").write_bytes(jpeg(picture(0, fake=False), quality=60))

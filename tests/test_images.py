@@ -147,7 +147,7 @@ def test_what_is_no_file_is_not_read(tmp_path):
 
 def test_no_more_pixels_are_in_memory_than_the_budget_has(monkeypatch):
     side, count = 50, 12
-    monkeypatch.setattr(images, "_budget", images._Budget(3 * side**2))
+    monkeypatch.setattr(images, "budget", images.Budget(3 * side**2))
     content, inside, seen = jpeg(picture(1, fake=False, side=side)), [], []
 
     def work(_: int) -> None:
@@ -160,11 +160,11 @@ def test_no_more_pixels_are_in_memory_than_the_budget_has(monkeypatch):
     with ThreadPoolExecutor(count) as pool:
         list(pool.map(work, range(count)))
     assert max(seen) <= 3
-    assert images._budget._left == 3 * side**2
+    assert images.budget.left == 3 * side**2
 
 
 def test_who_finds_too_few_pixels_left_waits(monkeypatch):
-    monkeypatch.setattr(images, "_budget", images._Budget(100 * 100))
+    monkeypatch.setattr(images, "budget", images.Budget(100 * 100))
     large, small = (jpeg(picture(1, fake=False, side=side)) for side in (100, 10))
     begun, done, order = Barrier(2), Event(), []
 
@@ -189,7 +189,7 @@ def test_who_finds_too_few_pixels_left_waits(monkeypatch):
 
 
 def test_a_bad_image_gives_its_pixels_back(monkeypatch):
-    monkeypatch.setattr(images, "_budget", images._Budget(64 * 64))
+    monkeypatch.setattr(images, "budget", images.Budget(64 * 64))
     for _ in range(3):
         with pytest.raises(BadImageError, match="truncated"):
             decode(jpeg(picture(1, fake=False))[:-300])

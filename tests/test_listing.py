@@ -12,7 +12,7 @@ from analysis.found import run_option as chosen
 from analysis.predict.image_files import files_of
 from cache import paths
 from cache.errors import UserError
-from data import build, manifest, probes, sample
+from data import build, manifest, probing, sample
 from data.manifest import Manifest
 from data.options import DataConfig
 from tests.conftest import jpeg, picture, write_faces
@@ -200,8 +200,8 @@ def test_probes_that_were_changed_are_not_believed(faces, change, monkeypatch, c
         "flip": whole.replace(digest, (b"1" if digest[:1] != b"1" else b"2") + digest[1:]), "cut": whole[:1000],
         "edit": whole.replace(b",ok,", b",empty,", 1), "old": whole[: whole.rindex(b"#")],
     }[change])  # fmt: skip
-    read, probe = [], probes.probe
-    monkeypatch.setattr(probes, "probe", lambda root, path: read.append(path) or probe(root, path))
+    read, probe = [], probing.probe
+    monkeypatch.setattr(probing, "probe", lambda root, path: read.append(path) or probe(root, path))
     capsys.readouterr()
     assert made(faces).key == before.key
     assert len(read) == 60

@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from cache.errors import UserError
-from extract.loading import cores
+from data.probing import cores
 from finetune.detector import Detector, FeatureDetector
 
 INPUT, OUTPUT = "pixels", "score"

@@ -30,7 +30,7 @@ from cache.features import Preprocess
 from data.disk import BadImageError, Named
 from data.manifest import SPLITS, Manifest
 from data.preprocess import of_view, to_input
-from extract.loading import cores
+from data.probing import cores
 from finetune.detector import Detector
 from finetune.image_scorer import DetectorScorer, open_detector
 from heads.predictions import predictions_file, read_scores
