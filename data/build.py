@@ -2,8 +2,8 @@
 
     python -m data --data=path
 
-The folder data/<dataset>/ gets manifest.csv with manifest.json, audit.json and probes.csv. What is there and cannot be
-read is made anew.
+The folder data/<dataset>/ gets manifest.csv with manifest.json, audit.json, probes.csv and made.json. What is there and
+cannot be read is made anew.
 """
 
 import json
@@ -18,11 +18,11 @@ from cache import paths
 from cache.atomic import remove_leftovers, write_json
 from cache.errors import UserError
 from cache.key import plain
-from data import audit, splits
+from data import audit, made, splits
 from data.listing import Csvs, Listing, list_images
 from data.manifest import BLACK_DIGEST, COLUMNS, STATISTICS, Manifest
 from data.options import SAMPLE, DataConfig
-from data.probes import probe_all
+from data.probes import are_as_listed, is_left, probe_all
 from data.sample import draw_sample
 
 FEW = 5  # kinds of ignored files that are named on the console
@@ -42,16 +42,21 @@ def run(config: DataConfig) -> Path:
         return path
     csvs = Csvs(config.train_csv, config.valid_csv, config.test_csv)
     listing = list_images(config.source, root=config.root, csvs=csvs)
+    inputs = made.inputs_of(listing, config)
+    kept, label = path.with_name("probes.csv"), f"data {config.dataset}"
+    if not (config.rehash or is_left(kept)) and made.is_made(path.parent, inputs):
+        return path
     saved = _saved(path, config.dataset)
     _refuse_other_data(saved, listing.root, path.parent)
-    kept, label = path.with_name("probes.csv"), f"data {config.dataset}"
-    probes = probe_all(listing.root, listing.rows.path, kept, rehash=config.rehash, label=label)
+    probes = probe_all(listing, kept, rehash=config.rehash, label=label)
     rows = _settle_bad_images(_join(listing, probes, config.group), config)
     if config.leaks == "drop":
         rows = audit.drop_leaks(rows)
     manifest = Manifest(config.dataset, listing.root, config.data == SAMPLE, rows)
     audit.refuse_leaks(manifest)
     _save(manifest, listing, saved, path)
+    if are_as_listed(probes, listing):
+        made.keep(path.parent, inputs)
     return path
 
 

@@ -8,10 +8,11 @@ import os
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 ENOUGH_BYTES = 2**30  # of a file; in no format do 100 Mpx need more
+NO_STAMP = (-1, -1)
 SKIPPED = "skipped"  # the status of what nobody asked for
 OTHER_ENDING = "not the ending of an image"
 
@@ -74,6 +75,19 @@ def read_file(path: str | Path) -> tuple[bytes, int]:
         raise BadImageError("unreadable", getattr(error, "strerror", None) or str(error)) from error
 
 
+def stamp(path: str) -> tuple[tuple[int, int], bool]:
+    """What changes with a file: its size in bytes and the time of its last change in ns, or NO_STAMP where there is no
+    file; and whether it is a link, of which the file that it leads to is meant."""
+    link = False
+    try:
+        about = os.lstat(path)
+        link = stat.S_ISLNK(about.st_mode)
+        about = os.stat(path) if link else about
+    except OSError:
+        return NO_STAMP, link
+    return (about.st_size, about.st_mtime_ns), link
+
+
 def _without_waiting(path: str, flags: int) -> int:
     """Opening a pipe waits for its writer, and opening a device may start it: what is no file is not opened."""
     mode = os.stat(path).st_mode
@@ -104,4 +118,5 @@ def _is_folder(entry: os.DirEntry, *, links: bool) -> bool:
 
 
 def _has_image_ending(name: str) -> bool:
-    return PurePath(name).suffix.lower() in SUFFIXES
+    stem, dot, ending = name.rpartition(".")
+    return bool(stem) and (dot + ending).lower() in SUFFIXES

@@ -10,19 +10,19 @@ the whole table each time takes longer the longer it is. A run that was killed g
 import hashlib
 import io
 import json
-import os
-from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import fields
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from cache.atomic import append_line, read_lines, write_bytes
 from cache.progress import Progress
 from data.disk import BadImageError, read_file
 from data.images import Probe
+from data.listing import Listing
 from data.manifest import STATISTICS
 from data.probing import probed
 
@@ -30,18 +30,27 @@ VERSION = 1  # of what is told of a file: with another one all files are read ag
 KEEP = 512  # files in a line of the log, which is what a kill loses at most
 
 
-def probe_all(root: Path, paths: Sequence[str], kept: Path, *, rehash: bool, label: str) -> pd.DataFrame:
+def probe_all(listing: Listing, kept: Path, *, rehash: bool, label: str) -> pd.DataFrame:
     """A row of Probe for each path, indexed by path; unchanged files (size and mtime) come from the CSV `kept`."""
     log = kept.with_suffix(".log")
     known = _merged(_read(kept, label), _logged(log))
-    unchanged = set() if rehash else _unchanged(root, paths, known)
-    todo = [path for path in paths if path not in unchanged]
+    todo = list(listing.rows.path[np.full(len(listing.rows), True) if rehash else _changed(listing, known)])
     if todo:
-        known = _merged(known, _probe(root, todo, log, label))
+        known = _merged(known, _probe(listing.root, todo, log, label))
     if todo or log.exists():
         _write(kept, known)
         log.unlink(missing_ok=True)
-    return known.loc[paths]
+    return known.loc[listing.rows.path]
+
+
+def is_left(kept: Path) -> bool:
+    """Whether a run that was stopped has left what is not in `kept`."""
+    return kept.with_suffix(".log").exists()
+
+
+def are_as_listed(probes: pd.DataFrame, listing: Listing) -> bool:
+    """Whether every file was read as it was listed; one that could not be read, or changed in between, was not."""
+    return bool((_stamps(probes) == listing.stamps).all())
 
 
 def _probe(root: Path, todo: list[str], log: Path, label: str) -> list[Probe]:
@@ -105,14 +114,14 @@ def _seal(table: bytes) -> str:
     return f"probes {VERSION} {hashlib.sha256(table).hexdigest()}"
 
 
-def _unchanged(root: Path, paths: Sequence[str], known: pd.DataFrame) -> set[str]:
-    stamps = dict(zip(known.index, zip(known.bytes, known.mtime_ns, strict=True), strict=True))
-    return {path for path in paths if path in stamps and _stamp(root / path) == stamps[path]}
+def _changed(listing: Listing, known: pd.DataFrame) -> np.ndarray:
+    """(N,) bool: the files that are not known, or of another size or date."""
+    at = known.index.get_indexer(listing.rows.path)
+    changed = at < 0
+    changed[~changed] = (_stamps(known)[at[~changed]] != listing.stamps[~changed]).any(axis=1)
+    return changed
 
 
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_size, status.st_mtime_ns
+def _stamps(probes: pd.DataFrame) -> np.ndarray:
+    """(N, 2) int64, as those of a listing."""
+    return probes[["bytes", "mtime_ns"]].to_numpy(np.int64)
