@@ -3,6 +3,7 @@
 import io
 from dataclasses import astuple, replace
 from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pandas as pd
@@ -317,6 +318,24 @@ def test_blocks_are_no_part_of_what_is_drawn(monkeypatch):
     fake = np.arange(10) < 5
     drawn = bootstrap(lambda weights: {"first": weights[:, 0]}, fake, np.arange(10))["first"]
     assert (len(drawn.samples), drawn.value) == (RESAMPLES, 1)
+
+
+def test_resamples_in_threads_stay_in_their_order(monkeypatch):
+    """Whichever block is through first: here each waits for the one behind it."""
+    monkeypatch.setattr("analysis.judge.bootstrap.BLOCK", 7000)  # of ten images, so that there are two blocks
+    monkeypatch.setattr("analysis.judge.bootstrap.cores", lambda: 2)
+    fake, groups, second = np.arange(10) < 5, np.arange(10), Event()
+
+    def first(weights: np.ndarray) -> dict[str, np.ndarray]:
+        if len(weights) == 700:
+            second.wait(60)
+        elif len(weights) == 300:
+            second.set()
+        return {"first": weights[:, 0]}
+
+    drawn = bootstrap(first, fake, groups)["first"]
+    expected = np.concatenate(list(resamples(fake, groups, 0)))[:, 0]
+    np.testing.assert_array_equal(drawn.samples, expected)
 
 
 def draws(value: float, samples=(0.0,), images: int = 10) -> Draws:

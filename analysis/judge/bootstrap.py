@@ -8,16 +8,22 @@ scipy.stats.bootstrap draws single observations and calls a function of the redr
 groups are drawn by class, and a figure is computed for a block of weightings at once.
 """
 
+from collections import deque
 from collections.abc import Callable, Hashable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 
+from data.probing import cores
+
 RESAMPLES = 1000
 FEWEST_GROUPS = 5  # of a class; of fewer no interval is to be believed (tests/bench/intervals.py)
 BLOCK = 1_000_000  # weights held at once, so that memory does not grow with the number of resamples
+THREADS = 4  # at most: each needs a dozen times the memory of a block
 Name = TypeVar("Name", bound=Hashable)
+Figures = dict[Name, np.ndarray]
 
 
 @dataclass(frozen=True)
@@ -71,10 +77,23 @@ def bootstrap(
         statistics: weights (B, N) float64, how much each image counts -> name -> (B,).
     """
     points = statistics(np.ones((1, len(fake))))
-    blocks = [statistics(weights) for weights in resamples(fake, groups, seed)]
+    blocks = list(_in_threads(statistics, resamples(fake, groups, seed)))
     units = {"real": Units.of(groups[~fake]), "fake": Units.of(groups[fake]), "all": Units.of(groups)}
     return {name: Draws(float(point[0]), np.concatenate([block[name] for block in blocks]), **units)
             for name, point in points.items()}  # fmt: skip
+
+
+def _in_threads(statistics: Callable[[np.ndarray], Figures], blocks: Iterator[np.ndarray]) -> Iterator[Figures]:
+    """The figures of each block, in their order. NumPy works on several at once; they are drawn one behind another."""
+    at_once = min(cores(), THREADS)
+    with ThreadPoolExecutor(at_once) as pool:
+        waiting: deque[Future[Figures]] = deque()
+        for weights in blocks:
+            waiting.append(pool.submit(statistics, weights))
+            if len(waiting) > at_once:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def too_few(fake: np.ndarray, groups: np.ndarray) -> bool:
