@@ -104,7 +104,7 @@ lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirem
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
 
 clean: ## the environment, the feature cache and converted networks; manifests and runs stay
-	rm -rf .venv "$${CACHE_DIR:-cache}/features" "$${CACHE_DIR:-cache}/engines"
+	rm -rf .venv "$${CACHE_DIR:-cache}/engines" "$${CACHE_DIR:-cache}/features"
 
 # The stamp comes last, so that an interrupted installation is begun anew and never used.
 $(READY): requirements.txt

@@ -32,7 +32,7 @@ TOLERANCE = 1e-3  # of an output's largest value: how far the graph may be from 
 
 
 class NotTaken(UserError):
-    """OpenVINO cannot convert a network, or makes another one of it."""
+    """OpenVINO cannot convert a network, makes another one of it, or has no such number type here."""
 
 
 class Pooled(nn.Module):
@@ -62,8 +62,10 @@ class OpenVinoEngine:
     """
 
     def __init__(self, backbone: Backbone, specs: list[FeatureSpec], *, batch: int) -> None:
+        compute = number_type(specs[0].compute)
+        _refuse_number_type(compute)
         graph = _kept(specs, batch) or _converted(backbone, specs, batch)
-        self.request = _compiled(graph, number_type(specs[0].compute)).create_infer_request()
+        self.request = _compiled(graph, compute).create_infer_request()
 
     def __call__(self, batch: Batch) -> list[torch.Tensor]:
         outputs = self.request.infer([batch.pixels.numpy()], share_inputs=True).values()
@@ -76,8 +78,9 @@ def prepare(
     """Convert the network for the features of specs unless that was done before; it, if it had to be built.
 
     Raises:
-        NotTaken: it cannot be converted.
+        NotTaken: it cannot be converted, or the CPU has no such number type.
     """
+    _refuse_number_type(specs[0].compute)
     specs = [spec for spec in specs if not spec.view]
     if not _file(specs, batch).exists():
         backbone = backbone or build(config.backbone, weights=config.weights)
@@ -99,8 +102,8 @@ def _kept(specs: list[FeatureSpec], batch: int) -> openvino.Model | None:
         return None
     try:
         tensors, _ = load_weights(path)
-    except UserError as error:
-        print(f"the network is converted again: {error}")
+    except UserError:
+        print(f"{path} is not what was written, the network is converted again")
         return None
     graph, constants = (tensors[name].numpy() for name in ("graph", "constants"))
     return openvino.Core().read_model(graph.tobytes(), openvino.Tensor(constants))
@@ -119,7 +122,8 @@ def _converted(backbone: Backbone, specs: list[FeatureSpec], batch: int) -> open
         graph = _graph(module, pixels)
         found = _compiled(graph, "fp32")([pixels.numpy()]).values()
     except Exception as error:  # both libraries raise what they like
-        raise NotTaken(f"openvino does not take it: {str(error).strip().splitlines()[0]}") from error
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise NotTaken(f"openvino does not take it: {said[-1].lstrip('- ')}") from error
     with torch.inference_mode():
         _refuse_other(found, module(pixels))
     _keep(_file(specs, batch), graph)
@@ -141,16 +145,19 @@ def _graph(module: nn.Module, pixels: torch.Tensor) -> openvino.Model:
 
 
 def _compiled(graph: openvino.Model, compute: str) -> openvino.CompiledModel:
-    """For as many threads as torch has. Raises: UserError if the CPU has no such number type."""
+    """For as many threads as torch has."""
     wanted = {
         "INFERENCE_PRECISION_HINT": PRECISIONS[compute], "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "ENABLE_CPU_PINNING": False,  # parts that run side by side would sit on the same cores
     }  # fmt: skip
-    compiled = openvino.Core().compile_model(graph, "CPU", wanted)
-    if compiled.get_property("INFERENCE_PRECISION_HINT") != PRECISIONS[compute]:
-        raise UserError(f"this CPU does not compute in {compute} with openvino: COMPUTE=fp32, or ENGINE=torch")
-    return compiled
+    return openvino.Core().compile_model(graph, "CPU", wanted)
+
+
+def _refuse_number_type(compute: str) -> None:
+    """OpenVINO would take float32 in its place without a word."""
+    if compute == "bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        raise NotTaken("openvino does not compute in bf16 on this CPU: COMPUTE=fp32")
 
 
 def _refuse_other(found: list[np.ndarray], expected: tuple[torch.Tensor, ...]) -> None:
