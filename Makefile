@@ -8,7 +8,7 @@ PY := .venv/bin/python
 
 # What each command takes.
 data.options := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
-extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED DEVICE PART BATCH WORKERS SHARD_MB
+extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED ENGINE DEVICE PART BATCH WORKERS SHARD_MB
 heads.options := $(extract.options) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS
 finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE
 tune.options := $(finetune.options) TRIALS STORAGE
@@ -104,8 +104,8 @@ lint: $(READY) ## style
 lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirements.txt (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
 
-clean: ## the environment and the feature cache; manifests and runs stay
-	rm -rf .venv "$${CACHE_DIR:-cache}/features"
+clean: ## the environment, the feature cache and converted networks; manifests and runs stay
+	rm -rf .venv "$${CACHE_DIR:-cache}/engines" "$${CACHE_DIR:-cache}/features"
 
 # The stamp comes last, so that an interrupted installation is begun anew and never used.
 $(READY): requirements.txt

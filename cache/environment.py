@@ -25,6 +25,7 @@ PACKAGES = (
     "pillow",
     "grad-cam",
     "onnxruntime",
+    "openvino",
 )
 
 

@@ -66,6 +66,11 @@ def features_dir() -> Path:
     return cache_dir() / "features"
 
 
+def engines_dir() -> Path:
+    """Networks as an engine compiles them: what a conversion made, kept so that it is made once."""
+    return cache_dir() / "engines"
+
+
 def sample_dir() -> Path:
     """The images of the built-in synthetic set, as class folders."""
     return data_dir() / "sample" / "images"

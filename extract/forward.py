@@ -4,19 +4,16 @@ from collections import defaultdict
 
 import numpy as np
 import torch
-from torch import nn
 
 from cache.atomic import remove_leftovers
-from cache.errors import UserError
-from cache.features import FeatureSpec, Preprocess
-from cache.pooling import pool
+from cache.features import FeatureSpec
 from cache.progress import Progress
 from data.manifest import Manifest
 from data.preprocess import of_view
-from extract.backbones import Backbone, Normalise
-from extract.compute import computing_in, moved
+from extract.backbones import Backbone
+from extract.engines import device_for, engine
 from extract.loading import batches, default_workers
-from extract.machine import batch_of, device_of
+from extract.machine import batch_of
 from extract.options import ExtractConfig
 from extract.writing import ShardWriter
 
@@ -41,11 +38,10 @@ def compute(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows:
 
 def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows: np.ndarray,
               wanted: dict[FeatureSpec, np.ndarray], progress: Progress) -> None:  # fmt: skip
-    device = torch.device(device_of(config.device))
     specs, first = list(wanted), next(iter(wanted))
-    taps = tuple(dict.fromkeys(spec.tap for spec in specs))
-    module = frozen(backbone, taps, first.preprocess, device)
+    device = torch.device(device_for(first.compute, config.device))
     size = batch_of(config.batch, device.type)
+    network = engine(backbone, specs, device, batch=size)
     workers = default_workers(device) if config.workers < 0 else config.workers
     draw = of_view(first.view, first.augmentation)
     loader = batches(manifest, rows, first.preprocess, draw=draw, size=size, workers=workers)
@@ -57,30 +53,9 @@ def _one_view(config: ExtractConfig, backbone: Backbone, manifest: Manifest, row
             if batch is None:
                 return
             with progress.timing("forward"):
-                tapped = forward(module, moved(batch.pixels, device), first.compute)
-                outputs = dict(zip(taps, tapped, strict=True))
-                kept = [_kept(spec, outputs[spec.tap][: batch.count]) for spec in specs]
+                kept = network(batch)
             with progress.timing("write"):
                 at = slice(done, done + batch.count)
                 writer.add(manifest.digests[rows[at]], kept, [wanted[spec][at] for spec in specs])
             done += batch.count
             progress.advance(batch.count)
-
-
-def forward(module: nn.Module, pixels: torch.Tensor, compute: str) -> tuple[torch.Tensor, ...]:
-    """uint8 pixels (N, H, W, 3) on the device through Normalise and the tapped backbone in `compute`."""
-    with torch.inference_mode(), computing_in(compute, pixels.device):
-        try:
-            return module(pixels)
-        except torch.OutOfMemoryError as error:
-            raise UserError(f"out of GPU memory with {len(pixels)} images at once: lower BATCH") from error
-
-
-def frozen(backbone: Backbone, taps: tuple[str, ...], how: Preprocess, device: torch.device) -> nn.Module:
-    """uint8 pixels -> the maps of `taps`, in the memory layout that the device is fastest with."""
-    network = nn.Sequential(Normalise(how), backbone.tapped(taps))
-    return network.eval().to(device, memory_format=torch.channels_last)
-
-
-def _kept(spec: FeatureSpec, tapped: torch.Tensor) -> torch.Tensor:
-    return pool(tapped, spec.pooling, channels_last=spec.channels_last, prefix_tokens=spec.prefix_tokens)

@@ -13,6 +13,7 @@ DEFAULT = "tf_efficientnet_lite0"  # the backbone whose weights come with the in
 RANDOM = "random"  # the word of WEIGHTS that means none
 POOLINGS = ("map", "avg", "avgstd")  # that cache.pooling.pool knows
 COMPUTE = ("bf16", "fp16", "fp32")  # that a network may compute in
+TORCH, OPENVINO = "torch", "openvino"  # engines
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class ExtractConfig(Options):
     views: int = option(0, "augmented views to keep beside the evaluation view")
     compute: str = option("auto", "bf16, fp16 or fp32; auto = bf16 where the machine gains from it")
     stored: str = option("auto", "float16 or float32; auto = float16 for maps, float32 for pooled vectors")
+    engine: str = option(TORCH, "torch, openvino (on CPUs) or auto = openvino where it takes the network")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto = the best there is")
     part: str = option("", "i/n: this process's share (default: torchrun's rank, else 0/1)")
     batch: int = option(0, "images in a forward pass (default 32 on a CPU, 256 on a GPU)")
@@ -37,6 +39,7 @@ class ExtractConfig(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of(self.compute, ("auto", *COMPUTE), what="COMPUTE")
+        one_of(self.engine, (TORCH, OPENVINO, "auto"), what="ENGINE")
         one_of(self.stored, ("auto", "float16", "float32"), what="STORED")
         if min(self.views, self.size, self.batch) < 0 or self.shard_mb < 1:
             raise UserError("VIEWS, SIZE and BATCH must not be negative and SHARD_MB must be at least 1")
@@ -59,6 +62,16 @@ class ExtractConfig(Options):
             if self.weights and not given and self.weights != RANDOM and len(names) > 1:
                 raise UserError(f"WEIGHTS={self.weights} for {len(names)} backbones: write WEIGHTS='{name}=file ...'")
             yield self.but(backbone=name, weights=given.get(name, "") if given else self.weights)
+
+
+def engine_of(compute: str) -> str:
+    """The engine in FeatureSpec.compute: openvino of `openvino-bf16`; where none is named it is torch."""
+    return compute.rpartition("-")[0] or TORCH
+
+
+def number_type(compute: str) -> str:
+    """The word of COMPUTE in FeatureSpec.compute: bf16 of `bf16` and of `openvino-bf16`."""
+    return compute.rpartition("-")[2]
 
 
 def parse_features(text: str) -> list[tuple[str, str]]:

@@ -23,7 +23,7 @@ from data.preprocess import AUGMENTATION
 from extract.catalogue import REGISTRY, default_features, layout, locate, preprocess
 from extract.extraction import ExtractResult
 from extract.machine import compute_of, device_of
-from extract.options import RANDOM, ExtractConfig, parse_features, share_of
+from extract.options import RANDOM, TORCH, ExtractConfig, parse_features, share_of
 from extract.ranks import meet, together
 from extract.weights import RANDOM_SOURCE
 
@@ -125,14 +125,19 @@ def _specs(config: ExtractConfig) -> "tuple[list[FeatureSpec], Backbone | None]"
     wanted = parse_features(config.features or " ".join(default_features(config.backbone)))
     laid_out = layout(config.backbone)
     _refuse_other_layout(config.backbone, tuple(tap for tap, _ in wanted), crop=how.crop)
-    return [
+    specs = [
         FeatureSpec(
             backbone=config.backbone, weights=weights.identity, tap=tap, pooling=pooling, preprocess=how,
             compute=compute, stored=_stored(config.stored, pooling),
             view=view, augmentation=AUGMENTATION if view else "", **laid_out,
         )
         for view in range(config.views + 1) for tap, pooling in wanted
-    ], backbone  # fmt: skip
+    ]  # fmt: skip
+    if config.engine == TORCH:
+        return specs, backbone
+    from extract.engines import chosen  # the default needs no choice, and stays as fast to start
+
+    return chosen(config, specs, backbone)
 
 
 def _randomised(name: str) -> "Backbone":

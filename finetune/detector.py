@@ -17,6 +17,7 @@ from cache.features import FeatureSpec, Preprocess
 from cache.pooling import pool
 from extract.backbones import Backbone, Normalise, parts
 from extract.compute import Computing, training_compute
+from extract.options import number_type
 from heads.fitting.stack import Committee, Stack
 from heads.fitting.tails import TailNetwork, width_of
 from heads.head_file import load_head
@@ -134,7 +135,7 @@ class Trunk(Computing):
         super().__init__()
         _refuse_mismatch(backbone, inputs)
         self.inputs = inputs
-        self.compute = self.trained_in = inputs[0].compute
+        self.compute = self.trained_in = number_type(inputs[0].compute)  # of features that another engine made, too
         self.taps = tuple(dict.fromkeys(spec.tap for spec in inputs))
         self.normalise = Normalise(inputs[0].preprocess)
         self.tapped = backbone.tapped(self.taps)
@@ -174,7 +175,7 @@ class FeatureDetector(Detector):
         self.inputs, self.head = inputs, head
         self.trunks = nn.ModuleList(Trunk(known[name], specs) for name, specs in groups.items())
         self.preprocesses = list(dict.fromkeys(spec.preprocess for spec in inputs))
-        self.compute = inputs[0].compute
+        self.compute = number_type(inputs[0].compute)
         self.steps = [step for name in groups for step in known[name].taps]
 
     def forward(self, *pixels: torch.Tensor) -> torch.Tensor:

@@ -21,6 +21,7 @@ from cache.errors import UserError
 from cache.features import FeatureSpec
 from extract.backbones import Backbone, build, empty
 from extract.compute import Computing, training_compute
+from extract.options import number_type
 from heads.families import Fitted, Member, Point, Report, Tail
 from heads.fitting.seeds import seeded
 from heads.fitting.stack import Committee
@@ -87,10 +88,10 @@ def outline(spec: FeatureSpec, config: Tail, row_shape: tuple[int, ...], members
 def tail_network(body: nn.Module, spec: FeatureSpec, config: Tail, row_shape: tuple[int, ...],
                  device: torch.device) -> TailNetwork:  # fmt: skip
     """A tail on maps of row_shape, still on the CPU; device: where it will be trained."""
-    width = width_of(body, torch.zeros(1, *row_shape))
+    width, compute = width_of(body, torch.zeros(1, *row_shape)), number_type(spec.compute)
     return TailNetwork(
         body, width=width, dropout=config.dropout, outputs=2 if config.loss == "ce" else 1,
-        compute=spec.compute, trained_in=training_compute(body, spec.compute, device),
+        compute=compute, trained_in=training_compute(body, compute, device),
     )  # fmt: skip
 
 

@@ -1,15 +1,17 @@
-"""Pooled extraction against the pure forward pass and against the plain loop most people write, in one run.
+"""Extraction of a backbone's own features by each engine, against its pure forward pass and the plain loop, in one run.
 
-python -m tests.bench.extraction resnet18
+python -m tests.bench.extraction resnet18            or with a number of rounds behind it
 
-forward   the same network, batch and precision on pixels that are in memory already
+forward   the same engine, pooling too, on pixels that are in memory already
 plain     float32, contiguous, a DataLoader, one np.save at the end
 """
 
 import os
+import shutil
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -24,13 +26,13 @@ from data.options import DataConfig
 from data.preprocess import to_input
 from extract.backbones import build
 from extract.catalogue import preprocess
-from extract.forward import forward, frozen
-from extract.machine import CPU_BATCH, GPU_BATCH, compute_of, device_of
-from extract.options import ExtractConfig
-from extract.run import run
+from extract.engines import engine
+from extract.loading import Batch
+from extract.machine import batch_of, device_of
+from extract.options import OPENVINO, TORCH, ExtractConfig
+from extract.run import run, specs_of
 from tests.bench import rounds
 
-TAPS = {"resnet18": "layer4", "tf_efficientnet_lite0": "blocks.6"}
 ROUNDS = 5
 IMAGES = 1280
 
@@ -40,49 +42,56 @@ class Bench:
 
     def __init__(self, name: str, home: Path) -> None:
         os.environ["DATA_DIR"] = str(home / "data")
-        self.home, self.name, self.tap = home, name, TAPS[name]
+        self.home, self.name = home, name
         self.weights = "random" if name == "resnet18" else ""
         self.faces = copies(home / "faces")
         self.manifest = Manifest.load(data_build.run(DataConfig.of(data=str(self.faces))))
         self.network, self.how = build(name, weights=self.weights), preprocess(name)
         self.device = torch.device(device_of("auto"))
-        self.compute = compute_of("auto", device_of("auto"))
-        self.batch = CPU_BATCH if self.device.type == "cpu" else GPU_BATCH
-        self.tries = 0
+        self.batch = batch_of(0, self.device.type)
+        self.engines = [TORCH, OPENVINO] if self.device.type == "cpu" else [TORCH]
+        os.environ["CACHE_DIR"] = str(home / "cache")
+        self.specs = {each: specs_of(self._extracted(each)) for each in self.engines}  # converted, and warm
 
-    def extraction(self) -> float:
-        """`make extract`, without starting Python and without building the manifest."""
-        self.tries += 1
-        os.environ["CACHE_DIR"] = str(self.home / f"cache{self.tries}")
-        os.environ["RUNS_DIR"] = str(self.home / f"runs{self.tries}")
-        folder = run(
-            ExtractConfig.of(
-                data=str(self.faces), backbone=self.name, weights=self.weights, features=f"{self.tap}:avgstd"
-            )
-        )
-        return runs.result(folder)["rate"]
+    def rivals(self) -> dict[str, partial]:
+        """What is measured, by name."""
+        methods = {"extraction": self.extraction, "forward": self.forward}
+        found = {f"{each} {name}": partial(method, each) for each in self.engines for name, method in methods.items()}
+        return found | {"plain": partial(self.plain)}
 
-    def forward(self) -> float:
-        module = frozen(self.network, (self.tap,), self.how, self.device)
+    def extraction(self, engine: str) -> float:
+        """`make extract`, without starting Python, building the manifest, or converting the network."""
+        shutil.rmtree(self.home / "cache" / "features")
+        shutil.rmtree(self.home / "runs")
+        return runs.result(self._extracted(engine))["rate"]
+
+    def _extracted(self, engine: str) -> Path:
+        os.environ["RUNS_DIR"] = str(self.home / "runs")
+        return run(ExtractConfig.of(data=str(self.faces), backbone=self.name, weights=self.weights, engine=engine))
+
+    def forward(self, word: str) -> float:
+        network = engine(self.network, self.specs[word], self.device, batch=self.batch)
         pixels = torch.randint(0, 256, (self.batch, self.how.crop, self.how.crop, 3), dtype=torch.uint8)
-        pixels = pixels.to(self.device)
-        forward(module, pixels, self.compute)
+        batch = Batch(pixels.to(self.device), self.batch)
+        network(batch)
         steps = -(-len(self.manifest) // self.batch)
         start = time.perf_counter()
         for _ in range(steps):
-            forward(module, pixels, self.compute)
+            network(batch)
         if self.device.type == "cuda":
             torch.cuda.synchronize()
         return steps * self.batch / (time.perf_counter() - start)
 
     def plain(self) -> float:
-        module = self.network.tapped((self.tap,)).to(self.device, memory_format=torch.contiguous_format)
+        taps = tuple(spec.tap for spec in self.specs[TORCH])
+        module = self.network.tapped(taps).to(self.device, memory_format=torch.contiguous_format)
         start = time.perf_counter()
         parts = []
         with torch.no_grad():
             for pixels in DataLoader(Images(self.manifest, self.how), batch_size=32, num_workers=2):
-                tapped = module(pixels.to(self.device))[0]
-                parts.append(torch.cat([tapped.mean((2, 3)), tapped.std((2, 3))], dim=1).cpu().numpy())
+                tapped = module(pixels.to(self.device))
+                pooled = [moment for x in tapped for moment in (x.mean((2, 3)), x.std((2, 3)))]
+                parts.append(torch.cat(pooled, dim=1).cpu().numpy())
         np.save(self.home / "plain.npy", np.concatenate(parts))
         return len(self.manifest) / (time.perf_counter() - start)
 
@@ -115,16 +124,18 @@ class Images(Dataset):
         return (pixels.permute(2, 0, 1).contiguous().float() / 255 - mean) / std
 
 
-def main(name: str) -> None:
+def main(name: str, count: int) -> None:
     with tempfile.TemporaryDirectory() as home:
         bench = Bench(name, Path(home))
-        print(f"{name} {bench.tap}:avgstd, {bench.how.crop} px, {bench.compute} on {bench.device}, "
+        computes = ", ".join(specs[0].compute for specs in bench.specs.values())
+        print(f"{name}, {len(bench.specs[TORCH])} taps avgstd, {bench.how.crop} px, {computes} on {bench.device}, "
               f"{len(bench.manifest)} images a round:")  # fmt: skip
-        rivals = {"extraction": bench.extraction, "forward": bench.forward, "plain": bench.plain}
-        found = rounds(rivals, count=ROUNDS, unit="img/s")
-    print(f"  extraction / forward = {found['extraction'] / found['forward']:.2f} (target .90), "
-          f"extraction / plain = {found['extraction'] / found['plain']:.2f} (target 2.5 for resnet18)")  # fmt: skip
+        found = rounds(bench.rivals(), count=count, unit="img/s")
+    for each in bench.engines:
+        rate = found[f"{each} extraction"]
+        print(f"  {each}: extraction / forward = {rate / found[f'{each} forward']:.2f}, "
+              f"/ plain = {rate / found['plain']:.2f}, / torch's = {rate / found['torch extraction']:.2f}")  # fmt: skip
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "resnet18")
+    main(*sys.argv[1:2] or ["resnet18"], int(sys.argv[2]) if len(sys.argv) > 2 else ROUNDS)
