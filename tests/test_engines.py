@@ -142,7 +142,7 @@ def test_bfloat16_is_as_far_from_float32_as_torchs():
     batch = Batch(pixels_of(8), 8)
     exact = tiny_engine("fp32")(batch)
     ours, theirs = (largest_error(tiny_engine(compute)(batch), exact) for compute in ("openvino-bf16", "bf16"))
-    assert 0 < ours <= 2 * theirs
+    assert theirs / 20 < ours <= 2 * theirs  # float32 under the name of bfloat16 would be far below
 
 
 @installed
