@@ -13,9 +13,9 @@ from cache.errors import UserError
 from data.build import run as build
 from data.manifest import Manifest
 from data.perturb import PERTURBATIONS
-from extract.machine import training_device
+from extract.computing.machine import training_device
 from extract.ranks import together
-from finetune.image_scorer import open_detector, open_scorer
+from finetune.detectors.image_scorer import open_detector, open_scorer
 from heads.elsewhere import (
     changed_folder,
     chosen_images,

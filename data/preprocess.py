@@ -2,7 +2,7 @@
 
 A view is a function of the image's digest and the view's number alone, so a cached augmentation can be made again.
 A perturbed image is one that was changed before the evaluation preprocess.
-Normalisation happens later, on the device (extract.backbones.Normalise).
+Normalisation happens later, on the device (extract.networks.backbones.Normalise).
 """
 
 import numpy as np

@@ -52,7 +52,7 @@ class ExtractConfig(Options):
         Raises:
             UserError: an unknown one, before any work starts; one weight file for several.
         """
-        from extract.catalogue import entry  # which reads these options' words
+        from extract.networks.catalogue import entry  # which reads these options' words
 
         names = self.backbone.replace(",", " ").split()
         for name in names:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
-from extract.machine import processes
+from extract.computing.machine import processes
 
 PATIENCE = timedelta(hours=12)  # how long the first wait for the last
 

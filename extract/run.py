@@ -20,15 +20,15 @@ from cache.table import FeatureTable, present
 from data.build import run as build_manifest
 from data.manifest import Manifest
 from data.preprocess import AUGMENTATION
-from extract.catalogue import REGISTRY, default_features, layout, locate, preprocess
+from extract.computing.machine import compute_of, device_of
 from extract.extraction import ExtractResult
-from extract.machine import compute_of, device_of
+from extract.networks.catalogue import REGISTRY, default_features, layout, locate, preprocess
+from extract.networks.weights import RANDOM_SOURCE
 from extract.options import RANDOM, TORCH, ExtractConfig, parse_features, share_of
 from extract.ranks import meet, together
-from extract.weights import RANDOM_SOURCE
 
 if TYPE_CHECKING:
-    from extract.backbones import Backbone
+    from extract.networks.backbones import Backbone
 
 
 def run(config: ExtractConfig) -> Path:
@@ -70,7 +70,8 @@ def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
     mine = (np.arange(len(digests)) % shares) == share
     seconds = computed = 0
     if any((mask & mine).any() for mask in missing.values()):
-        from extract import backbones, forward  # where nothing is missing, no network is imported
+        from extract.computing import forward  # where nothing is missing, no network is imported
+        from extract.networks import backbones
 
         backbone = backbone or backbones.build(config.backbone, weights=config.weights)
         _refuse_other_weights(backbone, specs)
@@ -135,21 +136,21 @@ def _specs(config: ExtractConfig) -> "tuple[list[FeatureSpec], Backbone | None]"
     ]  # fmt: skip
     if config.engine == TORCH:
         return specs, backbone
-    from extract.engines import chosen  # the default needs no choice, and stays as fast to start
+    from extract.computing.engines import chosen  # the default needs no choice, and stays as fast to start
 
     return chosen(config, specs, backbone)
 
 
 def _randomised(name: str) -> "Backbone":
-    from extract.backbones import build
+    from extract.networks.backbones import build
 
     return build(name, weights=RANDOM)
 
 
 def _refuse_other_layout(name: str, taps: tuple[str, ...], *, crop: int) -> None:
-    """As extract.layout does, but for the registry's own backbones, which are known to be laid out as it says."""
+    """As networks.layout does, but for the registry's own backbones, which are known to be laid out as it says."""
     if name not in REGISTRY:
-        from extract.layout import refuse_other_layout
+        from extract.networks.layout import refuse_other_layout
 
         refuse_other_layout(name, taps, layout(name), crop=crop)
 

@@ -29,7 +29,7 @@ class Recipe(Settings):
     """How a detector is trained end to end.
 
     start: `head` = from the chosen cached head; `pretrained` = a pretrained network and a new linear layer; `scratch` =
-    a network without weights. network: a backbone of extract.backbones, or for `scratch` one of finetune.networks;
+    a network without weights. network: a backbone as BACKBONE names it, or for `scratch` one of detectors.networks;
     '' = BACKBONE. size: side of the input in pixels where SIZE is not given, 0 = the network's own.
 
     Phase 1 trains the head alone for head_epochs at a constant rate; phase 2 trains for `epochs` what unfreezes.

@@ -13,7 +13,7 @@ from cache import paths, runs
 from cache.atomic import copy, locked, write_json
 from cache.errors import UserError
 from cache.key import file_digest
-from finetune.detector_record import checked_record, read_record
+from finetune.detectors.detector_record import checked_record, read_record
 from finetune.training.job import BEST
 from finetune.training_result import FinetuneResult, finished
 

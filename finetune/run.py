@@ -20,9 +20,9 @@ from cache.errors import UserError
 from cache.key import key
 from data.build import run as build_manifest
 from data.manifest import Manifest
-from extract.machine import compute_of, training_device
+from extract.computing.machine import compute_of, training_device
 from extract.options import DEFAULT, RANDOM
-from finetune.detector_record import DetectorRecord, NetworkRecord
+from finetune.detectors.detector_record import DetectorRecord, NetworkRecord
 from finetune.options import FinetuneConfig
 from finetune.recipes import Asked, Recipe, read_recipe
 from finetune.registry import register

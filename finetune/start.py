@@ -9,11 +9,11 @@ from cache.errors import UserError, one_of
 from cache.key import file_digest
 from data.build import run as build_manifest
 from data.manifest import Manifest
-from extract.catalogue import entry, locate, preprocess
-from extract.machine import compute_of, training_device
+from extract.computing.machine import compute_of, training_device
+from extract.networks.catalogue import entry, locate, preprocess
+from extract.networks.weights import Weights
 from extract.options import DEFAULT, RANDOM, ExtractConfig
-from extract.weights import Weights
-from finetune.detector_record import DetectorRecord, NetworkRecord
+from finetune.detectors.detector_record import DetectorRecord, NetworkRecord
 from finetune.recipes import Recipe
 from heads.head_file import HeadRecord
 from heads.options import HeadsConfig
@@ -22,7 +22,7 @@ from heads.run import run as run_heads
 from heads.scorer import HeadScorer, extract_missing
 from heads.sweep.sweep_result import HEAD_FILE
 
-SIZE = 224  # pixels, of a network of finetune.networks where neither SIZE nor the recipe says
+SIZE = 224  # pixels, of a network of finetune.detectors.networks where neither SIZE nor the recipe says
 
 
 @dataclass(frozen=True)
@@ -121,7 +121,7 @@ def from_network(config: ExtractConfig, recipe: Recipe) -> Start:
     compute = compute_of(config.compute, training_device(config.device))
     settings = {"outputs": recipe.outputs, "dropout": recipe.dropout, "compute": compute}
     if recipe.start == "scratch":
-        from finetune.networks import NETWORKS, preprocess_for
+        from finetune.detectors.networks import NETWORKS, preprocess_for
 
         name = one_of(recipe.network, NETWORKS, what="network")
         record = NetworkRecord(name, True, preprocess_for(config.size or SIZE), **settings)
@@ -134,7 +134,7 @@ def from_network(config: ExtractConfig, recipe: Recipe) -> Start:
 
 
 def _randomised(name: str) -> Weights:
-    from extract.backbones import build
+    from extract.networks.backbones import build
 
     return build(name, weights=RANDOM).weights
 

@@ -10,12 +10,12 @@ from cache import paths, runs
 from cache.atomic import remove_leftovers
 from cache.errors import UserError
 from data.manifest import SPLITS, Manifest
-from extract.backbones import build
-from finetune.detector import Detector, FeatureDetector
-from finetune.detector_file import network_detector
-from finetune.detector_record import NetworkRecord
+from extract.networks.backbones import build
+from finetune.detectors.detector import Detector, FeatureDetector
+from finetune.detectors.detector_file import network_detector
+from finetune.detectors.detector_record import NetworkRecord
+from finetune.detectors.parity import parity
 from finetune.options import FinetuneConfig
-from finetune.parity import parity
 from finetune.start import Start
 from finetune.trackers import FOLDER as TRACKED
 from finetune.trackers import Tracker, trackers

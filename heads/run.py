@@ -10,8 +10,8 @@ from cache.errors import UserError
 from cache.features import FeatureSpec
 from data.build import run as build_manifest
 from data.manifest import Manifest
-from extract.catalogue import default_features
-from extract.machine import training_device
+from extract.computing.machine import training_device
+from extract.networks.catalogue import default_features
 from extract.options import ExtractConfig, parse_features, share_of
 from extract.ranks import together
 from extract.run import extract, specs_of

@@ -1,6 +1,7 @@
 """What a finished run says of images: a `Scorer`. Everything that is asked of a run besides its record asks one.
 
-Here are heads on cached features; finetune.image_scorer has detectors on images, and opens whichever a folder holds.
+Here are heads on cached features. finetune.detectors.image_scorer has detectors on images, and opens whichever a run
+folder holds.
 """
 
 from abc import ABC, abstractmethod

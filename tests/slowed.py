@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from cache.command import main
-from extract import forward
 from extract import run as extraction
+from extract.computing import forward
 from heads.options import HeadsConfig
 
 RANK = os.environ["RANK"]

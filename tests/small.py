@@ -8,7 +8,7 @@ import numpy as np
 from data.build import run as build
 from data.manifest import Manifest
 from data.perturb import Perturbation
-from finetune.image_scorer import open_scorer
+from finetune.detectors.image_scorer import open_scorer
 from heads.elsewhere import score_other_data
 from heads.options import HeadsConfig
 from heads.scorer import Scorer, extract_missing

@@ -11,9 +11,9 @@ import torch
 from cache.checkpoint import load_weights, save_weights
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
-from extract.backbones import empty
-from finetune.detector_file import load_detector, network_detector, save_detector
-from finetune.detector_record import DetectorRecord, NetworkRecord
+from extract.networks.backbones import empty
+from finetune.detectors.detector_file import load_detector, network_detector, save_detector
+from finetune.detectors.detector_record import DetectorRecord, NetworkRecord
 from heads.families import Estimator, Mlp, Ridge, Tail
 from heads.head_file import HeadRecord, load_head, save_head
 
@@ -105,7 +105,9 @@ def test_a_tail_to_be_filled_looks_for_no_weights_and_hashes_none(tmp_path, monk
     record = HeadRecord(Tail(lr=0.1), [replace(SPEC, tap="layer4", pooling="map")], (512, 2, 2))
     save_head(tmp_path / "head.safetensors", record.config.empty(record), record)
     for name in ("randomised", "locate"):
-        monkeypatch.setattr(f"extract.backbones.{name}", lambda *_, **__: pytest.fail("this is work for nothing"))
+        monkeypatch.setattr(
+            f"extract.networks.backbones.{name}", lambda *_, **__: pytest.fail("this is work for nothing")
+        )
     load_head(tmp_path / "head.safetensors")
     drawn = torch.get_rng_state()
     assert empty("resnet18", identity="ab").weights.identity == "ab"

@@ -9,9 +9,10 @@ import torch
 from analysis import report
 from cache import environment
 from cache.paths import ROOT
-from extract import compute, machine
-from finetune import image_scorer, start
+from extract.computing import compute, machine
 from finetune import run as finetune
+from finetune import start
+from finetune.detectors import image_scorer
 from finetune.tune import run as tune
 from heads import run as heads
 from tests.test_laws import FILES
@@ -44,7 +45,7 @@ def test_only_pinned_memory_is_copied_to_cuda_without_waiting(device, pinned, by
 
 def test_one_function_copies_without_waiting_and_float64_is_made_on_the_cpu():
     text = {str(path.relative_to(ROOT)): path.read_text() for path in FILES}
-    assert [name for name, each in text.items() if "non_blocking" in each] == ["extract/compute.py"]
+    assert [name for name, each in text.items() if "non_blocking" in each] == ["extract/computing/compute.py"]
     assert not [name for name, each in text.items() if ".double().cpu()" in each]
 
 

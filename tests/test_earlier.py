@@ -19,8 +19,8 @@ from cache.key import key
 from cache.table import open_shards
 from data.manifest import Manifest
 from extract.run import run as extract
-from finetune.detector_file import load_detector
-from finetune.logits import logits_of
+from finetune.detectors.detector_file import load_detector
+from finetune.detectors.logits import logits_of
 from finetune.options import FinetuneConfig
 from finetune.recipes import RECIPES
 from finetune.run import run as finetune

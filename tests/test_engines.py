@@ -16,15 +16,17 @@ from cache import paths
 from cache.errors import UserError
 from cache.pooling import pool, pool_in_graph
 from data.manifest import Manifest
-from extract import catalogue, engines, machine, writing
-from extract.backbones import build
+from extract import writing
+from extract.computing import engines, machine
 from extract.loading import Batch
+from extract.networks import catalogue
+from extract.networks.backbones import build
+from extract.networks.weights import Origin
 from extract.options import ExtractConfig, engine_of, number_type
 from extract.run import fill, run, specs_of, tables
-from extract.weights import Origin
-from finetune.detector import FeatureDetector
-from finetune.logits import logits_of
-from finetune.parity import compared
+from finetune.detectors.detector import FeatureDetector
+from finetune.detectors.logits import logits_of
+from finetune.detectors.parity import compared
 from heads.options import HeadsConfig
 from heads.run import run as run_heads
 from heads.sweep.sweep_result import HEAD_FILE
@@ -185,7 +187,7 @@ def test_rows_stay_what_they_were_when_the_next_batch_comes():
 
 @installed
 def test_a_network_is_converted_once(images, monkeypatch, capsys):
-    from extract import openvino_engine
+    from extract.computing import openvino_engine
 
     first = rows(config(images))
     assert capsys.readouterr().out.count("converting tiny for openvino (once)") == 1
@@ -238,7 +240,7 @@ def test_torch_takes_what_openvino_does_not(images, name, reason, engine, monkey
 
 @installed
 def test_torch_takes_a_number_type_that_openvino_does_not_have_here(images, monkeypatch, capsys):
-    from extract import openvino_engine
+    from extract.computing import openvino_engine
 
     capable = SimpleNamespace(get_property=lambda *_: ("FP32",))
     monkeypatch.setattr(openvino_engine.openvino, "Core", lambda: capable)

@@ -18,13 +18,13 @@ from analysis.export.options import ExportConfig
 from analysis.predict.predictor import Predictor
 from cache.errors import UserError
 from cache.features import FeatureSpec
-from extract.backbones import build
-from extract.catalogue import layout, preprocess
-from finetune.detector import Detector, FeatureDetector
-from finetune.detector_file import network_detector
-from finetune.detector_record import NetworkRecord
-from finetune.image_scorer import open_detector
-from finetune.networks import preprocess_for
+from extract.networks.backbones import build
+from extract.networks.catalogue import layout, preprocess
+from finetune.detectors.detector import Detector, FeatureDetector
+from finetune.detectors.detector_file import network_detector
+from finetune.detectors.detector_record import NetworkRecord
+from finetune.detectors.image_scorer import open_detector
+from finetune.detectors.networks import preprocess_for
 from heads.families import Mlp, Tail
 from heads.head_file import HeadRecord
 from heads.options import HeadsConfig

@@ -18,11 +18,12 @@ from cache.features import shard_paths
 from data.images import decode
 from data.manifest import Manifest
 from data.preprocess import to_input
-from extract import catalogue, loading, weights, writing
-from extract.backbones import build
-from extract.catalogue import layout
-from extract.layout import refuse_other_layout
+from extract import loading, writing
 from extract.loading import Crew
+from extract.networks import catalogue, weights
+from extract.networks.backbones import build
+from extract.networks.catalogue import layout
+from extract.networks.layout import refuse_other_layout
 from extract.options import DEFAULT, ExtractConfig
 from extract.run import run, run_each, specs_of, tables
 from heads.options import HeadsConfig

@@ -23,13 +23,13 @@ from cache.checkpoint import load_state, save_state
 from cache.errors import UserError
 from data.augment import Augmentation
 from data.manifest import Manifest
-from finetune import logits as image_logits
-from finetune import parity
 from finetune import train as finetune_train
-from finetune.detector import HEAD, NORMS, FeatureDetector
-from finetune.detector_file import load_detector
-from finetune.logits import logits_of
-from finetune.networks import NETWORKS
+from finetune.detectors import logits as image_logits
+from finetune.detectors import parity
+from finetune.detectors.detector import HEAD, NORMS, FeatureDetector
+from finetune.detectors.detector_file import load_detector
+from finetune.detectors.logits import logits_of
+from finetune.detectors.networks import NETWORKS
 from finetune.options import FinetuneConfig
 from finetune.recipes import RECIPES, Recipe, read_recipe
 from finetune.run import run

@@ -25,13 +25,13 @@ from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
 from data.manifest import Manifest
 from data.sample import SIDE
-from extract.backbones import Backbone, build
-from extract.catalogue import layout
-from extract.weights import Weights
-from finetune.detector import FeatureDetector, NetworkDetector
-from finetune.detector_file import network_detector
-from finetune.detector_record import NetworkRecord
-from finetune.networks import preprocess_for
+from extract.networks.backbones import Backbone, build
+from extract.networks.catalogue import layout
+from extract.networks.weights import Weights
+from finetune.detectors.detector import FeatureDetector, NetworkDetector
+from finetune.detectors.detector_file import network_detector
+from finetune.detectors.detector_record import NetworkRecord
+from finetune.detectors.networks import preprocess_for
 from heads.families import Tail
 from heads.fitting.seeds import seeded
 from heads.fitting.stack import Committee, Head, Shape, initial

@@ -120,7 +120,7 @@ def with_plugins(folder: Path, plugins: str, *arguments: str) -> subprocess.Comp
 
 
 def test_a_plugin_registers_before_options_are_read(faces, tmp_path):
-    (tmp_path / "first.py").write_text("from extract.catalogue import REGISTRY\nprint('first is here')\n")
+    (tmp_path / "first.py").write_text("from extract.networks.catalogue import REGISTRY\nprint('first is here')\n")
     (tmp_path / "second.py").write_text(
         "import first\nfirst.REGISTRY['tiny'] = first.REGISTRY['resnet18']\nprint('tiny is registered')\n"
     )

@@ -20,8 +20,8 @@ from data.manifest import Manifest
 from data.perturb import KINDS, PERTURBATIONS, Perturbation
 from data.preprocess import of_view, to_input
 from extract.extraction import ExtractResult
-from finetune.image_scorer import open_detector
-from finetune.logits import logits_of
+from finetune.detectors.image_scorer import open_detector
+from finetune.detectors.logits import logits_of
 from heads.elsewhere import CHANGED as STAGE
 from heads.elsewhere import UNCHANGED, chosen_images
 from heads.run import run_each

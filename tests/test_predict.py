@@ -28,8 +28,8 @@ from analysis.predict.predictor import Predictor
 from cache import paths
 from cache.errors import UserError
 from data import disk
-from finetune import image_scorer
-from finetune.image_scorer import open_detector
+from finetune.detectors import image_scorer
+from finetune.detectors.image_scorer import open_detector
 from finetune.options import FinetuneConfig
 from finetune.run import run as run_finetune
 from heads.options import HeadsConfig

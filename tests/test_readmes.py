@@ -31,7 +31,7 @@ from cache.paths import ROOT
 from cache.plugins import import_plugins
 from data.augment import Augmentation
 from data.perturb import KINDS, PERTURBATIONS, Perturbation
-from extract.catalogue import REGISTRY
+from extract.networks.catalogue import REGISTRY
 from finetune.recipes import RECIPES, Recipe
 from heads.families import FAMILIES
 from heads.sweep.grid import GRIDS

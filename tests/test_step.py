@@ -17,11 +17,11 @@ from cache import runs
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
 from data.augment import Augmentation
-from extract.backbones import Backbone
-from extract.weights import Weights
-from finetune.detector import NetworkDetector, Trunk
-from finetune.detector_file import load_detector
-from finetune.networks import NETWORKS
+from extract.networks.backbones import Backbone
+from extract.networks.weights import Weights
+from finetune.detectors.detector import NetworkDetector, Trunk
+from finetune.detectors.detector_file import load_detector
+from finetune.detectors.networks import NETWORKS
 from finetune.options import FinetuneConfig
 from finetune.recipes import Recipe, read_recipe
 from finetune.run import run, stages_before

@@ -16,12 +16,12 @@ from cache.table import FeatureTable
 from data.images import decode
 from data.manifest import Manifest
 from data.preprocess import to_input
-from extract.backbones import build
-from extract.machine import CPU_BATCH
+from extract.computing.machine import CPU_BATCH
+from extract.networks.backbones import build
 from extract.options import ExtractConfig
 from extract.run import run as extract
 from extract.run import specs_of
-from finetune.detector import FeatureDetector
+from finetune.detectors.detector import FeatureDetector
 from heads import folds, memory, stream
 from heads.families import Member, Tail
 from heads.fitting.tails import MapTask, _Training, fit_tails

@@ -25,7 +25,7 @@ from cache.features import Preprocess
 from cache.key import file_digest
 from data.audit import Audit, examine
 from data.manifest import Manifest
-from finetune.image_scorer import model_file
+from finetune.detectors.image_scorer import model_file
 
 TEMPLATE = "card.md.j2"
 TASK = "image-classification"

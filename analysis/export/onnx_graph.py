@@ -17,7 +17,7 @@ from torch import nn
 
 from cache.errors import UserError
 from data.probing import cores
-from finetune.detector import Detector, FeatureDetector
+from finetune.detectors.detector import Detector, FeatureDetector
 
 INPUT, OUTPUT = "pixels", "score"
 OLDEST_OPSET = 18  # that PyTorch's exporter writes

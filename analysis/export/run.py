@@ -26,7 +26,7 @@ from cache.errors import UserError
 from cache.features import Preprocess
 from data.manifest import Manifest
 from extract.loading import batches
-from finetune.image_scorer import DetectorScorer, open_detector
+from finetune.detectors.image_scorer import DetectorScorer, open_detector
 from heads.predictions import predictions_file, read_predictions
 
 STAGE = "export"

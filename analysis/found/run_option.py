@@ -7,7 +7,7 @@ from analysis.options import RunOptions
 from cache import paths, runs
 from cache.errors import UserError, one_of
 from data.manifest import Manifest
-from finetune.image_scorer import model_file
+from finetune.detectors.image_scorer import model_file
 from finetune.run import SMOKE_SUFFIX
 from finetune.training_result import STAGE as TRAININGS
 from heads.sweep.sweep_result import STAGE as SWEEPS

@@ -24,8 +24,8 @@ from cache.atomic import write_bytes
 from cache.errors import UserError
 from data.manifest import LABELS, Manifest
 from extract.loading import batches
-from finetune.detector import NETWORK_PREFIX
-from finetune.image_scorer import open_detector
+from finetune.detectors.detector import NETWORK_PREFIX
+from finetune.detectors.image_scorer import open_detector
 from heads.predictions import Predictions, predictions_file, read_predictions
 
 CHECKED = 16  # images for the checks of any data, drawn by chance

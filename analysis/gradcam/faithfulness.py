@@ -25,7 +25,7 @@ from analysis.gradcam.heatmaps import Explained, class_targets
 from analysis.gradcam.options import AUTO
 from analysis.judge.bootstrap import bootstrap
 from analysis.judge.intervals import Interval
-from finetune.detector import HEAD
+from finetune.detectors.detector import HEAD
 from heads.fitting.seeds import seeded
 
 # Percentiles of a map above which places are taken away, and their share. Solving for a larger one takes long: on one

@@ -40,7 +40,7 @@ from torch import nn
 from analysis.gradcam.options import AUTO, METHODS
 from cache.errors import UserError, one_of
 from data.manifest import LABELS
-from finetune.detector import Detector, FeatureDetector, NetworkDetector, Trunk
+from finetune.detectors.detector import Detector, FeatureDetector, NetworkDetector, Trunk
 
 CLASSES = dict(zip(METHODS, (HiResCAM, HiResCAM, LayerCAM, GradCAM), strict=True))
 BATCH = 8  # images whose activations and gradients are held at once

@@ -31,8 +31,8 @@ from data.disk import BadImageError, Named
 from data.manifest import SPLITS, Manifest
 from data.preprocess import of_view, to_input
 from data.probing import cores
-from finetune.detector import Detector
-from finetune.image_scorer import DetectorScorer, open_detector
+from finetune.detectors.detector import Detector
+from finetune.detectors.image_scorer import DetectorScorer, open_detector
 from heads.predictions import predictions_file, read_scores
 
 Source = Named | str | Path | Image.Image | np.ndarray

@@ -36,7 +36,7 @@ from cache.errors import UserError, printable
 from cache.key import file_digest, key, plain
 from cache.progress import Progress
 from data.disk import SKIPPED, Named
-from finetune.image_scorer import model_file
+from finetune.detectors.image_scorer import model_file
 
 if TYPE_CHECKING:
     from analysis.predict.predictor import Predictor

@@ -6,9 +6,9 @@ import numpy as np
 
 from cache import runs
 from cache.key import file_digest
-from finetune.detector import Detector
-from finetune.detector_file import load_detector
-from finetune.logits import logits_of
+from finetune.detectors.detector import Detector
+from finetune.detectors.detector_file import load_detector
+from finetune.detectors.logits import logits_of
 from finetune.start import Start
 from finetune.training.epochs import Epoch
 from finetune.training.job import BEST, Job

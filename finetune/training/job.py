@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.manifest import Manifest
-from finetune.detector_record import DetectorRecord
+from finetune.detectors.detector_record import DetectorRecord
 from finetune.recipes import Recipe
 
 BEST = "best.safetensors"  # the detector of the epoch that is kept

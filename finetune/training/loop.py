@@ -20,9 +20,9 @@ from cache.errors import UserError
 from cache.progress import Progress
 from data.manifest import Manifest
 from extract.loading import default_workers, loaded
-from finetune.detector import Detector
-from finetune.detector_file import save_detector
-from finetune.logits import logits_of
+from finetune.detectors.detector import Detector
+from finetune.detectors.detector_file import save_detector
+from finetune.detectors.logits import logits_of
 from finetune.trackers import Tracker
 from finetune.training import state
 from finetune.training.epochs import Epoch, drawn, is_best, steps_of

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
-from finetune.detector import HEAD, Detector, stages_from
+from finetune.detectors.detector import HEAD, Detector, stages_from
 from finetune.recipes import Recipe
 
 

@@ -13,7 +13,7 @@ from cache.checkpoint import load_state, load_strictly, save_state
 from cache.errors import UserError
 from cache.key import differences
 from cache.records import from_plain
-from finetune.detector_record import checked_record
+from finetune.detectors.detector_record import checked_record
 from finetune.training.epochs import Epoch
 
 FILE = "last.pt"

@@ -9,7 +9,7 @@ from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from cache.errors import UserError
-from extract.compute import moved
+from extract.computing.compute import moved
 from finetune.recipes import Recipe
 from finetune.training.state import SUMS, Learner, Standing
 from finetune.training.team import Team

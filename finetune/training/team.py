@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from cache.errors import UserError
-from extract.machine import processes
+from extract.computing.machine import processes
 from extract.ranks import meet, together
 
 if TYPE_CHECKING:

@@ -23,7 +23,7 @@ from cache import paths, runs
 from cache.atomic import copy, locked
 from cache.errors import UserError, masked
 from cache.key import key
-from extract.machine import training_device
+from extract.computing.machine import training_device
 from finetune.options import FinetuneConfig
 from finetune.recipes import Asked, changed, read_recipe
 from finetune.run import run as finetune

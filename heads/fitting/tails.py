@@ -19,8 +19,8 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from cache.checkpoint import load_strictly
 from cache.errors import UserError
 from cache.features import FeatureSpec
-from extract.backbones import Backbone, build, empty
-from extract.compute import Computing, training_compute
+from extract.computing.compute import Computing, training_compute
+from extract.networks.backbones import Backbone, build, empty
 from extract.options import number_type
 from heads.families import Fitted, Member, Point, Report, Tail
 from heads.fitting.seeds import seeded

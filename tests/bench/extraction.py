@@ -24,11 +24,11 @@ from data.images import decode
 from data.manifest import Manifest
 from data.options import DataConfig
 from data.preprocess import to_input
-from extract.backbones import build
-from extract.catalogue import preprocess
-from extract.engines import engine
+from extract.computing.engines import engine
+from extract.computing.machine import batch_of, device_of
 from extract.loading import Batch
-from extract.machine import batch_of, device_of
+from extract.networks.backbones import build
+from extract.networks.catalogue import preprocess
 from extract.options import OPENVINO, TORCH, ExtractConfig
 from extract.run import run, specs_of
 from tests.bench import rounds

@@ -25,12 +25,12 @@ from data import build as data_build
 from data.augment import Augmentation
 from data.manifest import Manifest
 from data.options import DataConfig
-from extract.backbones import build
-from extract.catalogue import preprocess
-from extract.compute import computing_in
-from extract.machine import device_of
-from finetune.detector_file import network_detector
-from finetune.detector_record import DetectorRecord, NetworkRecord
+from extract.computing.compute import computing_in
+from extract.computing.machine import device_of
+from extract.networks.backbones import build
+from extract.networks.catalogue import preprocess
+from finetune.detectors.detector_file import network_detector
+from finetune.detectors.detector_record import DetectorRecord, NetworkRecord
 from finetune.recipes import Recipe
 from finetune.training.job import Job
 from finetune.training.loop import Training

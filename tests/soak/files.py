@@ -22,10 +22,10 @@ from data.augment import Augmentation
 from data.images import probe
 from data.manifest import Manifest
 from data.options import DataConfig
+from extract.networks.weights import Weights
 from extract.run import run as extract
 from extract.run import specs_of
-from extract.weights import Weights
-from finetune.detector_file import load_detector
+from finetune.detectors.detector_file import load_detector
 from finetune.options import FinetuneConfig
 from finetune.recipes import Recipe
 from finetune.run import run as finetune

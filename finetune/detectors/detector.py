@@ -15,8 +15,8 @@ from torch import nn
 from cache.errors import UserError, one_of
 from cache.features import FeatureSpec, Preprocess
 from cache.pooling import pool
-from extract.backbones import Backbone, Normalise, parts
-from extract.compute import Computing, training_compute
+from extract.computing.compute import Computing, training_compute
+from extract.networks.backbones import Backbone, Normalise, parts
 from extract.options import number_type
 from heads.fitting.stack import Committee, Stack
 from heads.fitting.tails import TailNetwork, width_of

@@ -15,14 +15,14 @@ from cache.errors import UserError
 from data.manifest import Manifest
 from data.perturb import Perturbation
 from data.preprocess import AUGMENTATION, of_view
-from extract.machine import batch_of, training_device
+from extract.computing.machine import batch_of, training_device
 from finetune.training.job import BEST
 from heads.head_file import load_head, read_record
 from heads.scorer import HeadScorer, Scorer
 from heads.sweep.sweep_result import HEAD_FILE
 
 if TYPE_CHECKING:
-    from finetune.detector import Detector
+    from finetune.detectors.detector import Detector
 
 
 @dataclass(frozen=True)
@@ -45,7 +45,9 @@ class DetectorScorer(Scorer):
         Raises:
             UserError: its file is damaged, or the weights of a backbone are not those that the head was trained on.
         """
-        from finetune.detector_file import load_detector  # networks, which a scorer that scores nothing does without
+        from finetune.detectors.detector_file import (
+            load_detector,  # networks, which a scorer that scores nothing does without
+        )
 
         trained = model_file(self.folder).name == BEST
         detector = load_detector(self.folder / BEST)[0] if trained else _with_backbones(self.folder)
@@ -58,7 +60,7 @@ class DetectorScorer(Scorer):
     def scores(self, manifest: Manifest, change: Perturbation | None = None) -> np.ndarray:
         import torch
 
-        from finetune.logits import logits_of
+        from finetune.detectors.logits import logits_of
 
         draws = [change] if change else [of_view(view) for view in range(self.views)]
         rows, device = np.arange(len(manifest)), torch.device(self.device)
@@ -98,8 +100,8 @@ def model_file(folder: Path) -> Path:
 
 def _with_backbones(folder: Path) -> "Detector":
     """A head behind the backbones that it was trained on."""
-    from extract.backbones import build
-    from finetune.detector import FeatureDetector
+    from extract.networks.backbones import build
+    from finetune.detectors.detector import FeatureDetector
 
     head, record = load_head(folder / HEAD_FILE)
     weights = HeadScorer.load(folder / HEAD_FILE).weights

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from cache.errors import UserError
 from cache.features import FeatureSpec
-from extract.machine import batch_of, device_of
+from extract.computing.machine import batch_of, device_of
 from extract.options import OPENVINO, ExtractConfig, engine_of
 
 if TYPE_CHECKING:
     import torch
 
-    from extract.backbones import Backbone
     from extract.loading import Batch
+    from extract.networks.backbones import Backbone
 
     # A batch of pixels -> each output's rows (count, ...), those of the black images left out.
     Engine = Callable[[Batch], list[torch.Tensor]]
@@ -37,10 +37,10 @@ def engine(backbone: "Backbone", specs: list[FeatureSpec], device: "torch.device
     """
     if engine_of(specs[0].compute) == OPENVINO:
         _refuse_missing(f"{backbone.name}'s features of {specs[0].compute}")
-        from extract.openvino_engine import OpenVinoEngine
+        from extract.computing.openvino_engine import OpenVinoEngine
 
         return OpenVinoEngine(backbone, specs, batch=batch)
-    from extract.torch_engine import TorchEngine
+    from extract.computing.torch_engine import TorchEngine
 
     return TorchEngine(backbone, specs, device)
 
@@ -61,7 +61,7 @@ def chosen(config: ExtractConfig, specs: list[FeatureSpec],
     """
     reason = _why_not(config, specs[0].compute)
     if not reason:
-        from extract.openvino_engine import NotTaken, prepare
+        from extract.computing.openvino_engine import NotTaken, prepare
 
         try:
             backbone = prepare(config, specs, backbone, batch=batch_of(config.batch, "cpu"))

@@ -8,8 +8,8 @@ import torch
 from torch import nn
 
 from cache.errors import one_of
-from extract.catalogue import Entry
-from extract.weights import Origin
+from extract.networks.catalogue import Entry
+from extract.networks.weights import Origin
 
 
 def entry(name: str, *, known: Iterable[str]) -> Entry:

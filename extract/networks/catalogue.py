@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from cache.errors import UserError, one_of
 from cache.features import Preprocess
 from data.preprocess import INTERPOLATION
+from extract.networks.weights import Origin, Weights, find
 from extract.options import DEFAULT
-from extract.weights import Origin, Weights, find
 
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -75,7 +75,7 @@ REGISTRY = {
     "cvt_13": Entry(
         Origin("microsoft/cvt-13"),
         tuple(f"stages.{number}:avgstd" for number in (0, 1, 2)),
-        module="extract.cvt",
+        module="extract.networks.cvt",
         interpolation="bicubic",
         prefix_tokens=1,
     ),
@@ -90,7 +90,7 @@ def entry(name: str) -> Entry:
     """
     if name in REGISTRY:
         return REGISTRY[name]
-    from extract import timm_models
+    from extract.networks import timm_models
 
     return timm_models.entry(name, known=REGISTRY)
 

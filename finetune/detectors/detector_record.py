@@ -14,7 +14,7 @@ from heads.head_file import HeadRecord, refuse_large
 
 @dataclass(frozen=True)
 class NetworkRecord:
-    """What rebuilds a NetworkDetector. own: one of finetune.networks, not of extract.backbones."""
+    """What rebuilds a NetworkDetector. own: one of finetune.detectors.networks, not of extract.networks.backbones."""
 
     network: str
     own: bool
@@ -30,7 +30,7 @@ class NetworkRecord:
         refuse_large(made.preprocess)
         one_of(made.compute, COMPUTE, what="compute")
         if made.own:
-            from finetune.networks import NETWORKS  # seconds to import, and most networks are none of these
+            from finetune.detectors.networks import NETWORKS  # seconds to import, and most networks are none of these
 
             one_of(made.network, NETWORKS, what="network")
         if made.outputs not in (1, 2) or not 0 <= made.dropout < 1:

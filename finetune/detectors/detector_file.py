@@ -9,10 +9,10 @@ import torch
 
 from cache import checkpoint
 from cache.errors import UserError
-from extract.backbones import empty
-from finetune.detector import Detector, FeatureDetector, NetworkDetector
-from finetune.detector_record import DetectorRecord, NetworkRecord, described
-from finetune.networks import NETWORKS
+from extract.networks.backbones import empty
+from finetune.detectors.detector import Detector, FeatureDetector, NetworkDetector
+from finetune.detectors.detector_record import DetectorRecord, NetworkRecord, described
+from finetune.detectors.networks import NETWORKS
 from heads.families import refuse_unlike
 from heads.head_file import UNFIT, HeadRecord
 

@@ -23,8 +23,8 @@ from cache.errors import UserError
 from cache.features import FeatureSpec
 from cache.key import key
 from cache.pooling import pool_in_graph
-from extract.backbones import Backbone, Normalise, build
 from extract.loading import Batch
+from extract.networks.backbones import Backbone, Normalise, build
 from extract.options import OPENVINO, ExtractConfig, number_type
 
 PRECISIONS = {"bf16": openvino.Type.bf16, "fp32": openvino.Type.f32}

@@ -21,9 +21,9 @@ from torch import fx, nn
 from cache.checkpoint import load_strictly
 from cache.errors import UserError, one_of
 from cache.features import Preprocess
-from extract.catalogue import entry, locate
+from extract.networks.catalogue import entry, locate
+from extract.networks.weights import Weights, randomised
 from extract.options import DEFAULT, RANDOM
-from extract.weights import Weights, randomised
 
 
 @dataclass(frozen=True)
@@ -102,7 +102,7 @@ def build(name: str, *, weights: str = "") -> Backbone:
     """The backbone with its weights, frozen and in eval mode.
 
     Args:
-        name: of extract.catalogue, or any timm model name. weights: '' (find them), a path, or `random`.
+        name: of extract.networks.catalogue, or any timm model name. weights: '' (find them), a path, or `random`.
 
     Raises:
         UserError: unknown name; no weights to be had; weights that do not fit.

@@ -6,9 +6,9 @@ from torch import nn
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
 from cache.pooling import pool
-from extract.backbones import Backbone, Normalise
-from extract.compute import computing_in, moved
+from extract.computing.compute import computing_in, moved
 from extract.loading import Batch
+from extract.networks.backbones import Backbone, Normalise
 
 
 class TorchEngine:

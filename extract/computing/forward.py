@@ -10,10 +10,10 @@ from cache.features import FeatureSpec
 from cache.progress import Progress
 from data.manifest import Manifest
 from data.preprocess import of_view
-from extract.backbones import Backbone
-from extract.engines import device_for, engine
+from extract.computing.engines import device_for, engine
+from extract.computing.machine import batch_of
 from extract.loading import batches, default_workers
-from extract.machine import batch_of
+from extract.networks.backbones import Backbone
 from extract.options import ExtractConfig
 from extract.writing import ShardWriter
 

@@ -7,10 +7,10 @@ from cache.errors import UserError
 from data.augment import Draw
 from data.manifest import Manifest
 from data.perturb import Perturbation
-from extract.compute import moved
+from extract.computing.compute import moved
+from extract.computing.machine import batch_of
 from extract.loading import batches, default_workers
-from extract.machine import batch_of
-from finetune.detector import Detector
+from finetune.detectors.detector import Detector
 
 
 @torch.inference_mode()

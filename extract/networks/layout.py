@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from cache.errors import UserError
-from extract.timm_models import named_stages, outline
+from extract.networks.timm_models import named_stages, outline
 
 
 def refuse_other_layout(name: str, taps: tuple[str, ...], said: dict[str, bool | int], *, crop: int) -> None:

@@ -8,8 +8,8 @@ import torch
 
 from cache.errors import UserError
 from data.manifest import Manifest
-from finetune.detector import Detector
-from finetune.logits import logits_of
+from finetune.detectors.detector import Detector
+from finetune.detectors.logits import logits_of
 from finetune.start import Start
 from heads.scorer import HeadScorer
 
