@@ -1,7 +1,7 @@
 """Engines: what runs a frozen network. One face, uint8 pixels in, for each feature the rows to keep out.
 
 torch       everywhere, in torch's eager mode
-openvino    on CPUs, 2 to 5 times faster: the network and its poolings as one compiled graph
+openvino    on CPUs, 2 to 3 times faster: the network and its poolings as one compiled graph
 
 They round at different places, so FeatureSpec.compute names the engine that is not torch: `openvino-bf16`.
 """

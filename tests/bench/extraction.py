@@ -1,6 +1,6 @@
 """Extraction of a backbone's own features by each engine, against its pure forward pass and the plain loop, in one run.
 
-python -m tests.bench.extraction resnet18            or with a number of rounds behind it
+python -m tests.bench.extraction resnet18            or with a number of rounds, and of images, behind it
 
 forward   the same engine, pooling too, on pixels that are in memory already
 plain     float32, contiguous, a DataLoader, one np.save at the end
@@ -34,7 +34,7 @@ from extract.run import run, specs_of
 from tests.bench import rounds
 
 ROUNDS = 5
-IMAGES = 1280
+IMAGES = int(sys.argv[3]) if len(sys.argv) > 3 else 1280  # a round
 
 
 class Bench:
