@@ -22,7 +22,7 @@ def entry(name: str, *, known: Iterable[str]) -> Entry:
         UserError: timm has no such model, with what the name could mean.
     """
     if not timm.is_model(name.split(".")[0]):
-        one_of(name, [*known, *timm.list_models()], what="backbone")
+        one_of(name, dict.fromkeys([*known, *timm.list_models()]), what="backbone")
     return _entry(name)
 
 
