@@ -31,7 +31,7 @@ from heads.head_file import load_head, read_record
 from heads.inputs import _allocated, load_inputs
 from heads.options import HeadsConfig
 from heads.run import run
-from heads.scorer import views_of
+from heads.scorer import HeadScorer, views_of
 from heads.scoring import member_scores
 from heads.sweep import buckets as plan
 from heads.sweep import run as sweep
@@ -435,6 +435,20 @@ def test_weights_that_moved_since_the_sweep_are_where_the_user_says(faces, tmp_p
     with pytest.raises(UserError, match=r"first\.pth: no such file"):
         on_other_data(config.but(weights=""), folder, others)
     assert runs.result(on_other_data(config, folder, others))["images"] == 10
+
+
+def test_a_head_knows_its_weights_by_its_run_folder_and_needs_none_elsewhere(faces, tmp_path):
+    folder = run(HeadsConfig.of(data=str(faces), **{**SMALL, "grid": '[{"family": "knn"}]'}))
+    assert HeadScorer.load(folder / HEAD_FILE).weights == {"resnet18": "random"}
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    shutil.copy(folder / HEAD_FILE, alone)
+    assert HeadScorer.load(alone / HEAD_FILE).weights == {}
+    (alone / "config.json").write_text('{"folds": 1}')
+    assert HeadScorer.load(alone / HEAD_FILE).weights == {}
+    (folder / "config.json").unlink()
+    with pytest.raises(DamagedRun, match="it is gone"):
+        HeadScorer.load(folder / HEAD_FILE)
 
 
 def test_a_grid_of_tails_without_maps_is_refused_before_the_images_are_read(faces):
