@@ -23,6 +23,7 @@ from cache.checkpoint import load_state, save_state
 from cache.errors import UserError
 from data.augment import Augmentation
 from data.manifest import Manifest
+from finetune import start
 from finetune import train as finetune_train
 from finetune.detectors import logits as image_logits
 from finetune.detectors import parity
@@ -40,6 +41,7 @@ from finetune.training.job import BEST, EPOCHS_FILE
 from finetune.training.state import ENTRIES, FILE
 from finetune.training_result import FinetuneResult, finished
 from heads import scoring
+from heads.sweep.sweep_result import HEAD_FILE
 
 GRID = '[{"family": "linear", "lr": 0.01, "epochs": 3}]'
 # Everything that has a state: average, momentum, parts, clipping, augmentation, gradual unfreezing, both phases.
@@ -603,6 +605,16 @@ def test_heads_that_cannot_be_started_from_are_refused(few, tmp_path):
         run(options(few, plain(), grid='[{"family": "svm-rbf", "C": 1}]'))
     with pytest.raises(UserError, match="cannot read the weights"):
         run(options(few, plain(), head=str(tmp_path / "nowhere")))
+
+
+def test_a_given_head_brings_its_weights_and_a_wrong_size_is_told_before_images_are_read(few, tmp_path):
+    head = run_heads_of(few)
+    config = options(few, plain(), head=str(head), weights="").heads
+    begun = start.from_head(config, head / HEAD_FILE, given=True)
+    assert begun.weights == "random"
+    unread = tmp_path / "unread"
+    with pytest.raises(UserError, match="leave SIZE out"):
+        start.from_head(config.but(data=str(unread), size=32), head / HEAD_FILE, given=True)
 
 
 def run_heads_of(few: Path, **more) -> Path:
