@@ -75,6 +75,16 @@ def copy(source: Path, target: Path) -> None:
         shutil.copyfile(source, temporary)
 
 
+def remove(path: Path) -> None:
+    """Take a file away, if it is there.
+
+    Raises:
+        UserError: it cannot be removed.
+    """
+    with _writing(path):
+        path.unlink(missing_ok=True)
+
+
 def append_line(path: Path, line: str) -> None:
     """Add one line to a log, behind a torn last line as a line of its own; one process at a time.
 

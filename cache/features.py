@@ -20,6 +20,7 @@ Contiguous, because mapped rows come at memory speed: `python -m tests.bench.sto
 import hashlib
 import io
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -117,6 +118,10 @@ class DamagedShard(UserError):
         )
 
 
+class RemovedShard(UserError):
+    """A shard that was listed is gone: its rows are in a merged one, or somebody removed it."""
+
+
 def write_shard(spec: FeatureSpec, digests: np.ndarray, features: np.ndarray) -> Path:
     """Write rows as one shard of `spec` and return its path, which depends on the digests alone.
 
@@ -170,13 +175,14 @@ def open_shard(path: Path, expected: FeatureSpec | None = None) -> Shard:
 
     Raises:
         DamagedShard: a byte of the frame changed, or it is no shard at all.
-        UserError: it was made under another format version or another spec than `expected`, or is gone.
+        RemovedShard: it is gone.
+        UserError: it was made under another format version or another spec than `expected`.
     """
     try:
         rows = _intact_rows(path, mapped(path))
         opened = h5py.File(path, "r")
     except FileNotFoundError as error:
-        raise UserError(f"{path} was removed while it was looked for: run `make extract` again") from error
+        raise RemovedShard(f"{path} was removed while it was looked for: run `make extract` again") from error
     with opened as file:
         record = json.loads(file.attrs["spec"])
         if record.get("format_version") != FORMAT_VERSION:
@@ -232,6 +238,15 @@ def check_spec(where: Path, expected: FeatureSpec, found: FeatureSpec) -> None:
 def shard_paths(folder: Path) -> list[Path]:
     """The finished shards of a folder, in a fixed order. Temporary files begin with a dot and are not among them."""
     return sorted(path for path in folder.glob("*.h5") if not path.name.startswith("."))
+
+
+def shard_sizes(folder: Path) -> dict[Path, int]:
+    """The finished shards of a folder with their bytes, in a fixed order. One that is merged meanwhile is left out."""
+    sizes = {}
+    for path in shard_paths(folder):
+        with suppress(FileNotFoundError):
+            sizes[path] = path.stat().st_size
+    return sizes
 
 
 def _hdf5(spec: FeatureSpec, digests: np.ndarray, features: np.ndarray) -> memoryview:

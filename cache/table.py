@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 
 from cache.errors import UserError
-from cache.features import DIGEST_BYTES, FeatureSpec, Shard, open_shard, shard_paths
+from cache.features import DIGEST_BYTES, FeatureSpec, RemovedShard, Shard, open_shard, shard_paths
 
 BIG_ROW = 1 << 16  # bytes; from here on two threads fill a buffer faster than one (tests/bench/store.py)
 
@@ -112,8 +112,17 @@ class FeatureTable:
 
 
 def open_shards(spec: FeatureSpec) -> list[Shard]:
-    """Every finished shard of `spec`, frame-checked and mapped."""
-    return [open_shard(path, spec) for path in shard_paths(spec.folder)]
+    """Every finished shard of `spec`, frame-checked and mapped.
+
+    Where one is merged into another between being listed and being opened, its rows are found in a new list.
+    """
+    listed = shard_paths(spec.folder)
+    try:
+        return [open_shard(path, spec) for path in listed]
+    except RemovedShard:
+        if shard_paths(spec.folder) == listed:  # a link that leads nowhere stays
+            raise
+    return open_shards(spec)
 
 
 def present(spec: FeatureSpec, digests: np.ndarray) -> np.ndarray:
