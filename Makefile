@@ -8,7 +8,7 @@ PY := .venv/bin/python
 
 # What each command takes.
 data.options := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
-extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED ENGINE DEVICE PART BATCH WORKERS SHARD_MB
+extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED ENGINE DEVICE PART CLUSTER PARTS CORES BATCH WORKERS SHARD_MB
 heads.options := $(extract.options) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS
 finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE
 tune.options := $(finetune.options) TRIALS STORAGE
@@ -59,7 +59,7 @@ help: ## this help
 data: $(READY) ## DATA=path: manifest and audit
 	@$(PY) -m data $(call flags,$@)
 
-extract: $(READY) ## DATA= BACKBONE= FEATURES= WEIGHTS= VIEWS= PART=0/2: fill the feature cache
+extract: $(READY) ## DATA= BACKBONE= FEATURES= WEIGHTS= VIEWS= PART=0/2 CLUSTER=auto: fill the feature cache
 	@$(PY) -m extract $(call flags,$@)
 
 heads sweep: $(READY) ## the same and GRID=grid.json FOLDS=5 SEEDS=3: train heads on the cache

@@ -32,6 +32,9 @@ class ExtractConfig(Options):
     engine: str = option(TORCH, "torch, openvino (on CPUs) or auto = openvino where it takes the network")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto = the best there is")
     part: str = option("", "i/n: this process's share (default: torchrun's rank, else 0/1)")
+    cluster: str = option("", "local, auto or ray://host:10001: hand out parts to the machines of a Ray cluster")
+    parts: int = option(64, "parts that the machines of CLUSTER take one after another")
+    cores: int = option(0, "cores of a part on CLUSTER (default: all of the smallest machine; its share beside a GPU)")
     batch: int = option(0, "images in a forward pass (default 32 on a CPU, 256 on a GPU)")
     workers: int = option(-1, "processes that decode images, 0 = threads (default: 0 beside a CPU, else one a core)")
     shard_mb: int = option(256, "largest shard in MB")
@@ -43,8 +46,17 @@ class ExtractConfig(Options):
         one_of(self.stored, ("auto", "float16", "float32"), what="STORED")
         if min(self.views, self.size, self.batch) < 0 or self.shard_mb < 1:
             raise UserError("VIEWS, SIZE and BATCH must not be negative and SHARD_MB must be at least 1")
+        if self.parts < 1 or self.cores < 0:
+            raise UserError("PARTS must be at least 1 and CORES must not be negative")
+        self._refuse_other_clusters()
         if self.size > LONGEST_SIDE or self.views >= MOST_VIEWS:
             raise UserError(f"SIZE must be at most {LONGEST_SIDE} and VIEWS below {MOST_VIEWS}")
+
+    def _refuse_other_clusters(self) -> None:
+        if not self.cluster.startswith("ray://"):
+            one_of(self.cluster, ("", "local", "auto"), what="CLUSTER (or ray://host:10001)")
+        if self.cluster and share_of(self.part)[1] > 1:
+            raise UserError("CLUSTER hands out parts itself: leave out PART and torchrun")
 
     def each_backbone(self) -> Iterator["ExtractConfig"]:
         """One config for each backbone named, with the weights meant for it.

@@ -9,22 +9,23 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from cache import paths, runs
 from cache.atomic import locked
 from cache.errors import UserError
-from cache.features import FeatureSpec, shard_paths
+from cache.features import FeatureSpec, shard_sizes
 from cache.key import key
-from cache.table import FeatureTable, present
+from cache.merging import merge_small
+from cache.table import FeatureTable
 from data.build import run as build_manifest
 from data.manifest import Manifest
 from data.preprocess import AUGMENTATION
 from extract.computing.machine import compute_of, device_of
 from extract.extraction import ExtractResult
+from extract.missing import Missing
 from extract.networks.catalogue import REGISTRY, default_features, layout, locate, preprocess
 from extract.networks.weights import RANDOM_SOURCE
 from extract.options import RANDOM, TORCH, ExtractConfig, parse_features, share_of
+from extract.parts import Computed, compute
 from extract.ranks import meet, together
 
 if TYPE_CHECKING:
@@ -65,30 +66,25 @@ def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
     """
     share, shares = share_of(config.part)
     folder = paths.run_dir("extract", f"{manifest.dataset}-{config.backbone}-{_identity(manifest, specs)}")
-    digests, rows = _distinct(manifest)
-    missing = {spec: ~present(spec, digests) for spec in specs}
-    mine = (np.arange(len(digests)) % shares) == share
-    seconds = computed = 0
-    if any((mask & mine).any() for mask in missing.values()):
-        from extract.computing import forward  # where nothing is missing, no network is imported
-        from extract.networks import backbones
-
-        backbone = backbone or backbones.build(config.backbone, weights=config.weights)
-        _refuse_other_weights(backbone, specs)
-        backbone.tapped(tuple(dict.fromkeys(spec.tap for spec in specs)))  # an unknown tap is told before anything
+    missing, computed = Missing.of(manifest, specs), Computed()
+    if missing.part(share, shares).images:
         runs.begin(folder, config.flat())
-        seconds, computed = forward.compute(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
+        computed = compute(config, missing.part(share, shares), backbone)
     meet()  # what the other processes still compute is not missing
-    if any(mask.any() for mask in missing.values()):
-        missing = {spec: ~present(spec, digests) for spec in specs}
-        _refuse_lost(config, {spec: mask & mine for spec, mask in missing.items()})
-    left = int(np.logical_or.reduce(list(missing.values())).sum())
-    if left:
-        print(f"extract {config.backbone}: part {share}/{shares} is done, {left} images are left to the other parts")
-    elif not runs.is_complete(folder):
+    if missing.images:
+        missing = Missing.of(manifest, specs)
+        _refuse_lost(config, missing.part(share, shares))
+    if missing.images:
+        print(f"extract {config.backbone}: part {share}/{shares} is done, {missing.images} images are left to the "
+              "other parts")  # fmt: skip
+        return folder
+    if not runs.is_complete(folder):
         with locked(folder / "lock"):  # several may be through at the same time; one of them concludes
             if not runs.is_complete(folder):
-                _finish(folder, config, manifest, specs, seconds=seconds, computed=computed)
+                _finish(folder, config, manifest, specs, computed)
+    if computed.images:
+        for spec in specs:
+            merge_small(spec, limit=config.shard_mb * 1_000_000)
     return folder
 
 
@@ -161,44 +157,30 @@ def _stored(word: str, pooling: str) -> str:
     return "float16" if pooling == "map" else "float32"
 
 
-def _refuse_lost(config: ExtractConfig, missing: dict[FeatureSpec, np.ndarray]) -> None:
+def _refuse_lost(config: ExtractConfig, missing: Missing) -> None:
     """Raises: UserError if rows that were just computed are not there."""
-    lost = int(np.logical_or.reduce(list(missing.values())).sum())
-    if lost:
+    if missing.images:
         raise UserError(
-            f"extract {config.backbone}: features of {lost} images were written and are gone: somebody removed them "
-            f"from {paths.features_dir()} meanwhile, `make clean` perhaps. The same command computes what is missing"
+            f"extract {config.backbone}: features of {missing.images} images were written and are gone: somebody "
+            f"removed them from {paths.features_dir()} meanwhile, `make clean` perhaps. The same command computes what "
+            "is missing"
         )
-
-
-def _refuse_other_weights(backbone: "Backbone", specs: list[FeatureSpec]) -> None:
-    wanted = {spec.weights for spec in specs}
-    if wanted != {backbone.weights.identity}:
-        raise UserError(
-            f"features of {backbone.name} with weights {', '.join(sorted(wanted))} are missing, and it is found with "
-            f"{backbone.weights.identity}: give the right file with WEIGHTS=..."
-        )
-
-
-def _distinct(manifest: Manifest) -> tuple[np.ndarray, np.ndarray]:
-    """Digests (M, 32) of the distinct images in manifest order, and the row of each one's first copy (M,)."""
-    rows = np.flatnonzero(~manifest.rows.digest.duplicated())
-    return manifest.digests[rows], rows
 
 
 def _identity(manifest: Manifest, specs: list[FeatureSpec]) -> str:
     return key({"manifest": manifest.key, "specs": [spec.key for spec in specs]})
 
 
-def _finish(folder: Path, config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec], *, seconds: float,
-            computed: int) -> None:  # fmt: skip
+def _finish(folder: Path, config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
+            computed: "Computed") -> None:  # fmt: skip
     if not (folder / "config.json").exists():
         runs.begin(folder, config.flat())
     source = RANDOM_SOURCE if specs[0].random_weights else locate(config.backbone, weights=config.weights).source
-    size = sum(path.stat().st_size for spec in specs for path in shard_paths(spec.folder))
-    rate = round(computed / seconds, 1) if seconds else 0.0
+    size = sum(sum(shard_sizes(spec.folder).values()) for spec in specs)
+    seconds = computed.seconds
+    rate = round(computed.images / seconds, 1) if seconds else 0.0
     found = ExtractResult(
-        manifest.dataset, config.backbone, source, len(manifest), computed, round(seconds, 2), rate, size, specs
+        manifest.dataset, config.backbone, source, len(manifest), computed.images, round(seconds, 2), rate, size, specs
     )
     runs.finish(folder, asdict(found))
     runs.log(

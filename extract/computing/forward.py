@@ -1,7 +1,5 @@
 """One pass over images -> the features of a backbone that miss them: decode, one forward, shards."""
 
-from collections import defaultdict
-
 import numpy as np
 import torch
 
@@ -13,26 +11,23 @@ from data.preprocess import of_view
 from extract.computing.engines import device_for, engine
 from extract.computing.machine import batch_of
 from extract.loading import batches, default_workers
+from extract.missing import Missing
 from extract.networks.backbones import Backbone
 from extract.options import ExtractConfig
 from extract.writing import ShardWriter
 
 
-def compute(config: ExtractConfig, backbone: Backbone, manifest: Manifest, rows: np.ndarray,
-             missing: dict[FeatureSpec, np.ndarray]) -> tuple[float, int]:  # fmt: skip
+def compute(config: ExtractConfig, backbone: Backbone, missing: Missing) -> tuple[float, int]:
     """One forward per image and view fills every feature that misses it. Returns seconds and images computed."""
-    views = defaultdict(list)
-    for spec, mask in missing.items():
+    for spec in missing.masks:
         remove_leftovers(spec.folder)
-        if mask.any():
-            views[spec.view, spec.augmentation].append(spec)
-    todo = {view: np.flatnonzero(np.logical_or.reduce([missing[s] for s in specs])) for view, specs in views.items()}
-    label = f"extract {backbone.name} part {config.part or '0/1'}"
-    with Progress(label, sum(map(len, todo.values()))) as progress:
-        for view, specs in views.items():
-            progress.note = " ".join(filter(None, [f"view {view[0]}" if view[0] else "", view[1].rpartition(":")[2]]))
-            wanted = {spec: missing[spec][todo[view]] for spec in specs}
-            _one_view(config, backbone, manifest, rows[todo[view]], wanted, progress)
+    todo = missing.todo
+    with Progress(f"extract {backbone.name} part {config.part or '0/1'}", missing.passes) as progress:
+        for (view, augmentation), specs in missing.views.items():
+            progress.note = " ".join(filter(None, [f"view {view}" if view else "", augmentation.rpartition(":")[2]]))
+            chosen = todo[view, augmentation]
+            wanted = {spec: missing.masks[spec][chosen] for spec in specs}
+            _one_view(config, backbone, missing.manifest, missing.rows[chosen], wanted, progress)
     return progress.seconds, progress.done
 
 
