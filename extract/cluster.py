@@ -104,7 +104,7 @@ def _room(ray: ModuleType, config: ExtractConfig) -> dict[str, float]:
     taken = config.cores or min(cores, default=1)
     if taken > max(cores, default=0):
         raise UserError(
-            f"CLUSTER={config.cluster}: no machine has {taken} free cores for a part: the largest of {len(has)} has "
+            f"CLUSTER={config.cluster}: no machine has {taken} cores for a part: the largest of {len(has)} has "
             f"{max(cores, default=0)}. Start machines (`ray start`), or give fewer CORES; finished work is kept"
         )
     return {"num_cpus": taken, "num_gpus": int(bool(gpus))}

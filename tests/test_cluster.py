@@ -2,15 +2,20 @@
 
 import os
 
+import optuna
 import pytest
 import ray
 from ray.cluster_utils import Cluster
 
-from cache import runs
+from cache import paths, runs
+from cache.errors import UserError
 from cache.table import open_shards
+from data import build as data_build
 from extract import cluster as ours
 from extract.options import ExtractConfig
 from extract.run import run, specs_of
+from finetune.tune.run import run as tune
+from tests.test_tune import options as trials_of
 
 SMALL = {"backbone": "resnet18", "weights": "random", "features": "layer1:avgstd layer2:map", "size": 32,
          "device": "cpu", "workers": 0, "compute": "fp32", "batch": 4}  # fmt: skip
@@ -68,3 +73,54 @@ def test_a_machine_that_dies_costs_its_parts_and_every_byte_is_that_of_one_proce
     monkeypatch.setenv("RUNS_DIR", str(world / "runs_alone"))
     assert kept(run(config(faces, views=1))) == together
     assert len(together) == 4 * 60
+
+
+def test_what_a_part_cannot_do_is_one_sentence_and_the_rest_is_kept(cluster, faces):
+    options = config(faces, cluster="auto", parts=6)
+    data_build.run(options.data)
+    victim = faces / "real" / "0058.jpg"
+    stamp, content = victim.stat(), bytearray(victim.read_bytes())
+    content[-10] ^= 1
+    victim.write_bytes(content)
+    os.utime(victim, ns=(stamp.st_atime_ns, stamp.st_mtime_ns))
+    with pytest.raises(UserError, match=r"0058.jpg changed since it was hashed.*REHASH=1 \(on \S+\)$"):
+        run(options)
+    assert list(paths.features_dir().glob("*/*.h5"))
+    assert runs.is_complete(run(options.but(rehash=True)))
+
+
+def test_no_machine_with_so_many_cores(cluster, faces):
+    with pytest.raises(UserError, match=r"no machine has 5 cores for a part: the largest of 2 has 1"):
+        run(config(faces, cluster="auto", cores=5))
+
+
+def test_trials_run_on_the_cluster(cluster, few, tmp_path):
+    storage = f"sqlite:///{tmp_path / 'study.db'}"
+    folder = tune(trials_of(few, 2, cluster="auto", storage=storage))
+    study = optuna.load_study(study_name=None, storage=storage)
+    assert [trial.state.name for trial in study.trials] == ["COMPLETE", "COMPLETE"]
+    assert study.trials[0].params != study.trials[1].params
+    assert runs.result(folder)["val_auc"] == study.best_value
+    assert runs.test_scorings("few") == 2  # by the head and by the best detector
+
+
+def test_a_cluster_that_is_not_there_and_a_package_that_is_not_are_told(faces, monkeypatch):
+    with pytest.raises(UserError, match=r"CLUSTER=ray://127.0.0.1:1: no cluster can be joined"):
+        run(config(faces, cluster="ray://127.0.0.1:1"))
+    monkeypatch.setattr(ours, "find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"the package ray is not installed.*pip install ray"):
+        run(config(faces, cluster="local"))
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: ExtractConfig.of(cluster="auto", part="0/2"), "leave out PART and torchrun"),
+        (lambda: ExtractConfig.of(cluster="atuo"), r"unknown CLUSTER.*'atuo'; did you mean auto"),
+        (lambda: ExtractConfig.of(cluster="auto", parts=0), "PARTS must be at least 1"),
+        (lambda: trials_of("few", 2, cluster="auto"), "need a database that all of them reach: STORAGE="),
+    ],
+)
+def test_what_does_not_go_with_a_cluster_is_told(make, words):
+    with pytest.raises(UserError, match=words):
+        make()

@@ -21,4 +21,9 @@ class TuneConfig(Options):
         super().__post_init__()
         if self.trials < 1:
             raise UserError("TRIALS must be at least 1")
+        if self.finetune.heads.extract.cluster not in ("", "local") and not self.storage:
+            raise UserError(
+                "CLUSTER: trials on several machines need a database that all of them reach: "
+                "STORAGE=postgresql://user:password@host/name, for example"
+            )
         refuse_bad_ranges(read_recipe(self.finetune.recipe))

@@ -10,6 +10,7 @@ anew from their checkpoints. The best trial becomes a run in runs/finetune/, and
 import json
 import os
 import warnings
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,8 @@ from cache import paths, runs
 from cache.atomic import copy, locked
 from cache.errors import UserError, masked
 from cache.key import key
+from cache.progress import Progress
+from extract.cluster import machines, results
 from extract.computing.machine import training_device
 from finetune.options import FinetuneConfig
 from finetune.recipes import Asked, changed, read_recipe
@@ -50,21 +53,45 @@ def run(config: TuneConfig) -> Path:
     """
     if int(os.environ.get("WORLD_SIZE", 1)) > 1:
         raise UserError("a search is one process; start more of them with the same STORAGE to share its trials")
+    study, search = _opened(config)
+    folder = search.folder
+    if _finished(study) < config.trials:
+        if config.finetune.heads.extract.cluster:
+            _on_cluster(config.but(storage=_url(config, folder)), config.trials - _finished(study))
+        else:
+            study.optimize(search.trial, callbacks=[search.forget_weights, MaxTrialsCallback(config.trials, DONE)])
+    if not any(trial.state == TrialState.COMPLETE for trial in study.trials):
+        raise UserError(f"none of the {len(study.trials)} trials in {folder} came to an end: lower the range of `lr`")
+    runs.log(folder, f"tune {folder.name}: best of {_finished(study)} trials has val AUC {study.best_value:.4f} with "
+                     f"{json.dumps(study.best_params)}")  # fmt: skip
+    return search.finish(study.best_trial)
+
+
+def _opened(config: TuneConfig) -> "tuple[optuna.Study, _Search]":
+    """The study, and what a trial of it does; data, features and heads are made as far as they are missing."""
     here = Team(training_device(config.finetune.heads.extract.device))
     asked = read_recipe(config.finetune.recipe)
     job, _ = stages_before(config.finetune, asked, here, stage=STAGE)
     folder = paths.run_dir(STAGE, f"{job.folder.name}-{key(asked.ranges)[:6]}")
     if not (folder / "config.json").exists():
         runs.begin(folder, {"made_from": job.made_from, "ranges": asked.ranges})
-    study = _study(config, folder)
-    search = _Search(config, asked, folder, here)
-    if _finished(study) < config.trials:
-        study.optimize(search.trial, callbacks=[search.forget_weights, MaxTrialsCallback(config.trials, DONE)])
-    if not any(trial.state == TrialState.COMPLETE for trial in study.trials):
-        raise UserError(f"none of the {len(study.trials)} trials in {folder} came to an end: lower the range of `lr`")
-    runs.log(folder, f"tune {folder.name}: best of {_finished(study)} trials has val AUC {study.best_value:.4f} with "
-                     f"{json.dumps(study.best_params)}")  # fmt: skip
-    return search.finish(study.best_trial)
+    return _study(config, folder), _Search(config, asked, folder, here)
+
+
+def _on_cluster(config: TuneConfig, count: int) -> None:
+    """So many trials, as many at a time as the cluster has room for. One whose machine dies is replaced by another."""
+    cluster = config.finetune.heads.extract
+    trials = results(cluster, _one_trial, range(count), config.but(cluster=""))
+    with closing(trials), Progress(f"tune on {cluster.cluster}", count, unit="trials") as progress:
+        for _ in trials:
+            progress.note = machines()
+            progress.advance(1)
+
+
+def _one_trial(_: int, config: TuneConfig) -> None:
+    """On a machine of the cluster."""
+    study, search = _opened(config)
+    study.optimize(search.trial, n_trials=1, callbacks=[search.forget_weights])
 
 
 @dataclass(frozen=True)
@@ -137,7 +164,7 @@ class _Watcher:
 
 def _study(config: TuneConfig, folder: Path) -> optuna.Study:
     warnings.filterwarnings("ignore", category=optuna.exceptions.ExperimentalWarning)  # heartbeats, which are wanted
-    url = config.storage or f"sqlite:///{folder.resolve() / 'study.db'}"
+    url = _url(config, folder)
     try:
         storage = RDBStorage(
             url, heartbeat_interval=HEARTBEAT, heartbeat_stale_trial_callback=RetryHeartbeatStaleTrialCallback(5)
@@ -153,6 +180,10 @@ def _study(config: TuneConfig, folder: Path) -> optuna.Study:
     seed = None if config.storage else config.finetune.seed + len(study.trials)
     study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
     return study
+
+
+def _url(config: TuneConfig, folder: Path) -> str:
+    return config.storage or f"sqlite:///{folder.resolve() / 'study.db'}"
 
 
 def _finished(study: optuna.Study) -> int:
