@@ -32,8 +32,7 @@ def results(config: ExtractConfig, work: Callable[..., Any], parts: Iterable[Any
             it that has room; a part that died too often.
     """
     ray = _joined(config.cluster)
-    place = {"env_vars": _environment()}
-    task = ray.remote(**_room(ray, config), max_calls=0, max_retries=RETRIES, runtime_env=place)(_told)
+    task = ray.remote(**_room(ray, config), max_calls=0, max_retries=RETRIES, runtime_env=_place())(_told)
     shared = [ray.put(each) for each in common]
     running = [task.remote(str(Path.cwd()), work, part, *shared) for part in parts]
     try:
@@ -82,7 +81,8 @@ def _joined(address: str) -> ModuleType:
     if not ray.is_initialized():
         alone = {"include_dashboard": False} if address == "local" else {}
         try:
-            ray.init(address, log_to_driver=False, logging_level="ERROR", **alone)
+            # The server behind ray:// reads what is sent to the parts, and must find its modules as they do.
+            ray.init(address, log_to_driver=False, logging_level="ERROR", runtime_env=_place(), **alone)
         except (ConnectionError, RuntimeError, ValueError) as error:
             raise UserError(
                 f"CLUSTER={address}: no cluster can be joined ({_first_line(error)}). `ray start --head` on one "
@@ -110,10 +110,11 @@ def _room(ray: ModuleType, config: ExtractConfig) -> dict[str, float]:
     return {"num_cpus": taken, "num_gpus": int(bool(gpus))}
 
 
-def _environment() -> dict[str, str]:
-    """Variables of a part's process, which finds the program, and plugins in the working directory."""
+def _place() -> dict[str, dict[str, str]]:
+    """The environment of a part's process, which finds the program, and plugins in the working directory."""
     search = [str(ROOT), str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {name: os.environ[name] for name in EVERYWHERE if name in os.environ} | {"PYTHONPATH": ":".join(search)}
+    same = {name: os.environ[name] for name in EVERYWHERE if name in os.environ}
+    return {"env_vars": same | {"PYTHONPATH": ":".join(search)}}
 
 
 def _told(folder: str, work: Callable[..., Any], part: Any, *common: Any) -> tuple[Any, str]:

@@ -105,8 +105,13 @@ def test_trials_run_on_the_cluster(cluster, few, tmp_path):
 
 
 def test_a_cluster_that_is_not_there_and_a_package_that_is_not_are_told(faces, monkeypatch):
-    with pytest.raises(UserError, match=r"CLUSTER=ray://127.0.0.1:1: no cluster can be joined"):
-        run(config(faces, cluster="ray://127.0.0.1:1"))
+    def absent(*_, **__) -> None:
+        raise ConnectionError("Could not find any running Ray instance.\nSee the manual")
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "init", absent)
+    with pytest.raises(UserError, match=r"CLUSTER=auto: no cluster can be joined \(Could not find .* instance\.\)"):
+        run(config(faces, cluster="auto"))
     monkeypatch.setattr(ours, "find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"the package ray is not installed.*pip install ray"):
         run(config(faces, cluster="local"))
