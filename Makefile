@@ -94,6 +94,7 @@ bench: $(READY) ## speed, side by side with what people use today
 	@$(PY) -m tests.bench.manifest
 	@$(PY) -m tests.bench.store
 	@$(PY) -m tests.bench.extraction
+	@$(PY) -m tests.bench.cluster
 	@$(PY) -m tests.bench.stream
 	@$(PY) -m tests.bench.heads
 	@$(PY) -m tests.bench.finetune
