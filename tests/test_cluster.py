@@ -1,6 +1,10 @@
 """Parts on a real cluster of Ray: two machines of one core each on this one, and what they leave is what one leaves."""
 
 import os
+import select
+import signal
+import subprocess
+import sys
 
 import optuna
 import pytest
@@ -129,3 +133,31 @@ def test_a_cluster_that_is_not_there_and_a_package_that_is_not_are_told(faces, m
 def test_what_does_not_go_with_a_cluster_is_told(make, words):
     with pytest.raises(UserError, match=words):
         make()
+
+
+BLOCKING = """
+import os, sys
+if "default_worker" in sys.argv[0]:
+    with open("begun", "w") as pipe:
+        pipe.write(str(os.getpid()))
+    open("never")
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="only Linux tells when a process of somebody else's ends")
+def test_ctrl_c_leaves_no_process_behind(faces, tmp_path):
+    """A plugin tells of the part's process, and keeps it there."""
+    (tmp_path / "blocking.py").write_text(BLOCKING)
+    for name in ("begun", "never"):
+        os.mkfifo(tmp_path / name)
+    flags = [f"--{name}={value}" for name, value in {**SMALL, "data": faces, "cluster": "local"}.items()]
+    environment = os.environ | {"PYTHONPATH": str(paths.ROOT), "PLUGINS": "blocking"}
+    command = [sys.executable, "-m", "extract", *flags]
+    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+                          start_new_session=True) as call:  # fmt: skip
+        begun = os.pidfd_open(int((tmp_path / "begun").read_text()))
+        os.killpg(call.pid, signal.SIGINT)
+        assert "stopped. Finished work is kept" in call.communicate(timeout=90)[1]
+    assert call.returncode == 130
+    assert select.select([begun], [], [], 60)[0]  # it has ended
+    os.close(begun)
