@@ -1,5 +1,6 @@
-"""Cached features as matrices: rows in manifest order, several features and backbones side by side, all their views."""
+"""Cached pooled features: rows in manifest order, several features and backbones side by side, all their views."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import groupby
 
@@ -9,14 +10,12 @@ import torch
 from cache.errors import UserError
 from cache.features import FeatureSpec
 from cache.pooling import pool
-from cache.progress import Progress
 from cache.table import FeatureTable
 from data.manifest import Manifest
-from heads.memory import free_memory
+from heads.stream import RowStream
 
 ALL = "all"  # the name of everything, where there are several features
-COPIES = 4  # of pooled features at most: as read, standardised, the rows of a fold, its held-out rows in float64
-BLOCK = 256  # rows of a map read at once
+BLOCK = 256  # rows that are converted or pooled at once
 
 
 @dataclass(frozen=True)
@@ -33,17 +32,64 @@ class Choice:
         return self.columns.stop - self.columns.start
 
 
+class SideBySide:
+    """One view of several features as one table: rows (D,), pooled, of the widest number type among them."""
+
+    def __init__(self, tables: list[FeatureTable]) -> None:
+        self.tables = tables
+        ends = np.cumsum([_width(table) for table in tables]).tolist()
+        self.columns = [slice(start, end) for start, end in zip([0, *ends], ends, strict=False)]
+        self.row_shape = (ends[-1],)
+        self.dtype = np.result_type(*(np.float32 if each.spec.pooling == "map" else each.dtype for each in tables))
+
+    def __len__(self) -> int:
+        return len(self.tables[0])
+
+    @property
+    def row_bytes(self) -> int:
+        return self.row_shape[0] * self.dtype.itemsize
+
+    def location(self, rows: np.ndarray) -> np.ndarray:
+        """As FeatureTable has it, of the first: what is extracted together lies in the same order."""
+        return self.tables[0].location(rows)
+
+    def read(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """(k, D), in the given order."""
+        out = np.empty((len(rows), *self.row_shape), self.dtype) if out is None else out
+        self.scatter(rows, out, range(len(rows)))
+        return out
+
+    def scatter(self, rows: np.ndarray, out: np.ndarray, places: Iterable[int]) -> None:
+        """Read rows into the given places of `out`."""
+        places = np.asarray(places)
+        for table, where in zip(self.tables, self.columns, strict=True):
+            if table.row_shape == (where.stop - where.start,) and table.dtype == out.dtype:
+                table.scatter(rows, out[:, where], places)
+            else:
+                _convert(table, rows, out[:, where], places)
+
+    def narrowed(self, columns: slice) -> "SideBySide":
+        """Those of the tables whose columns these are."""
+        inside = [columns.start <= each.start and each.stop <= columns.stop for each in self.columns]
+        return SideBySide([table for table, chosen in zip(self.tables, inside, strict=True) if chosen])
+
+
 @dataclass(frozen=True)
 class Inputs:
-    """X: (V, N, D) float32, one block of columns for each spec; specs: of view 0; columns: where each block is.
-
-    maps: name -> the specs of all views, of the features that are kept as maps.
+    """rows: (D,) of all pooled features side by side, a block of columns for each spec. specs: of view 0. columns:
+    where each block is. maps: name -> the specs of all views, of the features that are kept as maps.
     """
 
-    X: np.ndarray
+    rows: RowStream
     specs: list[FeatureSpec]
     columns: list[slice]
     maps: dict[str, list[FeatureSpec]]
+
+    def of(self, choice: Choice) -> RowStream:
+        """The columns of a choice alone; of held rows a part without a copy."""
+        tables = [table.narrowed(choice.columns) for table in self.rows.tables]
+        held = None if self.rows.held is None else self.rows.held[:, choice.columns]
+        return RowStream(tables, memory=0, device=self.rows.device, held=held)
 
     def choices(self) -> list[Choice]:
         """What a head may read: everything, which comes first; each feature; the first k of a backbone; all of one.
@@ -81,14 +127,17 @@ def feature_name(spec: FeatureSpec, *, several: bool) -> str:
     return f"{spec.backbone}/{spec.feature}" if several else spec.feature
 
 
-def load_inputs(manifest: Manifest, specs: list[FeatureSpec]) -> Inputs:
-    """All views of every spec, pooled, for the manifest's rows.
+def load_inputs(manifest: Manifest, specs: list[FeatureSpec], *, memory: int | None = None,
+                device: str = "cpu") -> Inputs:  # fmt: skip
+    """All views of every spec, pooled, for the manifest's rows; nothing is read yet.
 
-    A map is pooled here (mean and standard deviation over space) unless a pooled form of its tap is there too.
+    A map is pooled when it is read (mean and standard deviation over space) unless a pooled form of its tap is there.
+
+    Args:
+        memory, device: how much of them may be held, and where, as heads.stream.RowStream takes it.
 
     Raises:
-        UserError: no features to read, rows missing from the cache, a feature in fewer views than another, or more
-            numbers than fit into memory.
+        UserError: no features to read, rows missing from the cache, or a feature in fewer views than another.
     """
     views = _views(specs)
     pooled_taps = {(spec.backbone, spec.tap) for spec in views if spec.pooling != "map"}
@@ -97,14 +146,11 @@ def load_inputs(manifest: Manifest, specs: list[FeatureSpec]) -> Inputs:
         raise UserError("no features to train on: run `make extract` first")
     several = len({spec.backbone for spec in specs}) > 1
     maps = {feature_name(spec, several=several): views[spec] for spec in views if spec.pooling == "map"}
-    tables = [[FeatureTable(spec, manifest) for spec in views[first]] for first in used]
-    ends = np.cumsum([_width(each[0]) for each in tables])
-    columns = [slice(int(end) - _width(each[0]), int(end)) for end, each in zip(ends, tables, strict=True)]
-    X = _allocated(len(tables[0]), len(manifest), int(ends[-1]))
-    for each, where in zip(tables, columns, strict=True):
-        for view, table in enumerate(each):
-            _fill(X[view, :, where], table)
-    return Inputs(X, used, columns, maps)
+    tables = [
+        SideBySide([FeatureTable(spec, manifest) for spec in of_view])
+        for of_view in zip(*(views[first] for first in used), strict=True)
+    ]
+    return Inputs(RowStream(tables, memory=memory, device=device), used, tables[0].columns, maps)
 
 
 def vectors(rows: torch.Tensor, spec: FeatureSpec) -> torch.Tensor:
@@ -131,26 +177,10 @@ def _width(table: FeatureTable) -> int:
     return vectors(torch.from_numpy(table.read(np.zeros(1, int))), table.spec).shape[1]
 
 
-def _allocated(*shape: int) -> np.ndarray:
-    """Raises: UserError if COPIES of it are more than the free memory."""
-    size, free = 4 * int(np.prod(shape)), free_memory()
-    if COPIES * size > free:
-        raise UserError(
-            f"the pooled features of {shape[1]} images in {shape[0]} views, {shape[2]} numbers each, are "
-            f"{size / 1e9:.1f} GB and training needs {COPIES} times that; {free / 1e9:.1f} GB are free. "
-            "Name fewer FEATURES, use `avg` in place of `avgstd`, or fewer VIEWS."
-        )
-    return np.empty(shape, np.float32)
-
-
-def _fill(X: np.ndarray, table: FeatureTable) -> None:
-    """(N, d), from one table."""
-    if table.spec.pooling != "map":
-        X[:] = vectors(torch.from_numpy(table.X), table.spec).numpy()
-        return
-    buffer = np.empty((BLOCK, *table.row_shape), table.dtype)
-    with Progress(f"heads: pooling {table.spec.backbone} {table.spec.feature}", len(table)) as progress:
-        for start in range(0, len(table), BLOCK):
-            rows = np.arange(start, min(start + BLOCK, len(table)))
-            X[rows] = vectors(torch.from_numpy(table.read(rows, buffer[: len(rows)])), table.spec).numpy()
-            progress.advance(len(rows))
+def _convert(table: FeatureTable, rows: np.ndarray, out: np.ndarray, places: np.ndarray) -> None:
+    """Read rows of another shape or number type into the given places of `out` (N, d)."""
+    buffer = np.empty((min(BLOCK, len(rows)), *table.row_shape), table.dtype)
+    for start in range(0, len(rows), BLOCK):
+        some = rows[start : start + BLOCK]
+        read = table.read(some, buffer[: len(some)])
+        out[places[start : start + BLOCK]] = vectors(torch.from_numpy(read), table.spec).numpy()

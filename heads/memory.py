@@ -1,10 +1,29 @@
-"""How much memory this process may still take, as the system and the container tell it."""
+"""How much memory this process may still take, as the user, the system, the container and the GPU tell it."""
 
 import math
 import os
+import re
 from pathlib import Path
 
+from cache.errors import UserError, shown
+
 CONTROL_GROUP = Path("/sys/fs/cgroup")  # this process's, where it runs in a container
+
+UNITS = {"MB": 10**6, "GB": 10**9, "TB": 10**12}
+
+
+def bytes_of(text: str) -> int | None:
+    """What MEMORY says, `8GB` or `500MB`, in bytes; None where it says nothing.
+
+    Raises:
+        UserError: it says something else.
+    """
+    if not text:
+        return None
+    found = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(UNITS)})", text.strip(), re.IGNORECASE)
+    if not found:
+        raise UserError(f"MEMORY={shown(text)}: expected a size such as 8GB or 500MB")
+    return int(float(found[1]) * UNITS[found[2].upper()])
 
 
 def free_memory() -> int:
@@ -16,6 +35,15 @@ def free_memory() -> int:
     except (OSError, KeyError, ValueError):
         free = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
     return min(free, _free_of_container()) // int(os.environ.get("LOCAL_WORLD_SIZE", 1))
+
+
+def free_on(device: str) -> float:
+    """Bytes that are free on a GPU; infinite for the CPU, of which free_memory tells."""
+    if not device.startswith("cuda"):
+        return math.inf
+    import torch  # whoever reads options alone does without
+
+    return torch.cuda.mem_get_info(device)[0]
 
 
 def _free_of_container() -> float:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from cache.errors import UserError
 from cache.options import Options, option, section
 from extract.options import ExtractConfig
+from heads.memory import bytes_of
 from heads.sweep import SEARCH
 
 
@@ -25,6 +26,7 @@ class HeadsConfig(Options):
     inputs: str = option(SEARCH, "all, a feature, 'up to' a feature; search = let the convex heads find the best")
     one_se: bool = option(False, "choose the simplest head within one standard error of the best; needs FOLDS")
     mean_views: bool = option(False, "judge and score images by the mean over their cached views, not by view 0")
+    memory: str = option("", "8GB: hold features in so much, stream larger ones (default: half of what is free)")
 
     def __post_init__(self) -> None:
         from heads.sweep.grid import read_grid
@@ -36,6 +38,7 @@ class HeadsConfig(Options):
             raise UserError("ONE_SE needs the spread over folds: give FOLDS=5, for example")
         if self.mean_views and not self.extract.views:
             raise UserError("MEAN_VIEWS needs cached views: give VIEWS=4, for example")
+        bytes_of(self.memory)
         read_grid(self.grid)  # a bad grid is known before the features are computed
 
     def each_backbone(self) -> Iterator["HeadsConfig"]:

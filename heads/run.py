@@ -16,6 +16,7 @@ from extract.options import ExtractConfig, parse_features, share_of
 from extract.ranks import together
 from extract.run import extract, specs_of
 from heads.families import Family
+from heads.memory import bytes_of
 from heads.options import HeadsConfig
 from heads.sweep.grid import read_grid
 from heads.sweep.run import SweepConfig
@@ -47,7 +48,7 @@ def train_heads(config: HeadsConfig, features: list[FeatureSpec]) -> Path:
             paths.manifest_file(extraction.data.dataset), features, _heads(config), folds=config.folds,
             seeds=config.seeds, inputs=config.inputs, one_se=config.one_se, mean_views=config.mean_views,
             weights={part.backbone: part.weights for part in config.parts()},
-            device=training_device(extraction.device), part=share_of(extraction.part),
+            device=training_device(extraction.device), part=share_of(extraction.part), memory=bytes_of(config.memory),
         )
     )  # fmt: skip
 

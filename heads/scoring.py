@@ -1,6 +1,6 @@
 """A head -> what each of its members says of images whose features are in the cache."""
 
-from collections.abc import Iterator
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -10,9 +10,9 @@ from cache.table import FeatureTable
 from data.manifest import Manifest
 from heads.fitting.stack import Committee
 from heads.inputs import load_inputs
-from heads.stream import MapStream
+from heads.stream import RowStream
 
-AT_ONCE = 16_384  # rows of pooled features
+VECTORS_AT_ONCE = 4096  # rows of pooled features
 MAPS_AT_ONCE = 64
 
 
@@ -28,24 +28,18 @@ def member_scores(head: Committee, views: list[list[FeatureSpec]], manifest: Man
     """
     head = head.to(device)
     if head.reads_maps:
-        return np.mean([_of_maps(head, specs[0], manifest, device) for specs in views], axis=0)
-    X = load_inputs(manifest, [spec for specs in views for spec in specs]).X  # (V, N, D)
-    return np.mean([of_vectors(head, view, device=device) for view in X], axis=0)
+        stream = RowStream([FeatureTable(spec, manifest) for (spec,) in views], memory=0)
+    else:
+        stream = load_inputs(manifest, [spec for specs in views for spec in specs], memory=0).rows
+    return stream_scores(head, stream, range(len(views)), device=device)
 
 
 @torch.inference_mode()
-def of_vectors(head: Committee, X: np.ndarray, *, device: str = "cpu") -> np.ndarray:
-    """Logits of every member for raw pooled features (N, D) float32: (N, M) float64."""
-    parts = [head.each(torch.from_numpy(part).to(device)) for part in _parts(X)]
-    return torch.cat(parts).cpu().double().numpy()
-
-
-def _parts(X: np.ndarray) -> Iterator[np.ndarray]:
-    yield from (X[start : start + AT_ONCE] for start in range(0, len(X), AT_ONCE))
-
-
-@torch.inference_mode()
-def _of_maps(head: Committee, spec: FeatureSpec, manifest: Manifest, device: str) -> np.ndarray:
-    stream = MapStream([FeatureTable(spec, manifest)], memory=0)
-    batches = stream.ordered(np.arange(len(manifest)), view=0, batch=MAPS_AT_ONCE)
-    return torch.cat([head.each(batch.maps.to(device)) for batch in batches]).cpu().double().numpy()
+def stream_scores(head: Committee, stream: RowStream, views: Sequence[int], *, device: str = "cpu") -> np.ndarray:
+    """Logits of every member for every row of a stream, the mean over some views: (N, M) float64."""
+    rows, batch = np.arange(stream.images), MAPS_AT_ONCE if head.reads_maps else VECTORS_AT_ONCE
+    each = [
+        torch.cat([head.each(part.values.to(device)) for part in stream.ordered(rows, view=view, batch=batch)])
+        for view in views
+    ]
+    return np.mean([scores.cpu().double().numpy() for scores in each], axis=0)

@@ -1,58 +1,89 @@
-"""Cached maps, batch by batch: from memory where they fit, else streamed through two bounded buffers.
+"""Cached rows, batch by batch: from memory where they fit, else streamed through two bounded buffers.
 
-The order of an epoch depends on its number and on the shards, not on this machine's memory: blocks of rows that are
-neighbours on disk are shuffled, then the rows within each buffer. What fits one buffer is shuffled whole.
+Rows are maps, or pooled features side by side. The order of an epoch depends on its number and on the shards, not on
+this machine's memory: blocks of rows that are neighbours on disk are shuffled, then the rows within each buffer. What
+fits one buffer is shuffled whole.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Protocol
 
 import numpy as np
 import torch
 
-from cache.table import FeatureTable
-from heads.memory import free_memory
+from heads.memory import free_memory, free_on
 
 BUFFER_BYTES = 512_000_000
 BLOCK_BYTES = 16_000_000  # read in one go: neighbours on disk
-MEMORY_SHARE = 0.5  # of the free memory that maps may take
+MEMORY_SHARE = 0.5  # of the free memory that rows may take
+
+
+class Table(Protocol):
+    """What is read of one view: a cache.table.FeatureTable, or several of them side by side."""
+
+    row_shape: tuple[int, ...]
+    dtype: np.dtype
+
+    def __len__(self) -> int: ...
+
+    @property
+    def row_bytes(self) -> int: ...
+
+    def location(self, rows: np.ndarray) -> np.ndarray: ...
+
+    def read(self, rows: np.ndarray, out: np.ndarray | None = None) -> np.ndarray: ...
+
+    def scatter(self, rows: np.ndarray, out: np.ndarray, places: Iterable[int]) -> None: ...
 
 
 @dataclass(frozen=True)
 class Batch:
-    """rows: (b,) of the manifest. maps: (b, ...) of the stored dtype, valid until the next batch is asked for."""
+    """rows: (b,) of the manifest. values: (b, ...) of the stored dtype, to be read only, valid until the next batch."""
 
     rows: np.ndarray
-    maps: torch.Tensor
+    values: torch.Tensor
 
 
-class MapStream:
-    """Batches of the maps of one feature in V views.
+class RowStream:
+    """Batches of rows in V views.
 
     Args:
         tables: one a view, over the same N images. memory: bytes that may be held, None = MEMORY_SHARE of what is
-            free.
+            free. device: where held rows lie; on a GPU at most MEMORY_SHARE of what is free there is held. held:
+            (V * N, ...), all rows, where they have been read already.
     """
 
-    def __init__(self, tables: list[FeatureTable], *, memory: int | None = None) -> None:
-        self.tables = tables
+    def __init__(self, tables: list[Table], *, memory: float | None = None, device: str = "cpu",
+                 held: torch.Tensor | None = None) -> None:  # fmt: skip
+        self.tables, self.device = tables, device
         self.images = len(tables[0])
         self.row_bytes = tables[0].row_bytes
         self.bytes = len(tables) * self.images * self.row_bytes
-        self.in_memory = self.bytes <= (free_memory() * MEMORY_SHARE if memory is None else memory)
+        limit = free_memory() * MEMORY_SHARE if memory is None else memory
+        self.in_memory = held is not None or self.bytes <= min(limit, free_on(device) * MEMORY_SHARE)
+        self._given = held
 
     @cached_property
     def held(self) -> torch.Tensor | None:
-        """All maps, read when an epoch first asks for them; None where they are streamed."""
-        return self._loaded() if self.in_memory else None
+        """All rows (V * N, ...), read when they are first asked for; None where they are streamed."""
+        if self._given is not None:
+            return self._given
+        return self._loaded().to(self.device) if self.in_memory else None
+
+    @property
+    def views(self) -> int:
+        return len(self.tables)
 
     @property
     def mode(self) -> str:
-        """Where the maps are held, in words that a person reads before training begins."""
-        size = f"{self.bytes / 1e9:.1f} GB of maps"
-        return f"{size} in memory" if self.in_memory else f"{size} streamed, {2 * BUFFER_BYTES / 1e9:.1f} GB at a time"
+        """Where the rows are, in words that a person reads before training begins."""
+        size = f"{self.bytes / 1e9:.1f} GB"
+        if self.in_memory:
+            return f"{size} in memory"
+        return f"{size} streamed, {min(self.bytes, 2 * BUFFER_BYTES) / 1e9:.1f} GB at a time"
 
     def epoch(self, rows: np.ndarray, number: int, *, batch: int) -> Iterator[Batch]:
         """`rows` of the manifest once, shuffled, each in a view drawn anew for this epoch."""
@@ -69,6 +100,13 @@ class MapStream:
         """One batch out of `rows` of the manifest, in view 0; nothing else is read."""
         drawn = np.random.default_rng(0).permutation(rows)[:batch]
         return Batch(drawn, torch.from_numpy(self.tables[0].read(drawn)))
+
+    def read(self, rows: np.ndarray, views: np.ndarray) -> torch.Tensor:
+        """Any rows (k,) of the manifest, each in its view (k,): (k, ...)."""
+        if self.held is not None:
+            return self._taken(views * self.images + rows)
+        buffer = np.empty((len(rows), *self.tables[0].row_shape), self.tables[0].dtype)
+        return torch.from_numpy(self._fill(buffer, rows, views))
 
     def _shuffled(self, rows: np.ndarray, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A permutation of the positions in `rows`."""
@@ -88,10 +126,16 @@ class MapStream:
     def _batches(self, rows: np.ndarray, views: np.ndarray, batch: int) -> Iterator[Batch]:
         if self.held is not None:
             for at in np.array_split(np.arange(len(rows)), range(batch, len(rows), batch)):
-                yield Batch(rows[at], self.held[torch.from_numpy(views[at] * self.images + rows[at])])
+                yield Batch(rows[at], self._taken(views[at] * self.images + rows[at]))
             return
         with ThreadPoolExecutor(1) as reader:
             yield from self._streamed(rows, views, batch, reader)
+
+    def _taken(self, at: np.ndarray) -> torch.Tensor:
+        """Some of the held rows; without a copy where they are neighbours in order."""
+        if len(at) and (np.diff(at) == 1).all():
+            return self.held[int(at[0]) : int(at[-1]) + 1]
+        return self.held.index_select(0, torch.from_numpy(at).to(self.held.device))  # several times faster than [at]
 
     def _streamed(self, rows: np.ndarray, views: np.ndarray, batch: int, reader: ThreadPoolExecutor) -> Iterator[Batch]:
         """One buffer is read while the other is used."""

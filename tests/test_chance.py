@@ -13,7 +13,7 @@ from heads.fitting.task import Task
 from heads.folds import Folds
 from heads.sweep.grid import read_grid
 from tests import chance
-from tests.tables import features, folds, source
+from tests.tables import features, folds, in_memory, source
 
 SEEDS = 12
 SURE = 4  # standard errors
@@ -21,7 +21,7 @@ SURE = 4  # standard errors
 
 def fitted(block: dict, X: np.ndarray, fake: np.ndarray, cut: Folds) -> list[Fitted]:
     """A setting's members, one a fold."""
-    task = Task.of(X, fake, cut)
+    task = Task.of(in_memory(X), fake, cut)
     (config,) = read_grid(json.dumps([block]))
     members = [Member(config, fold, 0) for fold in range(len(cut))]
     return config.fit(members, source(task))

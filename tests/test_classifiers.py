@@ -22,7 +22,7 @@ from heads.fitting.classifiers import CLASSIFIERS, PARTS, _is_known, from_bytes,
 from heads.fitting.estimators import fit_estimators
 from heads.head_file import HeadRecord, assemble, load_head, save_head
 from heads.sweep.grid import read_grid
-from tests.tables import task
+from tests.tables import raw, task
 
 SPEC = FeatureSpec("net", "ab", "a", "avg", Preprocess(0, 64, "bicubic", (0.5,) * 3, (0.5,) * 3), "fp32", "float32")
 UNKNOWN = "which is no part of a known classifier"
@@ -121,8 +121,7 @@ def test_every_classifier_by_name_is_saved_and_loaded(name, tmp_path):
     head = assemble(fit_estimators([Member(config, 0, 0)], on), record)
     save_head(tmp_path / "head.safetensors", head, record)
     loaded, found = load_head(tmp_path / "head.safetensors")
-    raw = on.X[0] * on.scale + on.centre
-    assert torch.equal(loaded(raw), head(raw))
+    assert torch.equal(loaded(raw(on)), head(raw(on)))
     assert found.config == config
 
 

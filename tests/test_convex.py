@@ -15,11 +15,11 @@ from heads.families.logistic import logistic_path
 from heads.families.ridge import left_out_scores, ridge_path
 from heads.fitting.convex import Principal, fit_convex, to_logits
 from heads.fitting.estimators import fit_estimator, fit_estimators, is_logit
-from heads.fitting.task import Task
+from heads.fitting.task import SomeRows, Task
 from heads.folds import Folds
 from heads.head_file import HeadRecord, assemble
 from heads.sweep.grid import read_grid
-from tests.tables import features, folds, task
+from tests.tables import features, folds, in_memory, raw, task
 
 PENALTIES = [1e-3, 0.1, 1.0]
 
@@ -30,10 +30,16 @@ def table(rows: int, columns: int) -> tuple[np.ndarray, np.ndarray]:
     return (X - X.mean(axis=0)) / X.std(axis=0), fake
 
 
+def principal(X: np.ndarray) -> Principal:
+    """Of all rows (N, D), which standardise by nothing."""
+    rows = SomeRows(in_memory(X[None]), np.arange(len(X)), 1)
+    return Principal(rows, torch.zeros(X.shape[1]), torch.ones(X.shape[1]))
+
+
 @pytest.mark.parametrize(("rows", "columns"), [(300, 7), (60, 90), (9000, 12)])
 def test_ridge_path_agrees_with_scikit_learn(rows, columns):
     X, fake = table(rows, columns)
-    weights, intercepts = ridge_path(Principal(X), fake, [0.1, 10.0, 1e3])
+    weights, intercepts = (each.numpy() for each in ridge_path(principal(X), fake, [0.1, 10.0, 1e3]))
     for number, penalty in enumerate((0.1, 10.0, 1e3)):
         theirs = Ridge(alpha=penalty).fit(X.astype(np.float64), np.where(fake, 1.0, -1.0))
         np.testing.assert_allclose(weights[number], theirs.coef_, atol=1e-6)
@@ -46,7 +52,7 @@ def test_ridge_path_agrees_with_scikit_learn(rows, columns):
 @pytest.mark.parametrize(("rows", "columns"), [(300, 7), (120, 200), (9000, 12)])
 def test_logistic_path_agrees_with_scikit_learn(rows, columns):
     X, fake = table(rows, columns)
-    weights, intercepts = logistic_path(Principal(X), fake, PENALTIES)
+    weights, intercepts = (each.numpy() for each in logistic_path(principal(X), fake, PENALTIES))
     for number, penalty in enumerate(PENALTIES):
         exact = LogisticRegression(C=1 / (penalty * len(X)), tol=1e-10, max_iter=1000, solver="newton-cholesky")
         theirs = exact.fit(X.astype(np.float64), fake)
@@ -59,7 +65,7 @@ def test_logistic_path_agrees_with_scikit_learn(rows, columns):
 def test_classes_that_are_far_apart_and_hardly_penalised_stay_finite():
     X, fake = features(12, 40)
     X = X[0] - 5 * fake[:, None]
-    weights, intercepts = logistic_path(Principal(X), fake, [1e-9, 1e-5, 1e-3])
+    weights, intercepts = (each.numpy() for each in logistic_path(principal(X), fake, [1e-9, 1e-5, 1e-3]))
     assert np.isfinite(weights).all()
     assert np.isfinite(intercepts).all()
     assert (np.sign(X @ weights.T + intercepts) == np.where(fake, 1, -1)[:, None]).all()
@@ -69,7 +75,7 @@ def test_columns_that_say_the_same_or_nothing_do_no_harm():
     X, fake = table(80, 6)
     X = np.concatenate([X, X, np.zeros((80, 2), np.float32)], axis=1)
     for path in (ridge_path, logistic_path):
-        weights, _ = path(Principal(X), fake, [0.1])
+        weights = path(principal(X), fake, [0.1])[0].numpy()
         assert np.isfinite(weights).all()
         assert (weights[0, 12:] == 0).all()
         np.testing.assert_allclose(weights[0, :6], weights[0, 6:12], atol=1e-6)
@@ -81,8 +87,7 @@ def test_convex_heads_are_fitted_fold_by_fold_and_judged_on_what_was_held_out():
     for each in fitted:
         held = on.folds.held_out[each.member.fold]
         head = assemble([each], HeadRecord(each.member.config, [], (8,)))
-        raw = on.X[0] * on.scale + on.centre
-        scores = head(raw[torch.from_numpy(held)]).numpy()
+        scores = head(raw(on)[torch.from_numpy(held)]).numpy()
         assert roc_auc_score(on.fake.numpy()[held], scores) == pytest.approx(each.val_auc, abs=1e-6)
     X, fake = on.training_rows(1)
     assert len(X) == 2 * 60  # every view of the rows that the fold trains on
@@ -104,7 +109,7 @@ def test_scores_become_logits_without_turning_round():
 def test_scores_of_rows_that_are_left_out_are_those_of_heads_fitted_without_their_group(rows, columns, size):
     X, fake = table(rows, columns)
     groups, penalties, targets = np.arange(rows) % (rows // size), [0.5, 20.0, 1e4], np.where(fake, 1.0, -1.0)
-    found = left_out_scores(Principal(X), fake, penalties, groups=groups)
+    found = left_out_scores(principal(X), fake, penalties, groups=groups)
     for group in range(rows // size):
         out = groups == group
         for number, penalty in enumerate(penalties):
@@ -117,9 +122,9 @@ def test_rows_are_left_out_whatever_their_groups_and_penalties():
     """Groups of several sizes, one larger than what is left out together, one that holds all; hardly a penalty."""
     X, fake = table(600, 12)
     for groups in (np.arange(600) // 300, np.arange(600) ** 2 // 9000, np.zeros(600, int)):
-        assert np.isfinite(left_out_scores(Principal(X), fake, [1e-300, 1.0], groups=groups)).all()
+        assert np.isfinite(left_out_scores(principal(X), fake, [1e-300, 1.0], groups=groups)).all()
     wide, fake = table(30, 50)
-    hardly, little = left_out_scores(Principal(wide), fake, [1e-300, 1e-6], groups=np.arange(30)).T
+    hardly, little = left_out_scores(principal(wide), fake, [1e-300, 1e-6], groups=np.arange(30)).T
     np.testing.assert_allclose(hardly, little, atol=1e-3)
 
 
@@ -129,7 +134,7 @@ def test_ridge_scores_are_logits_also_of_several_views_of_the_same_images():
     fake = np.arange(400) % 4 == 0
     images = rng.standard_normal((400, 300)) + 0.1 * fake[:, None]
     X = (images + 0.1 * rng.standard_normal((4, 400, 300))).astype(np.float32)
-    (found,) = fit_convex([Member(families.Ridge(penalty=1.0), 0, 0)], Task.of(X, fake, folds(400, 1)))
+    (found,) = fit_convex([Member(families.Ridge(penalty=1.0), 0, 0)], Task.of(in_memory(X), fake, folds(400, 1)))
     assert found.val_loss < log_loss_of_the_share(fake)
 
 
@@ -153,12 +158,11 @@ def test_scikit_learn_classifiers_are_heads_like_any_other(block):
     on = task(90, 6, count=2)
     configs = read_grid(f"[{block}]")
     fitted = fit_estimators([Member(config, fold, 0) for config in configs for fold in range(2)], on)
-    raw = on.X[0] * on.scale + on.centre
     for each in fitted:
         assert each.val_auc > 0.55
         head = assemble([each], HeadRecord(each.member.config, [], (6,)))
         held = torch.from_numpy(on.folds.held_out[each.member.fold])
-        scores = head(raw[held])
+        scores = head(raw(on)[held])
         assert scores.shape == (45,)
         assert roc_auc_score(on.fake[held], scores) == pytest.approx(each.val_auc, abs=1e-3)
 
@@ -192,7 +196,7 @@ def test_a_class_of_one_group_leaves_margins_as_they_are():
     X, fake = features(60, 6)
     groups = np.where(fake, 0, np.arange(60) + 1)
     cut = Folds(np.arange(60)[None] < 40, np.arange(60)[None] >= 40, groups)
-    (fitted,) = fit_estimators([Member(Estimator("sklearn.svm.LinearSVC"), 0, 0)], Task.of(X, fake, cut))
+    (fitted,) = fit_estimators([Member(Estimator("sklearn.svm.LinearSVC"), 0, 0)], Task.of(in_memory(X), fake, cut))
     assert fitted.parameters["line"].tolist() == [1.0, 0.0]
 
 

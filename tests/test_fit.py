@@ -12,7 +12,7 @@ from heads.fitting import column_metrics
 from heads.fitting.stack import Dropout, Head, Shape, _dropped, _linear, initial
 from heads.fitting.stacked import _Training, class_weights, fit
 from heads.fitting.task import Task
-from tests.tables import features, folds, task
+from tests.tables import features, folds, in_memory, raw, task
 
 VARIED = [
     {"lr": 1e-3, "epochs": 6},
@@ -63,7 +63,9 @@ def test_one_head_is_torchs_adamw():
     layer.load_state_dict({"weight": first["weight"], "bias": first["bias"]})
     optimiser = torch.optim.AdamW(layer.parameters(), lr=1e-2, weight_decay=0.1)
     rows = torch.from_numpy(on.folds.trained[0])
-    loss = torch.nn.functional.binary_cross_entropy_with_logits(layer(on.X[0, rows])[:, 0], on.fake[rows].float())
+    loss = torch.nn.functional.binary_cross_entropy_with_logits(
+        layer(on.standard(raw(on)[rows]))[:, 0], on.fake[rows].float()
+    )
     loss.backward()
     optimiser.step()
     torch.testing.assert_close(ours.parameters["weight"], layer.weight[0].detach())
@@ -93,7 +95,7 @@ def test_every_epoch_of_a_head_is_torchs_adamw(settings):
         factors = {"cosine": 0.5 * (1 + np.cos(np.pi * epoch / 5)), "linear": 1 - epoch / 5, "constant": 1.0}
         optimiser.param_groups[0]["lr"] = 0.05 * factors[config.schedule]
         losses = torch.nn.functional.binary_cross_entropy_with_logits(
-            layer(on.X[0, rows])[:, 0], targets, reduction="none"
+            layer(on.standard(raw(on)[rows]))[:, 0], targets, reduction="none"
         )
         loss = (losses * balance).sum() / balance.sum()
         assert point.train_loss == pytest.approx(loss.item(), rel=1e-5)
@@ -108,12 +110,13 @@ def test_every_epoch_of_a_head_is_torchs_adamw(settings):
 def test_batches_come_in_another_order_in_each_epoch(monkeypatch):
     seen, original = [], _Training.step
     monkeypatch.setattr(
-        _Training, "step", lambda self, rows, at, **how: seen.append(at) or original(self, rows, at, **how)
+        _Training, "step", lambda self, batch, **how: seen.append(batch) or original(self, batch, **how)
     )
     on = task(views=2)
     fit([Member(Linear(lr=1e-2, epochs=2, batch=200), 0, 0)], on)
-    rows = len(on.fake)
-    orders, views = [(at % rows).tolist() for at in seen], [(at // rows).tolist() for at in seen]
+    of_views = on.stream.held.unflatten(0, (2, -1))  # (2, N, D)
+    orders = [batch.rows.tolist() for batch in seen]
+    views = [(batch.values == of_views[1, batch.rows]).all(dim=1).int().tolist() for batch in seen]
     assert sorted(orders[0]) == sorted(orders[1]) == on.folds.rows.tolist()
     assert orders[0] != orders[1]
     assert {*views[0]} == {*views[1]} == {0, 1}
@@ -136,9 +139,9 @@ def test_patience_and_ties_by_hand():
 def test_a_column_that_never_changes_stays_out():
     X, fake = features(30, 4)
     X[:, :, 2] = 7.0
-    on = Task.of(X, fake, folds(30, 3))
-    assert torch.isfinite(on.X).all()
-    assert (on.X[0, :, 2] == 0).all()
+    on = Task.of(in_memory(X), fake, folds(30, 3))
+    assert torch.isfinite(on.standard(raw(on))).all()
+    assert (on.standard(raw(on))[:, 2] == 0).all()
     assert on.standardisation(1)["std"][2] == 1
 
 
@@ -204,7 +207,7 @@ def test_what_a_fold_holds_out_does_not_reach_its_heads():
     config = Linear(lr=1e-2, epochs=1, batch=16, class_balance=1)
     for kind in (config, Mlp(lr=1e-2, hidden=(5,), epochs=1, batch=16)):
         before, after = (
-            fit([Member(kind, 1, 0)], Task.of(a, b, cut))[0] for a, b in ((X, fake), (other_X, other_fake))
+            fit([Member(kind, 1, 0)], Task.of(in_memory(a), b, cut))[0] for a, b in ((X, fake), (other_X, other_fake))
         )
         rows = torch.from_numpy(X[0])
         torch.testing.assert_close(_head(before)(rows), _head(after)(rows), rtol=1e-4, atol=1e-4)
@@ -224,7 +227,7 @@ def test_the_epoch_kept_is_the_best_and_its_figures_are_those_of_its_parameters(
         best = max(each.curve, key=lambda point: (point.val_auc, -point.val_loss))
         assert (each.epoch + 1, each.val_auc, each.val_loss) == (best.epoch, best.val_auc, best.val_loss)
         held = on.folds.held_out[each.member.fold]
-        scores = _head(each)(on.X[0, torch.from_numpy(held)] * on.scale + on.centre).numpy()
+        scores = _head(each)(raw(on)[torch.from_numpy(held)]).numpy()
         assert roc_auc_score(on.fake[torch.from_numpy(held)], scores) == pytest.approx(each.val_auc, abs=1e-6)
 
 
@@ -232,7 +235,7 @@ def test_a_rows_view_is_drawn_anew_each_epoch_and_judged_by_view_0_or_by_the_mea
     X, fake = features(90, 6, views=3)
     config = Linear(lr=1e-2, epochs=6, batch=90)
     plain, viewed, mean = (
-        fit([Member(config, 0, 0)], Task.of(x, fake, folds(90, 1), mean_views=m))[0]
+        fit([Member(config, 0, 0)], Task.of(in_memory(x), fake, folds(90, 1), mean_views=m))[0]
         for x, m in ((X[:1], False), (X, False), (X, True))
     )
     assert not torch.equal(plain.parameters["weight"], viewed.parameters["weight"])
@@ -258,7 +261,7 @@ def test_class_weights_make_both_classes_count_the_same():
     rng = np.random.default_rng(0)
     fake = np.arange(400) % 10 == 0
     X = (rng.standard_normal((1, 400, 3)) + fake[None, :, None]).astype(np.float32)
-    on = Task.of(X, fake, folds(400, 1))
+    on = Task.of(in_memory(X), fake, folds(400, 1))
     plain, balanced = fit([Member(Linear(lr=0.05, epochs=30, class_balance=b), 0, 0) for b in (0, 1)], on)
     means = [_head(each)(torch.from_numpy(X[0])).mean().item() for each in (plain, balanced)]
     assert means[0] < -1.5  # most are real

@@ -28,7 +28,7 @@ from extract.run import run as extract
 from heads import folds
 from heads.families import Fitted, Linear, Member, Mlp, Ridge
 from heads.head_file import load_head, read_record
-from heads.inputs import _allocated, load_inputs
+from heads.inputs import load_inputs
 from heads.options import HeadsConfig
 from heads.run import run
 from heads.scorer import HeadScorer, views_of
@@ -66,12 +66,12 @@ def test_a_sweep_ends_with_a_head_that_says_what_its_predictions_say(faces):
     result = runs.result(folder)
     head, record = load_head(folder / HEAD_FILE)
     manifest = Manifest.load(paths.manifest_file("faces")).usable
-    inputs = load_inputs(manifest, record.inputs)
-    logits = head(torch.from_numpy(inputs.X[0])).numpy()
+    rows = load_inputs(manifest, record.inputs).rows
+    logits = head(rows.held).numpy()
     for name in ("train", "val", "test"):
-        table, rows = predictions(folder, name), manifest.where(name)
-        assert table.path.tolist() == manifest.rows.path[rows].tolist()
-        np.testing.assert_allclose(table.score, logits[rows], rtol=1e-4, atol=1e-5)
+        table, chosen = predictions(folder, name), manifest.where(name)
+        assert table.path.tolist() == manifest.rows.path[chosen].tolist()
+        np.testing.assert_allclose(table.score, logits[chosen], rtol=1e-4, atol=1e-5)
     found = board(folder)
     assert len(found) == result["settings"] == 3 * 3 + 5
     assert not found.duplicated(["inputs", "head"]).any()
@@ -94,7 +94,7 @@ def test_with_folds_every_validation_score_comes_from_heads_that_did_not_see_the
     manifest = Manifest.load(paths.manifest_file("faces")).usable
     cut = folds.cut(manifest, 3)
     head, record = load_head(folder / HEAD_FILE)
-    each = head.each(torch.from_numpy(load_inputs(manifest, record.inputs).X[0])).numpy()  # (N, 6): fold 0 twice, ...
+    each = head.each(load_inputs(manifest, record.inputs).rows.held).numpy()  # (N, 6): fold 0 twice, ...
     table = predictions(folder, "val")
     assert sorted(table.path) == sorted(manifest.rows.path[manifest.rows.split != "test"])
     expected = [each[row, 2 * int(np.flatnonzero(cut.held_out[:, row])[0]) :][:2].mean() for row in cut.judged]
@@ -173,14 +173,6 @@ def test_heads_that_are_too_many_for_one_stack_are_parted(monkeypatch):
     together = [member for bucket in made for member in bucket.members]
     assert len(set(together)) == 14
     assert len({bucket.file for bucket in made}) == 4
-
-
-def test_features_that_training_could_not_hold_are_refused_before_they_are_read(monkeypatch):
-    monkeypatch.setattr("heads.inputs.free_memory", lambda: 15_999)  # one copy is 4 000 bytes
-    with pytest.raises(UserError, match="training needs 4 times that"):
-        _allocated(1, 100, 10)
-    monkeypatch.setattr("heads.inputs.free_memory", lambda: 16_000)
-    assert _allocated(1, 100, 10).shape == (1, 100, 10)
 
 
 def test_the_choice_does_not_see_the_test_split(faces):
@@ -396,9 +388,9 @@ def test_backbones_are_joined_and_views_are_trained_on(faces):
         best = next(row for row in board(folder).itertuples() if row.inputs == name and row.family == "ridge")
         assert roc_auc_score(scores.label == "fake", scores[name]) == pytest.approx(best.val_auc, abs=1e-6)
     views = [replace(s, view=v, augmentation=record.augmentation if v else "") for v in (0, 1) for s in record.inputs]
-    inputs = load_inputs(manifest, views)
+    held = load_inputs(manifest, views).rows.held.unflatten(0, (2, -1))
     head, _ = load_head(folder / HEAD_FILE)
-    mean = np.mean([head(torch.from_numpy(view)).numpy() for view in inputs.X], axis=0)
+    mean = np.mean([head(view).numpy() for view in held], axis=0)
     np.testing.assert_allclose(predictions(folder, "test").score, mean[manifest.where("test")], rtol=1e-4, atol=1e-5)
 
 

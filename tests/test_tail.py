@@ -28,7 +28,7 @@ from heads.fitting.tails import MapTask, _Training, fit_tails
 from heads.head_file import HeadRecord, assemble
 from heads.options import HeadsConfig
 from heads.run import run
-from heads.stream import MapStream
+from heads.stream import RowStream
 from heads.sweep.grid import GRIDS
 from heads.sweep.sweep_result import HEAD_FILE
 from tests.conftest import kept_faces
@@ -114,7 +114,7 @@ def map_task(few: Path, *, count: int = 2, memory: int | None = None, views: int
     specs = specs_of(extract(config))
     manifest = Manifest.load(paths.manifest_file("few")).usable
     tables = [FeatureTable(spec, manifest) for spec in specs]
-    return MapTask(MapStream(tables, memory=memory), specs[0], manifest.fake, folds.cut(manifest, count))
+    return MapTask(RowStream(tables, memory=memory), specs[0], manifest.fake, folds.cut(manifest, count))
 
 
 def test_a_tail_beside_others_equals_the_same_tail_alone(few):
@@ -196,7 +196,7 @@ def test_an_epoch_is_every_row_once_in_another_order_and_another_view(few, memor
         order = []
         for batch in task.stream.epoch(rows, epoch, batch=5):
             order += batch.rows.tolist()
-            for row, content in zip(batch.rows, batch.maps.numpy().copy(), strict=True):
+            for row, content in zip(batch.rows, batch.values.numpy().copy(), strict=True):
                 of_views = [table.read(np.array([row]))[0] for table in task.stream.tables]
                 seen += [v for v, expected in enumerate(of_views) if np.array_equal(expected, content)]
         assert sorted(order) == rows.tolist()
@@ -217,7 +217,7 @@ def test_maps_that_fit_into_memory_are_read_once(few, monkeypatch, capsys):
     grid = '[{"family": "ridge", "penalty": 1.0}, {"family": "tail", "lr": [1e-3, 1e-2], "epochs": 1, "batch": 8}]'
     run(options(few, "tf_efficientnet_lite0", features="blocks.2:avg blocks.5:map blocks.5:avg", grid=grid))
     assert sorted(read) == [8, 28]
-    assert capsys.readouterr().out.count("of maps in memory") == 1
+    assert capsys.readouterr().out.count("blocks.5:map: 0.0 GB in memory") == 1
 
 
 GIB = 1 << 30

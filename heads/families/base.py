@@ -71,6 +71,8 @@ class Family(Settings):
     start, and the best of them is the floor that the others must beat. For families on pooled features.
     reads_maps: heads read maps (N, ...) as they are cached, not vectors (N, D).
     by_gradient: trained epoch by epoch, with `lr`, `weight_decay`, `epochs`, `batch` and a training curve.
+    streams: reads pooled features batch by batch, whether they fit into memory or not; one that asks its task for
+    `training_rows` or `judged_rows` does not, and is refused where they do not fit.
     from_options: settings that the options EPOCHS and HEAD_BATCH give where a grid does not: "epochs", "batch".
     """
 
@@ -78,6 +80,7 @@ class Family(Settings):
     scouts: ClassVar[bool] = False
     reads_maps: ClassVar[bool] = False
     by_gradient: ClassVar[bool] = False
+    streams: ClassVar[bool] = False
     from_options: ClassVar[tuple[str, ...]] = ()
 
     # How it is written.

@@ -8,6 +8,8 @@ import numpy as np
 from heads.families.penalised import Penalised
 
 if TYPE_CHECKING:
+    import torch
+
     from heads.fitting.convex import Principal
 
 TOLERANCE = 1e-6  # bound on the distance of weights and intercept from the optimum
@@ -22,37 +24,47 @@ class Logistic(Penalised):
 
     @classmethod
     def path(cls, principal: "Principal", fake: np.ndarray, penalties: list[float], *,
-             groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+             groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
         """Its scores are logits by themselves, whatever the groups."""
         return logistic_path(principal, fake, penalties)
 
 
-def logistic_path(principal: "Principal", fake: np.ndarray, penalties: list[float]) -> tuple[np.ndarray, np.ndarray]:
+def logistic_path(principal: "Principal", fake: np.ndarray,
+                  penalties: list[float]) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
     """Weights (P, D) and intercepts (P,), float64, of L2-penalised logistic regression for every penalty.
 
-    Minimises the mean log loss plus penalty / 2 * |w|^2, all penalties together. A penalty that has not converged
-    after heads.fitting.lbfgs.MAX_STEPS stays where it is: an early-stopped head like any other.
+    Minimises the mean log loss plus penalty / 2 * |w|^2, all penalties together; a step is one pass over the rows. A
+    penalty that has not converged after heads.fitting.lbfgs.MAX_STEPS stays where it is: an early-stopped head like any
+    other.
 
     Args:
         fake: (N,) bool.
     """
-    from scipy.special import expit
+    import torch
 
     from heads.fitting.lbfgs import lbfgs
 
-    strength, rows = np.asarray(penalties), len(fake)
+    labels = torch.from_numpy(fake.astype(float)).to(principal.device)[:, None]
+    strength, rows = labels.new_tensor(penalties), len(fake)
 
-    def evaluate(v: np.ndarray, which: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(v: torch.Tensor, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss (p,) and gradient (r + 1, p) of some penalties at v, whose last row is the intercept."""
-        scores = principal.scores(v[:-1]) + v[-1]
-        loss = (np.logaddexp(0, scores) - fake[:, None] * scores).mean(axis=0)
-        errors = (expit(scores) - fake[:, None]) / rows
+        loss, slope = torch.zeros(2, v.shape[1], dtype=v.dtype, device=v.device)
+
+        def errors(at: slice, scores: torch.Tensor) -> torch.Tensor:
+            scores = scores + v[-1]
+            loss.add_((torch.logaddexp(scores, torch.zeros_like(scores)) - labels[at] * scores).sum(dim=0) / rows)
+            found = (scores.sigmoid() - labels[at]) / rows
+            slope.add_(found.sum(dim=0))
+            return found
+
         shrinking = strength[which] * v[:-1]
-        gradient = np.concatenate([principal.gather(errors) + shrinking, errors.sum(axis=0, keepdims=True)])
-        return loss + 0.5 * (shrinking * v[:-1]).sum(axis=0), gradient
+        gradient = torch.cat([principal.swept(v[:-1], errors) + shrinking, slope[None]])
+        return loss + 0.5 * (shrinking * v[:-1]).sum(dim=0), gradient
 
     # The Hessian at zero, where every probability is one half.
-    curvature = np.concatenate([principal.values[:, None] / (4 * rows) + strength, np.full((1, len(strength)), 0.25)])
-    found = lbfgs(evaluate, curvature, tolerance=TOLERANCE * np.minimum(strength, FLATTEST))
+    flat = torch.full_like(strength, 0.25)[None]
+    curvature = torch.cat([principal.values[:, None] / (4 * rows) + strength, flat])
+    found = lbfgs(evaluate, curvature, tolerance=TOLERANCE * strength.clamp_max(FLATTEST))
     weights = principal.weights(found[:-1])
-    return weights, found[-1] - weights @ principal.mean
+    return weights, found[-1] - weights @ principal.offset

@@ -11,6 +11,8 @@ from heads.families.base import Family, Source
 from heads.families.member import Fitted, Member, Report
 
 if TYPE_CHECKING:
+    import torch
+
     from heads.fitting.convex import Principal
 
 
@@ -19,6 +21,7 @@ class Penalised(Family):
     """Linear in the features, with one optimum for every penalty."""
 
     scouts: ClassVar[bool] = True
+    streams: ClassVar[bool] = True
     penalty: float = setting(above=0)
 
     @property
@@ -43,11 +46,11 @@ class Penalised(Family):
 
     @classmethod
     def path(cls, principal: "Principal", fake: np.ndarray, penalties: list[float], *,
-             groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+             groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
         """Weights (P, D) and intercepts (P,), float64, for every penalty; scores are logits of fake.
 
         Args:
-            principal: the fold's training rows (N, D). fake: (N,) bool. groups: (N,) int64; rows of one group are no
-                evidence for one another.
+            principal: the fold's training rows (N, D), on the device that computes. fake: (N,) bool. groups: (N,)
+                int64; rows of one group are no evidence for one another.
         """
         raise NotImplementedError

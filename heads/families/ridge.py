@@ -9,12 +9,14 @@ import numpy as np
 from heads.families.penalised import Penalised
 
 if TYPE_CHECKING:
+    import torch
+
     from heads.fitting.convex import Principal
 
 ROUNDING = 1e-14  # of a leverage of one
 SMALLEST_PENALTY = 1e-10  # of the largest eigenvalue; below it scores of left-out rows are rounding
 LARGEST = 256  # rows of a group that are left out together
-SOLVED = 8192  # rows of groups that are solved at once
+SOLVED = 2048  # rows of groups that are solved at once
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,11 @@ class Ridge(Penalised):
 
     @classmethod
     def path(cls, principal: "Principal", fake: np.ndarray, penalties: list[float], *,
-             groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+             groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
         return ridge_logits(principal, fake, penalties, groups=groups)
 
 
-def ridge_path(principal: "Principal", fake: np.ndarray, penalties: list[float]) -> tuple[np.ndarray, np.ndarray]:
+def ridge_path(principal: "Principal", fake: np.ndarray, penalties: list[float]) -> "tuple[torch.Tensor, torch.Tensor]":
     """Weights (P, D) and intercepts (P,), float64, of ridge regression on targets -1 and 1 for every penalty.
 
     Minimises |Xw + b - t|^2 + penalty * |w|^2 (Hoerl and Kennard 1970).
@@ -37,15 +39,15 @@ def ridge_path(principal: "Principal", fake: np.ndarray, penalties: list[float])
     Args:
         fake: (N,) bool.
     """
-    targets = np.where(fake, 1.0, -1.0)
+    targets = _targets(principal, fake)
     level = targets.mean()
-    solutions = principal.gather((targets - level)[:, None]) / (principal.values[:, None] + np.asarray(penalties))
-    weights = principal.weights(solutions)
-    return weights, level - weights @ principal.mean
+    shares = 1 / (principal.values[:, None] + targets.new_tensor(penalties))
+    weights = principal.weights(principal.gather((targets - level)[:, None]) * shares)
+    return weights, level - weights @ principal.offset
 
 
 def ridge_logits(principal: "Principal", fake: np.ndarray, penalties: list[float], *,
-                 groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+                 groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
     """The ridge path with scores that are logits: scaled by what each row's head says that its group left alone.
 
     Args:
@@ -54,13 +56,13 @@ def ridge_logits(principal: "Principal", fake: np.ndarray, penalties: list[float
     from heads.fitting.convex import to_logits
 
     weights, intercepts = ridge_path(principal, fake, penalties)
-    fair = left_out_scores(principal, fake, penalties, groups=groups)
-    slopes, offsets = np.array([to_logits(scores, fake) for scores in fair.T]).T
+    fair = left_out_scores(principal, fake, penalties, groups=groups).cpu().numpy()
+    slopes, offsets = weights.new_tensor([to_logits(scores, fake) for scores in fair.T]).T
     return weights * slopes[:, None], intercepts * slopes + offsets
 
 
 def left_out_scores(principal: "Principal", fake: np.ndarray, penalties: list[float], *,
-                    groups: np.ndarray) -> np.ndarray:  # fmt: skip
+                    groups: np.ndarray) -> "torch.Tensor":  # fmt: skip
     """Scores (N, P) of every row by the ridge heads that are fitted without its group; nothing is fitted again.
 
     Without the rows B of a group their residuals are (I - H_BB)^-1 times those of all rows, H being the hat matrix
@@ -71,19 +73,30 @@ def left_out_scores(principal: "Principal", fake: np.ndarray, penalties: list[fl
     Args:
         fake: (N,) bool. groups: (N,) int64.
     """
-    targets = np.where(fake, 1.0, -1.0)
+    import torch
+
+    targets = _targets(principal, fake)
     level, count = targets.mean(), len(fake)
-    shares = 1 / (principal.values[:, None] + np.maximum(penalties, SMALLEST_PENALTY * principal.values.max(initial=0)))
+    smallest = SMALLEST_PENALTY * max(principal.values.tolist(), default=0.0)
+    shares = 1 / (principal.values[:, None] + targets.new_tensor(penalties).clamp_min(smallest))
     solved = principal.gather((targets - level)[:, None]) * shares
     residuals = (targets - level)[:, None] - principal.scores(solved)
-    scores = np.empty_like(residuals)
-    for rows in _blocks(groups):
-        size = rows.shape[1]
-        hats = 1 / count + _products(principal.coordinates(rows), shares)
-        left = np.linalg.solve((1 + ROUNDING) * np.eye(size) - hats, residuals[rows].transpose(2, 0, 1)[..., None])
-        without = (count * level - targets[rows].sum(axis=1, keepdims=True)) / max(count - size, 1)
-        scores[rows] = (targets[rows] + level - without)[..., None] - left[..., 0].transpose(1, 2, 0)
+    scores = torch.empty_like(residuals)
+    for positions in _blocks(groups):
+        size, rows = positions.shape[1], torch.from_numpy(positions).to(targets.device)
+        hats = 1 / count + _products(principal.coordinates(positions), shares)  # (P, G, s, s)
+        rest = (1 + ROUNDING) * torch.eye(size, dtype=hats.dtype, device=hats.device) - hats
+        left = torch.linalg.solve(rest, residuals[rows].permute(2, 0, 1)[..., None])  # (P, G, s, 1)
+        without = (count * level - targets[rows].sum(dim=1, keepdim=True)) / max(count - size, 1)
+        scores[rows] = (targets[rows] + level - without)[..., None] - left[..., 0].permute(1, 2, 0)
     return scores
+
+
+def _targets(principal: "Principal", fake: np.ndarray) -> "torch.Tensor":
+    """-1 and 1, (N,) float64."""
+    import torch
+
+    return torch.from_numpy(np.where(fake, 1.0, -1.0)).to(principal.device)
 
 
 def _blocks(groups: np.ndarray) -> Iterator[np.ndarray]:
@@ -95,12 +108,15 @@ def _blocks(groups: np.ndarray) -> Iterator[np.ndarray]:
     sizes = np.diff(np.append(starts, len(order)))
     for size in np.unique(sizes):
         alike = order[np.repeat(sizes == size, sizes)].reshape(-1, size)
+        alike = alike[np.argsort(alike[:, 0])]  # rows are read in their order where they are streamed
         together = max(1, SOLVED // size)
         yield from np.split(alike, range(together, len(alike), together))
 
 
-def _products(coordinates: np.ndarray, shares: np.ndarray) -> np.ndarray:
+def _products(coordinates: "torch.Tensor", shares: "torch.Tensor") -> "torch.Tensor":
     """Of the rows of each group with one another, weighted: (G, s, r), (r, P) -> (P, G, s, s)."""
+    import torch
+
     if coordinates.shape[1] == 1:  # the usual case, one product for all
         return (coordinates[:, 0] ** 2 @ shares).T[..., None, None]
-    return np.stack([(coordinates * share) @ coordinates.transpose(0, 2, 1) for share in shares.T])
+    return torch.stack([(coordinates * share) @ coordinates.mT for share in shares.T])

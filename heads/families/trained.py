@@ -54,6 +54,7 @@ class Trained(Family):
 class Stacked(Trained):
     """Trained many at once: heads of one shape are one module, and every hyperparameter a vector along them."""
 
+    streams: ClassVar[bool] = True
     from_options: ClassVar[tuple[str, ...]] = ("epochs", "batch")
 
     def shared(self, columns: int) -> Hashable:

@@ -6,89 +6,133 @@ tens of steps where it needs hundreds on the features themselves.
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 
 import numpy as np
 import torch
-from scipy.linalg import eigh
 from sklearn.linear_model import LogisticRegression
 
 from heads.families import Fitted, Member
-from heads.fitting.task import Task, judge
+from heads.fitting.task import SomeRows, Task, judge
 
-CHUNK = 8192  # rows turned into float64 at once
 SMALLEST_VALUE = 1e-12  # of the largest eigenvalue; smaller ones are rounding
 USUAL_STEPS = 300  # until the last penalty has converged; for the estimate of time alone
 
 
 class Principal:
-    """Rows in the basis of their principal axes: X - mean = coordinates (N, r) @ axes' (r, D).
+    """Standardised rows by their principal axes: (X - centre) / std = coordinates (N, r) @ vectors' (r, D).
 
-    Where there are more columns than rows the kernel X X' is decomposed and no matrix of D x D is ever made; where
-    there are more rows the coordinates are not stored but computed on the way.
+    Rows stay as they are stored and are turned into float64 part by part, on the device of `std`; the division by std
+    is part of the axes. Where there are more columns than rows the kernel X X' is decomposed and no matrix of D x D is
+    ever made; where there are more rows the coordinates are not stored but computed on the way.
 
     Args:
-        X: (N, D) float32.
+        mean, std: (D,), by which heads standardise. The rows need not have exactly this mean: `offset` (D,) is what is
+            left of it, standardised.
     """
 
-    def __init__(self, X: np.ndarray) -> None:
-        self.mean = X.mean(axis=0, dtype=np.float64)
-        self.wide = X.shape[1] > X.shape[0]
-        self.centred = X - self.mean if self.wide else None
-        self.X = X
-        square = self.centred @ self.centred.T if self.wide else sum(part.T @ part for part in self._parts())
-        values, vectors = eigh(square, driver="evd")
-        kept = values > SMALLEST_VALUE * max(values[-1], 1e-300)
+    def __init__(self, rows: SomeRows, mean: torch.Tensor, std: torch.Tensor) -> None:
+        self.rows, self.centre, self.std = rows, mean.double(), std.double()
+        self.wide = rows.columns > len(rows)
+        total, square = self._kernel() if self.wide else self._gram()
+        self.offset = total / len(rows) / self.std
+        self.centre = self.centre + total / len(rows)
+        values, vectors = torch.linalg.eigh(square)
+        kept = values > SMALLEST_VALUE * values[-1].clamp_min(1e-300)
         self.values, self.vectors = values[kept], vectors[:, kept]  # squares of the coordinates summed over rows
+        self.axes = None if self.wide else self.vectors / self.std[:, None]
 
-    def scores(self, v: np.ndarray) -> np.ndarray:
+    @property
+    def device(self) -> torch.device:
+        return self.std.device
+
+    def swept(self, v: torch.Tensor, answer: Callable[[slice, torch.Tensor], torch.Tensor]) -> torch.Tensor:
+        """coordinates' @ answer(coordinates @ v) in one pass over the rows: (r, P) -> (r, P).
+
+        Args:
+            answer: positions and what v says of them (k, P) -> (k, P).
+        """
+        if self.wide:
+            root = self.values.sqrt()[:, None]
+            return root * (self.vectors.T @ answer(slice(0, len(self.rows)), self.vectors @ (root * v)))
+        weights = self.axes @ v
+        return self.axes.T @ sum(part.T @ answer(at, part @ weights) for at, part in self._parts())
+
+    def gather(self, errors: torch.Tensor) -> torch.Tensor:
+        """coordinates' @ errors: (N, P) -> (r, P)."""
+        nothing = torch.zeros(len(self.values), 0, dtype=torch.float64, device=self.device)
+        return self.swept(nothing, lambda at, _: errors[at])
+
+    def scores(self, v: torch.Tensor) -> torch.Tensor:
         """coordinates @ v: (r, P) -> (N, P)."""
         if self.wide:
-            return self.vectors @ (np.sqrt(self.values)[:, None] * v)
-        weights = self.vectors @ v
-        return np.concatenate([part @ weights for part in self._parts()])
+            return self.vectors @ (self.values.sqrt()[:, None] * v)
+        weights = self.axes @ v
+        return torch.cat([part @ weights for _, part in self._parts()])
 
-    def gather(self, errors: np.ndarray) -> np.ndarray:
-        """coordinates' @ errors: (N, P) -> (r, P)."""
-        if self.wide:
-            return np.sqrt(self.values)[:, None] * (self.vectors.T @ errors)
-        starts = range(0, len(self.X), CHUNK)
-        parts = zip(self._parts(), starts, strict=True)
-        return self.vectors.T @ sum(part.T @ errors[start : start + CHUNK] for part, start in parts)
-
-    def coordinates(self, rows: np.ndarray) -> np.ndarray:
+    def coordinates(self, positions: np.ndarray) -> torch.Tensor:
         """Of some rows, by number: (...) int64 -> (..., r)."""
         if self.wide:
-            return self.vectors[rows] * np.sqrt(self.values)
-        return (self.X[rows] - self.mean) @ self.vectors
+            return self.vectors[torch.from_numpy(positions).to(self.device)] * self.values.sqrt()
+        read = self.rows.read(positions.ravel()).to(self.device)
+        return ((read - self.centre) @ self.axes).unflatten(0, positions.shape)
 
-    def weights(self, v: np.ndarray) -> np.ndarray:
-        """On the columns of X: (r, P) -> (P, D)."""
-        if self.wide:
-            return (self.centred.T @ (self.vectors @ (v / np.sqrt(self.values)[:, None]))).T
-        return (self.vectors @ v).T
+    def weights(self, v: torch.Tensor) -> torch.Tensor:
+        """On the standardised columns of X: (r, P) -> (P, D)."""
+        if not self.wide:
+            return (self.vectors @ v).T
+        of_rows = self.vectors @ (v / self.values.sqrt()[:, None])  # (N, P)
+        return sum(of_rows[at].T @ (part / self.std) for at, part in self._parts())
 
-    def _parts(self) -> Iterator[np.ndarray]:
-        for start in range(0, len(self.X), CHUNK):
-            yield self.X[start : start + CHUNK] - self.mean
+    def _gram(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The distances from `centre` summed (D,), and the products (D, D) of the standardised columns, in one pass."""
+        total, square = 0.0, 0.0
+        for _, part in self._parts():
+            total = total + part.sum(dim=0)
+            square = square + _squared(part)
+        square = square - torch.outer(total, total) / len(self.rows)  # now about the mean itself
+        return total, square / torch.outer(self.std, self.std)
+
+    def _kernel(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same sum, and the products (N, N) of the standardised rows."""
+        total = sum(part.sum(dim=0) for _, part in self._parts())
+        left = total / len(self.rows)
+        square = torch.empty(len(self.rows), len(self.rows), dtype=torch.float64, device=self.device)
+        for at, part in self._parts():
+            standard = (part - left) / self.std**2
+            for other_at, other in self._parts():
+                square[at, other_at] = standard @ (other - left).T
+        return total, (square + square.T) / 2
+
+    def _parts(self) -> Iterator[tuple[slice, torch.Tensor]]:
+        """Positions, and rows (k, D) float64 less the centre."""
+        for at, values in self.rows.parts(self.device):
+            yield at, values - self.centre
+
+
+def _squared(part: torch.Tensor) -> torch.Tensor:
+    """part' @ part; NumPy knows that it is symmetric and takes half the time."""
+    return torch.from_numpy(part.numpy().T @ part.numpy()) if part.device.type == "cpu" else part.T @ part
 
 
 def fit_convex(members: list[Member], task: Task) -> list[Fitted]:
     """Convex heads, fold by fold: each family's whole path on the fold's training rows, judged on its held-out ones.
+
+    They are computed in float64 on the task's device, which must know it.
 
     Args:
         members: of families that are Penalised (heads.families.penalised).
     """
     fitted: dict[Member, Fitted] = {}
     for fold in dict.fromkeys(member.fold for member in members):
-        X, fake = task.training_rows(fold)
-        principal = Principal(X)
+        principal = Principal(task.training(fold), *task.moments(fold))
+        fake, groups = task.training_labels(fold), task.training_groups(fold)
         of_fold = [member for member in members if member.fold == fold]
         for kind in dict.fromkeys(type(member.config) for member in of_fold):
             mine = [member for member in of_fold if type(member.config) is kind]
             penalties = [member.config.penalty for member in mine]
-            path = kind.path(principal, fake, penalties, groups=task.training_groups(fold))
+            path = kind.path(principal, fake, penalties, groups=groups)
             fitted |= _judged(mine, *path, task)
     return [fitted[member] for member in members]
 
@@ -104,11 +148,11 @@ def seconds_a_path(rows: int, columns: int, penalties: int) -> float:
 @cache
 def _speeds() -> tuple[float, float]:
     """Seconds of one multiplication in a product of matrices, and of an eigendecomposition by its side cubed."""
-    square = np.random.default_rng(0).standard_normal((512, 512))
+    square = torch.from_numpy(np.random.default_rng(0).standard_normal((512, 512)))
     started = time.perf_counter()
     square @ square.T
     between = time.perf_counter()
-    eigh(square + square.T, driver="evd")
+    torch.linalg.eigh(square + square.T)
     return (between - started) / 512**3, (time.perf_counter() - between) / 512**3
 
 
@@ -125,16 +169,19 @@ def to_logits(scores: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
     return max(float(model.coef_[0, 0]), error) / scale, float(model.intercept_[0])
 
 
-def _judged(members: list[Member], weights: np.ndarray, intercepts: np.ndarray,
+def _judged(members: list[Member], weights: torch.Tensor, intercepts: torch.Tensor,
             task: Task) -> dict[Member, Fitted]:  # fmt: skip
-    views, fake = task.judged_rows(members[0].fold)
-    X = views.mean(axis=0)  # of a linear head, the mean of the scores is the score of the mean
-    auc, loss = judge(X @ weights.T + intercepts, fake)
+    fold = members[0].fold
+    rows, (mean, std) = task.judged(fold), task.moments(fold)
+    raw = (weights / std).T  # of rows that are centred alone
+    scores = torch.cat([(values - mean.double()) @ raw for _, values in rows.parts(task.device)]) + intercepts
+    scores = scores.unflatten(0, (rows.views, -1)).mean(dim=0)  # (m, P)
+    auc, loss = judge(scores.cpu().numpy(), task.fake.cpu().numpy()[rows.rows])
     return {
-        member: Fitted(member, _tensors(w, b) | task.standardisation(member.fold), float(a), float(e))
+        member: Fitted(member, _tensors(w, b) | task.standardisation(fold), float(a), float(e))
         for member, w, b, a, e in zip(members, weights, intercepts, auc, loss, strict=True)
     }
 
 
-def _tensors(weight: np.ndarray, bias: np.ndarray) -> dict[str, torch.Tensor]:
-    return {"weight": torch.tensor(weight).float(), "bias": torch.tensor(bias).float()}
+def _tensors(weight: torch.Tensor, bias: torch.Tensor) -> dict[str, torch.Tensor]:
+    return {"weight": weight.float().cpu(), "bias": bias.float().cpu()}

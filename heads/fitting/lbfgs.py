@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-import numpy as np
+import torch
 
 MEMORY = 12  # steps that L-BFGS remembers
 MAX_STEPS = 1000
@@ -12,23 +12,27 @@ SUFFICIENT = 1e-4  # share of the expected decrease that a step must bring (Armi
 ROUNDING = 1e-14  # of a loss
 
 
-def lbfgs(evaluate: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndarray]], curvature: np.ndarray, *,
-          tolerance: np.ndarray) -> np.ndarray:  # fmt: skip
+Evaluate = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def lbfgs(evaluate: Evaluate, curvature: torch.Tensor, *,
+          tolerance: torch.Tensor) -> torch.Tensor:  # fmt: skip
     """Minimise P strictly convex functions of n numbers at once, from zero: (n, P).
 
     L-BFGS (Liu and Nocedal 1989) in every column, with backtracking of its own for each; a finished column leaves.
+    Everything is float64, on the device of `curvature`.
 
     Args:
         evaluate: x (n, p) and the numbers (p,) of its columns -> losses (p,), gradients (n, p).
         curvature: (n, P), diagonal guess of the Hessians. tolerance: (P,), norm of the gradient that ends a column.
     """
-    which = np.arange(curvature.shape[1])
-    x, found = np.zeros_like(curvature), np.zeros_like(curvature)
+    which = torch.arange(curvature.shape[1], device=curvature.device)
+    x, found = torch.zeros_like(curvature), torch.zeros_like(curvature)
     loss, gradient = evaluate(x, which)
-    history: list[tuple[np.ndarray, np.ndarray]] = []
-    moved = np.ones(len(which), bool)
+    history: list[tuple[torch.Tensor, torch.Tensor]] = []
+    moved = torch.ones_like(which, dtype=torch.bool)
     for _ in range(MAX_STEPS):
-        running = moved & (np.linalg.norm(gradient, axis=0) > tolerance[which])
+        running = moved & (gradient.norm(dim=0) > tolerance[which])
         if not running.all():
             found[:, which] = x
             which, x, loss, gradient = which[running], x[:, running], loss[running], gradient[:, running]
@@ -37,44 +41,44 @@ def lbfgs(evaluate: Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, np.ndar
             return found
         direction = -_inverse_hessian_times(gradient, history, curvature[:, which])
         step, loss, new_gradient = _backtracked(evaluate, which, x, loss, gradient, direction)
-        moved = step.any(axis=0)  # a column that no step improves is as good as rounding lets it be
+        moved = step.any(dim=0)  # a column that no step improves is as good as rounding lets it be
         history = [*history[1 - MEMORY :], (step, new_gradient - gradient)]
         x, gradient = x + step, new_gradient
     found[:, which] = x
     return found
 
 
-def _backtracked(evaluate: Callable, which: np.ndarray, x: np.ndarray, loss: np.ndarray, gradient: np.ndarray,
-                 direction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:  # fmt: skip
+def _backtracked(evaluate: Evaluate, which: torch.Tensor, x: torch.Tensor, loss: torch.Tensor, gradient: torch.Tensor,
+                 direction: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:  # fmt: skip
     """The first of direction, direction / 2, ... that lowers each column's loss enough, else 0; with loss, gradient."""
-    slope = (direction * gradient).sum(axis=0)
-    length = np.ones_like(loss)
+    slope = (direction * gradient).sum(dim=0)
+    length = torch.ones_like(loss)
     for _ in range(MAX_HALVINGS):
         step = length * direction
         new_loss, new_gradient = evaluate(x + step, which)
         # Rounding of the loss itself must not stop a column that is nearly there.
-        enough = new_loss <= loss + SUFFICIENT * length * slope + ROUNDING * np.abs(loss)
+        enough = new_loss <= loss + SUFFICIENT * length * slope + ROUNDING * loss.abs()
         if enough.all():
             break
-        length = np.where(enough, length, length / 2)
-    step = np.where(enough, step, 0.0)
-    return step, np.where(enough, new_loss, loss), np.where(enough, new_gradient, gradient)
+        length = torch.where(enough, length, length / 2)
+    step = torch.where(enough, step, 0.0)
+    return step, torch.where(enough, new_loss, loss), torch.where(enough, new_gradient, gradient)
 
 
-def _inverse_hessian_times(gradient: np.ndarray, history: list[tuple[np.ndarray, np.ndarray]],
-                           curvature: np.ndarray) -> np.ndarray:  # fmt: skip
+def _inverse_hessian_times(gradient: torch.Tensor, history: list[tuple[torch.Tensor, torch.Tensor]],
+                           curvature: torch.Tensor) -> torch.Tensor:  # fmt: skip
     """The two-loop recursion in every column."""
     q, shares = gradient, []
-    inverse = [_reciprocals((step * change).sum(axis=0)) for step, change in history]
+    inverse = [_reciprocals((step * change).sum(dim=0)) for step, change in history]
     for (step, change), rho in zip(reversed(history), reversed(inverse), strict=True):
-        shares.append(rho * (step * q).sum(axis=0))
+        shares.append(rho * (step * q).sum(dim=0))
         q = q - shares[-1] * change
     q = q / curvature
     for (step, change), rho, share in zip(history, inverse, reversed(shares), strict=True):
-        q = q + step * (share - rho * (change * q).sum(axis=0))
+        q = q + step * (share - rho * (change * q).sum(dim=0))
     return q
 
 
-def _reciprocals(curvature: np.ndarray) -> np.ndarray:
+def _reciprocals(curvature: torch.Tensor) -> torch.Tensor:
     """1 / curvature (P,); 0, which leaves a step out, where rounding has eaten it."""
-    return np.where(curvature > SMALLEST_CURVATURE, 1 / np.maximum(curvature, SMALLEST_CURVATURE), 0.0)
+    return torch.where(curvature > SMALLEST_CURVATURE, 1 / curvature.clamp_min(SMALLEST_CURVATURE), 0.0)

@@ -15,6 +15,7 @@ from heads.families import Fitted, Member, Point, Report
 from heads.fitting import column_metrics
 from heads.fitting.stack import Dropout, Stack, initial
 from heads.fitting.task import Task
+from heads.stream import Batch
 
 BETAS = (0.9, 0.999)
 EPSILON = 1e-8
@@ -48,10 +49,10 @@ def fit(members: list[Member], task: Task, *, report: Report | None = None) -> l
 def seconds_an_epoch(members: list[Member], task: Task) -> float:
     """What an epoch of these heads takes without its validation, from the second of two steps."""
     training = _Training(members, task)
-    rows = torch.from_numpy(task.folds.rows[: training.batch])
-    training.step(rows, rows, progress=0.0, step=0)
+    batch = task.stream.some(task.folds.rows, batch=training.batch)
+    training.step(batch, progress=0.0, step=0)
     started = time.perf_counter()
-    training.step(rows, rows, progress=0.0, step=1)
+    training.step(batch, progress=0.0, step=1)
     return (time.perf_counter() - started) * math.ceil(len(task.folds.rows) / training.batch)
 
 
@@ -60,7 +61,7 @@ class _Training:
 
     def __init__(self, members: list[Member], task: Task) -> None:
         self.task, self.members = task, members
-        device = task.X.device
+        device = task.device
         fold = torch.tensor([member.fold for member in members])
         shape = members[0].config.shape(task.columns)
         self.stack = Stack(
@@ -72,15 +73,14 @@ class _Training:
         self.optimiser = _StackedAdamW(self.stack, members)
         self.active = list(range(len(members)))
         self.batch = members[0].config.batch
-        self.rows = torch.from_numpy(task.folds.rows)
         self.weightings = list(dict.fromkeys(map(_weighting, members)))
         self.row_weights = torch.stack([self._row_weights(*each) for each in self.weightings])  # (K, N)
-        self.even = bool((self.row_weights[:, self.rows.to(device)] == 1).all())
+        self.even = bool((self.row_weights[:, torch.from_numpy(task.folds.rows).to(device)] == 1).all())
         self._read_members()
 
     def _read_members(self) -> None:
         """The vectors along the heads that are active now."""
-        members, device = [self.members[number] for number in self.active], self.task.X.device
+        members, device = [self.members[number] for number in self.active], self.task.device
         configs = [member.config for member in members]
         self.smoothing = torch.tensor([config.label_smoothing for config in configs], device=device)
         self.weighting = torch.tensor([self.weightings.index(_weighting(m)) for m in members], device=device)
@@ -99,24 +99,18 @@ class _Training:
 
     def run_epoch(self, epoch: int) -> torch.Tensor:
         """Mean training loss of each active head: (H,)."""
-        generator = torch.Generator().manual_seed(epoch)
-        rows = self.rows[torch.randperm(len(self.rows), generator=generator)]
-        views = torch.randint(len(self.task.X), (len(rows),), generator=generator)
-        at = rows + views * self.task.X.shape[1]
-        steps = math.ceil(len(rows) / self.batch)
-        total = torch.zeros(len(self.active), device=self.task.X.device)
-        batches = zip(rows.split(self.batch), at.split(self.batch), strict=True)
-        for number, (batch_rows, batch_at) in enumerate(batches):
+        steps = math.ceil(len(self.task.folds.rows) / self.batch)
+        total = torch.zeros(len(self.active), device=self.task.device)
+        for number, batch in enumerate(self.task.stream.epoch(self.task.folds.rows, epoch, batch=self.batch)):
             step = epoch * steps + number
-            total += self.step(batch_rows, batch_at, progress=step / steps, step=step)
+            total += self.step(batch, progress=step / steps, step=step)
         return (total / steps).cpu()
 
-    def step(self, rows: torch.Tensor, at: torch.Tensor, *, progress: float, step: int) -> torch.Tensor:
-        """One update on rows of the manifest, `at` in the flat features; the losses (H,). progress in epochs."""
-        device = self.task.X.device
-        rows, at = rows.to(device), at.to(device)
+    def step(self, batch: Batch, *, progress: float, step: int) -> torch.Tensor:
+        """One update; the losses (H,). progress in epochs."""
+        rows = torch.from_numpy(batch.rows).to(self.task.device)
         dropout = replace(self.dropout, step=step) if self.drops else None
-        logits = self.stack(self.task.flat.index_select(0, at), dropout)  # several times faster than flat[at]
+        logits = self.stack(self.task.standard(batch.values), dropout)
         targets = self.task.fake[rows].float()[:, None] * (1 - self.smoothing) + self.smoothing / 2
         losses = binary_cross_entropy_with_logits(logits, targets, reduction="none")
         # A head's loss is its own mean; the sum over heads gives each one its own gradient.
@@ -135,23 +129,28 @@ class _Training:
         """AUC (H,) float64 and log loss (H,) of every active head on the rows that its fold holds out."""
         auc = torch.empty(len(self.active), dtype=torch.float64)
         loss = torch.empty(len(self.active))
-        views = self.task.X if self.task.mean_views else self.task.X[:1]
         for fold, slots in self.held_out.items():
-            rows = torch.from_numpy(np.flatnonzero(self.task.folds.held_out[fold])).to(self.task.X.device)
             stack = self.stack if len(slots) == len(self.active) else self.stack.selected(slots)
-            scores = torch.cat([sum(stack(view.index_select(0, part)) for view in views) for part in self._parts(rows)])
-            scores /= len(views)
-            fake = self.task.fake[rows]
-            auc[slots.cpu()], loss[slots.cpu()] = (
-                column_metrics.auc(scores, fake),
-                column_metrics.log_loss(scores, fake).cpu(),
-            )
+            scores = self._scores(stack, fold)
+            fake = self.task.fake[torch.from_numpy(self.task.folds.held_out[fold]).to(self.task.device)]
+            auc[slots.cpu()] = column_metrics.auc(scores, fake)
+            loss[slots.cpu()] = column_metrics.log_loss(scores, fake).cpu()
         return auc, loss
 
-    def _parts(self, rows: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """Rows in pieces whose activations, heads x rows x width, stay bounded."""
+    def _scores(self, stack: Stack, fold: int) -> torch.Tensor:
+        """What some heads say of a fold's held-out rows, (m, H), the mean over the views."""
+        rows, views = np.flatnonzero(self.task.folds.held_out[fold]), self.task.judging_views
+        scores = sum(
+            torch.cat([stack(self.task.standard(batch.values))
+                       for batch in self.task.stream.ordered(rows, view=view, batch=self._judged_at_once())])
+            for view in range(views)
+        )  # fmt: skip
+        return scores / views
+
+    def _judged_at_once(self) -> int:
+        """Rows whose activations, heads x rows x width, and standardised features stay bounded."""
         width = max(self.stack.shape.hidden, default=1)
-        return rows.split(max(1, ACTIVATIONS // (len(self.active) * width)))
+        return max(1, ACTIVATIONS // max(len(self.active) * width, self.task.columns))
 
     def parameters(self, slot: int) -> dict[str, torch.Tensor]:
         tensors = {name: p[slot].detach().cpu().clone() for name, p in self.stack.named_parameters()}
@@ -163,7 +162,7 @@ class _Training:
             return
         self.active = [self.active[slot] for slot in slots]
         if self.active:
-            chosen = torch.tensor(slots, device=self.task.X.device)
+            chosen = torch.tensor(slots, device=self.task.device)
             self.stack = self.stack.selected(chosen)
             self.optimiser.keep(self.stack, chosen)
             self._read_members()

@@ -116,7 +116,7 @@ def fit_tails(members: list[Member], task: MapTask, *, report: Report | None = N
         batch = members[0].config.batch
         for step, read in enumerate(task.stream.epoch(task.folds.rows, epoch, batch=batch)):
             for training in running:
-                training.step(read.rows, read.maps, epoch=epoch, step=step)
+                training.step(read.rows, read.values, epoch=epoch, step=step)
         for training in running:
             training.end_epoch(epoch)
         epoch += 1
@@ -129,9 +129,9 @@ def seconds_an_epoch(member: Member, task: MapTask) -> float:
     """What an epoch of a tail takes without its validation, from the second of two steps."""
     training = _Training(member, build(task.spec.backbone, weights=task.weights), task)
     batch = task.stream.some(task.folds.rows, batch=member.config.batch)  # not all maps, to time two steps
-    training.step(batch.rows, batch.maps, epoch=0, step=0)
+    training.step(batch.rows, batch.values, epoch=0, step=0)
     started = time.perf_counter()
-    training.step(batch.rows, batch.maps, epoch=0, step=0)
+    training.step(batch.rows, batch.values, epoch=0, step=0)
     return (time.perf_counter() - started) * training.steps_an_epoch
 
 
@@ -239,9 +239,9 @@ class _Training:
 @torch.no_grad()
 def _scores(network: nn.Module, task: MapTask, rows: np.ndarray) -> np.ndarray:
     """(n,) float64."""
-    views = range(len(task.stream.tables) if task.mean_views else 1)
+    views = range(task.stream.views if task.mean_views else 1)
     each = [
-        torch.cat([network(read.maps.to(task.device)).cpu().double()
+        torch.cat([network(read.values.to(task.device)).cpu().double()
                    for read in task.stream.ordered(rows, view=view, batch=EVALUATION_BATCH)])
         for view in views
     ]  # fmt: skip

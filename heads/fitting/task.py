@@ -1,29 +1,65 @@
 """What heads are trained on, a Task of pooled features or a MapTask of maps, and the two figures of their judgement."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
 
+from cache.errors import UserError
 from cache.features import FeatureSpec
 from heads.fitting import column_metrics
 from heads.folds import Folds
-from heads.stream import MapStream
+from heads.memory import free_memory
+from heads.stream import RowStream
 
-SLICE = 1024  # rows turned into float64 at once
+PART_NUMBERS = 1 << 21  # of rows that are turned into float64 at once: 16 MB, which a processor's cache holds
+CONSTANT = 1e-6  # of a mean; a column that deviates less is rounding
+
+
+@dataclass(frozen=True)
+class SomeRows:
+    """Several views of some rows of a stream, one view under the other: position v * n + i is row i in view v.
+
+    rows: (n,) of the manifest, growing. views: the first so many.
+    """
+
+    stream: RowStream
+    rows: np.ndarray
+    views: int
+
+    def __len__(self) -> int:
+        return self.views * len(self.rows)
+
+    @property
+    def columns(self) -> int:
+        return self.stream.tables[0].row_shape[0]
+
+    def parts(self, device: torch.device) -> Iterator[tuple[slice, torch.Tensor]]:
+        """All of them in order: positions, and the rows (k, D) as they are stored, to be read only."""
+        at = 0
+        for view in range(self.views):
+            for batch in self.stream.ordered(self.rows, view=view, batch=max(1, PART_NUMBERS // self.columns)):
+                yield slice(at, at + len(batch.rows)), batch.values.to(device)
+                at += len(batch.rows)
+
+    def read(self, positions: np.ndarray) -> torch.Tensor:
+        """Any of them, (k,) -> (k, D) as they are stored."""
+        view, number = np.divmod(positions, len(self.rows))
+        return self.stream.read(self.rows[number], view)
 
 
 @dataclass(frozen=True)
 class Task:
-    """Pooled features, ready to train on.
+    """Pooled features to train on, raw: they are standardised where they are multiplied, a batch at a time.
 
-    X: (V, N, D) float32, V views of the manifest's N rows, standardised by centre and scale (D,) over all rows that
-    any fold trains on. mean, std: (F, D), what is left to standardise by a fold's own training rows.
-    fake: (N,) bool. mean_views: heads are judged by the mean of their scores over the views, not by view 0.
+    stream: rows (D,) in V views of the manifest's N images. fake: (N,) bool, on the device that trains. centre, scale:
+    (D,) mean and deviation over all rows that any fold trains on. mean, std: (F, D), what is then left to standardise
+    by a fold's own training rows. mean_views: heads are judged by the mean of their scores over the views, not by
+    view 0.
     """
 
-    X: torch.Tensor
+    stream: RowStream
     fake: torch.Tensor
     folds: Folds
     centre: torch.Tensor
@@ -33,54 +69,84 @@ class Task:
     mean_views: bool = False
 
     @classmethod
-    def of(cls, X: np.ndarray, fake: np.ndarray, folds: Folds, *, device: str = "cpu",
-           mean_views: bool = False) -> "Task":  # fmt: skip
-        """From raw features (V, N, D) float32, which are not changed. Constant columns stay constant."""
-        raw = torch.from_numpy(X).to(device)
-        centre, scale = _moments(raw, folds.rows)
-        standard = raw - centre
-        standard /= scale
-        if len(folds) == 1:  # those were the fold's own rows: exactly nothing is left
-            mean, std = torch.zeros_like(centre)[None], torch.ones_like(scale)[None]
-        else:
-            of_folds = [_moments(standard, np.flatnonzero(rows)) for rows in folds.trained]
-            mean, std = (torch.stack(each) for each in zip(*of_folds, strict=True))
-        return cls(standard, torch.tensor(fake, device=device), folds, centre, scale, mean, std, mean_views)
+    def of(cls, stream: RowStream, fake: np.ndarray, folds: Folds, *, mean_views: bool = False) -> "Task":
+        """Reads all training rows twice. Constant columns stay constant; what trains is the stream's device."""
+        device = torch.device(stream.device)
+        trained = torch.from_numpy(folds.trained).to(device)
+        rows = SomeRows(stream, folds.rows, stream.views)
+        centre, scale, mean, std = (each.float() for each in _moments(rows, trained, device))
+        return cls(stream, torch.tensor(fake, device=device), folds, centre, scale, mean, std, mean_views)
+
+    @property
+    def device(self) -> torch.device:
+        return self.fake.device
 
     @property
     def columns(self) -> int:
-        return self.X.shape[2]
+        return len(self.centre)
 
-    @cached_property
-    def flat(self) -> torch.Tensor:
-        """(V * N, D): row n of view v is at v * N + n."""
-        return self.X.flatten(0, 1)
+    @property
+    def judging_views(self) -> int:
+        """By how many views heads are judged."""
+        return self.stream.views if self.mean_views else 1
+
+    def standard(self, values: torch.Tensor) -> torch.Tensor:
+        """Rows as they are stored (..., D), standardised by centre and scale: float32, on the device that trains."""
+        return (values.to(self.device) - self.centre).div_(self.scale)
+
+    def moments(self, fold: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mean and deviation (D,), (D,) float32 of raw features on the fold's training rows."""
+        return self.centre + self.scale * self.mean[fold], self.scale * self.std[fold]
 
     def standardisation(self, fold: int) -> dict[str, torch.Tensor]:
-        """Mean and deviation of raw features on the fold's training rows, for a head of its own: mean, std (D,)."""
-        mean, std = self.centre + self.scale * self.mean[fold], self.scale * self.std[fold]
-        return {"mean": mean.cpu(), "std": std.cpu()}
+        """The same for a head of its own, on the CPU: mean, std (D,)."""
+        return {name: each.cpu() for name, each in zip(("mean", "std"), self.moments(fold), strict=True)}
+
+    def training(self, fold: int) -> SomeRows:
+        """Every view of the fold's training rows, raw."""
+        return SomeRows(self.stream, np.flatnonzero(self.folds.trained[fold]), self.stream.views)
+
+    def training_labels(self, fold: int) -> np.ndarray:
+        """Of every one of those, (V * n,) bool."""
+        return np.tile(self.fake.cpu().numpy()[self.folds.trained[fold]], self.stream.views)
 
     def training_rows(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
-        """Every view of the fold's training rows, standardised: (V * n, D) float32, and the labels (V * n,) bool."""
-        rows = torch.from_numpy(self.folds.trained[fold])
-        X = self._of_fold(self.X[:, rows], fold).flatten(0, 1)
-        return X.cpu().numpy(), self.fake[rows].repeat(len(self.X)).cpu().numpy()
+        """Every view of the fold's training rows, standardised: (V * n, D) float32, and the labels (V * n,) bool.
+
+        Raises:
+            UserError: so many numbers do not fit into memory.
+        """
+        return self._copied(self.training(fold), fold), self.training_labels(fold)
 
     def training_groups(self, fold: int) -> np.ndarray:
         """The group of every one of those, (V * n,) int64: views of an image share it."""
-        return np.tile(self.folds.groups[self.folds.trained[fold]], len(self.X))
+        return np.tile(self.folds.groups[self.folds.trained[fold]], self.stream.views)
+
+    def judged(self, fold: int) -> SomeRows:
+        """The fold's held-out rows in the views that heads are judged by, raw."""
+        return SomeRows(self.stream, np.flatnonzero(self.folds.held_out[fold]), self.judging_views)
 
     def judged_rows(self, fold: int) -> tuple[np.ndarray, np.ndarray]:
-        """The fold's held-out rows as heads are judged by them: (1 or V, m, D) float32, and the labels (m,)."""
-        rows = torch.from_numpy(self.folds.held_out[fold])
-        X = self._of_fold(self.X[: None if self.mean_views else 1, rows], fold)
-        return X.cpu().numpy(), self.fake[rows].cpu().numpy()
+        """The fold's held-out rows as heads are judged by them: (1 or V, m, D) float32, and the labels (m,).
 
-    def _of_fold(self, X: torch.Tensor, fold: int) -> torch.Tensor:
-        """A copy of some rows, standardised by the fold's own in place: it may be most of the memory."""
-        X -= self.mean[fold]
-        X /= self.std[fold]
+        Raises:
+            UserError: so many numbers do not fit into memory.
+        """
+        X = self._copied(self.judged(fold), fold).reshape(self.judging_views, -1, self.columns)
+        return X, self.fake.cpu().numpy()[self.folds.held_out[fold]]
+
+    def _copied(self, rows: SomeRows, fold: int) -> np.ndarray:
+        """(k, D) float32, standardised by the fold's own."""
+        needed, free = 4 * len(rows) * rows.columns, free_memory()
+        if needed > free:
+            raise UserError(
+                f"{len(rows)} rows of {rows.columns} features as one matrix are {needed / 1e9:.1f} GB, and "
+                f"{free / 1e9:.1f} GB are free. Name fewer FEATURES or VIEWS, use `avg` in place of `avgstd`, or leave "
+                "families that need all rows at once, such as scikit-learn's, out of the GRID."
+            )
+        X = np.empty((len(rows), rows.columns), np.float32)
+        for at, values in rows.parts(self.device):
+            X[at] = ((self.standard(values) - self.mean[fold]) / self.std[fold]).cpu().numpy()
         return X
 
 
@@ -88,7 +154,7 @@ class Task:
 class MapTask:
     """stream: the maps of one feature. fake: (N,) bool. weights: as WEIGHTS names the backbone's weight file."""
 
-    stream: MapStream
+    stream: RowStream
     spec: FeatureSpec
     fake: np.ndarray
     folds: Folds
@@ -108,15 +174,28 @@ def judge(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return column_metrics.auc(columns, positive).numpy(), column_metrics.log_loss(columns, positive).numpy()
 
 
-def _moments(X: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and deviation (D,) float32 of some rows of (V, N, D) in all views; 1 for a constant column.
+def _moments(rows: SomeRows, trained: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, ...]:
+    """Mean and deviation, float64, of all training rows (D,), (D,), and then of each fold's (F, D), (F, D).
 
-    In slices, because float64 is wanted and a copy of everything would be large.
+    Those of a fold are what is left once all rows are standardised; of a single fold nothing is. A constant column has
+    deviation 1. Two passes: squares are of distances from the mean, where they lose nothing to rounding.
+
+    Args:
+        trained: (F, N) bool, which of the manifest's rows each fold trains on.
     """
-    slices = [torch.from_numpy(each).to(X.device) for each in np.array_split(rows, range(SLICE, len(rows), SLICE))]
-    count = X.shape[0] * len(rows)
-    mean = sum(X.index_select(1, each).double().sum(dim=(0, 1)) for each in slices) / count
-    squares = sum(((X.index_select(1, each) - mean) ** 2).sum(dim=(0, 1)) for each in slices)
-    std = (squares / count).sqrt()
-    std = torch.where(std > 1e-6 * (mean.abs() + 1e-6), std, 1.0)
-    return mean.float(), std.float()
+    mean = sum(values.double().sum(dim=0) for _, values in rows.parts(device)) / len(rows)
+    every = torch.from_numpy(np.tile(rows.rows, rows.views)).to(device)
+    sums, squares = torch.zeros(2, 1 + len(trained), rows.columns, dtype=torch.float64, device=device)
+    for at, values in rows.parts(device):
+        chosen = torch.cat([torch.ones(1, at.stop - at.start, device=device), trained[:, every[at]]]).double()
+        distance = values - mean
+        sums += chosen @ distance
+        squares += chosen @ distance.square_()
+    counts = rows.views * torch.cat([trained.any(dim=0).sum()[None], trained.sum(dim=1)]).double()[:, None]
+    std = (squares[:1] / counts[:1]).sqrt()
+    std = torch.where(std > CONSTANT * (mean.abs() + CONSTANT), std, 1.0)
+    if len(trained) == 1:
+        return mean, std[0], torch.zeros_like(std), torch.ones_like(std)
+    means, spread = sums[1:] / counts[1:] / std, squares[1:] / counts[1:] / std**2
+    stds = (spread - means**2).clamp_min(0).sqrt()
+    return mean, std[0], means, torch.where(stds > CONSTANT * (means.abs() + CONSTANT), stds, 1.0)

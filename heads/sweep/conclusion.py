@@ -15,7 +15,7 @@ from heads.head_file import HeadRecord, assemble, save_head
 from heads.inputs import Choice, Inputs
 from heads.predictions import ABOUT, predictions_file, write_predictions
 from heads.scorer import views_of
-from heads.scoring import member_scores, of_vectors
+from heads.scoring import member_scores, stream_scores
 from heads.sweep import leaderboard
 from heads.sweep.leaderboard import Setting, Trial, choose, settings
 from heads.sweep.sweep_result import HEAD_FILE, SweepResult
@@ -96,11 +96,10 @@ class Outcome:
         return found
 
     def _scores(self, setting: Setting, head: Committee) -> np.ndarray:
-        """Logits (N, M) of every member for every image; of pooled features from what is in memory already."""
+        """Logits (N, M) of every member for every image."""
         if setting.config.reads_maps:
             return member_scores(head, views_of(self._record(setting)), self.manifest, device=self.device)
-        columns = self.choices[setting.inputs].columns
-        return np.mean([of_vectors(head, view[:, columns]) for view in self.inputs.X[: self.views]], axis=0)
+        return stream_scores(head, self.inputs.of(self.choices[setting.inputs]), range(self.views))
 
     def _labelled(self, rows: np.ndarray) -> pd.DataFrame:
         return self.manifest.rows.iloc[rows][ABOUT].copy()
@@ -122,7 +121,7 @@ class Outcome:
             heads=len(self.trials),
             folds=len(self.folds),
             members=len(chosen.trials),
-            views=len(self.inputs.X),
+            views=self.inputs.rows.views,
             seconds=round(sum(trial.seconds for trial in self.trials), 2),
             val_auc=chosen.val_auc,
             val_auc_std=chosen.val_auc_std if len(chosen.trials) > 1 else None,

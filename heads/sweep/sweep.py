@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cache import runs
 from cache.atomic import locked
-from cache.errors import one_of
+from cache.errors import UserError, one_of
 from cache.progress import Progress
 from data.manifest import Manifest
 from heads.families import Fitted
@@ -27,12 +27,14 @@ class Sweep:
 
     def __init__(self, config: SweepConfig, folder: Path, manifest: Manifest, folds: Folds) -> None:
         self.config, self.folder, self.manifest, self.folds = config, folder, manifest, folds
-        self.inputs = load_inputs(manifest, config.specs)
+        self.inputs = load_inputs(manifest, config.specs, memory=config.memory, device=config.device)
+        self._refuse_what_cannot_be_streamed()
         self.choices = self._choices()
         self.trials: list[Trial] = []
         self.trainer = Trainer(
-            manifest, self.inputs, self.choices, folds, config.weights, config.device, config.mean_views
-        )
+            manifest, self.inputs, self.choices, folds, config.weights, config.device, config.mean_views,
+            config.memory,
+        )  # fmt: skip
 
     def run(self) -> None:
         """Scouts first: convex heads need no learning rate, so they look for the best inputs; the others follow."""
@@ -50,6 +52,18 @@ class Sweep:
                 self._conclude(scouts + others)
         if runs.is_complete(self.folder):
             shutil.rmtree(self.folder / BUCKETS, ignore_errors=True)
+
+    def _refuse_what_cannot_be_streamed(self) -> None:
+        """Before anything is trained. Raises: UserError, a family that needs all rows at once, and no room for them."""
+        if self.inputs.rows.in_memory:
+            return
+        print(f"heads: pooled features: {self.inputs.rows.mode}", flush=True)
+        unable = {each.family for each in self.config.configs if not (each.streams or each.reads_maps)}
+        if unable:
+            raise UserError(
+                f"{', '.join(sorted(unable))} heads need all rows in memory, and the pooled features are "
+                f"{self.inputs.rows.mode}: leave them out of the GRID, give more MEMORY, or name fewer FEATURES"
+            )
 
     def _conclude(self, plan: list[Bucket]) -> None:
         """Choose, unless buckets are left to other parts."""
@@ -151,7 +165,7 @@ class Sweep:
             inputs=self.inputs,
             choices=self.choices,
             trials=self.trials,
-            views=len(self.inputs.X) if self.config.mean_views else 1,
+            views=self.inputs.rows.views if self.config.mean_views else 1,
             augmentation=self.config.specs[-1].augmentation,
             one_se=self.config.one_se,
             device=self.config.device,

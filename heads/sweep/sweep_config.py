@@ -21,6 +21,7 @@ class SweepConfig:
     seeds: how often each trained head starts anew. inputs: a choice of Inputs.choices, or `search` among them.
     one_se: choose by the one-standard-error rule. mean_views: judge and score by the mean over the views.
     weights: backbone -> its weight file as WEIGHTS names it, for tails. part: this process's share, (i, n).
+    memory: bytes that features may be held in, None = half of what is free; what does not fit is streamed.
     """
 
     manifest: Path
@@ -34,6 +35,7 @@ class SweepConfig:
     weights: dict[str, str] = field(default_factory=dict)
     device: str = "cpu"
     part: tuple[int, int] = (0, 1)
+    memory: int | None = None
 
     @property
     def backbone(self) -> str:

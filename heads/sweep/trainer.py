@@ -12,7 +12,7 @@ from heads.families import Fitted, Report, Source
 from heads.fitting.task import MapTask, Task
 from heads.folds import Folds
 from heads.inputs import Choice, Inputs
-from heads.stream import MapStream
+from heads.stream import RowStream
 from heads.sweep.buckets import Bucket
 
 
@@ -21,7 +21,7 @@ class Trainer:
     """Trains buckets on the features of one manifest.
 
     choices: by name, what pooled heads may read. weights: backbone -> its weight file as WEIGHTS names it, for tails.
-    mean_views: heads are judged by the mean of their scores over the views.
+    mean_views: heads are judged by the mean of their scores over the views. memory: bytes that features may be held in.
     """
 
     manifest: Manifest
@@ -31,6 +31,7 @@ class Trainer:
     weights: dict[str, str]
     device: str
     mean_views: bool
+    memory: int | None = None
     _latest: tuple[str, Any] | None = None
     _measured: dict[str, dict[Hashable, float]] = field(default_factory=lambda: defaultdict(dict))
 
@@ -43,7 +44,7 @@ class Trainer:
         return bucket.family.seconds(list(bucket.members), self._source(bucket.inputs, self._maps))
 
     def _source(self, name: str, maps: Callable[[str], MapTask]) -> Source:
-        rows = int(self.folds.trained[0].sum()) * len(self.inputs.X)
+        rows = int(self.folds.trained[0].sum()) * self.inputs.rows.views
         columns = self.choices[name].width if name in self.choices else 0
         return Source(columns, rows, len(self.folds), partial(self._kept_pooled, name), partial(maps, name),
                       self._measured[name])  # fmt: skip
@@ -70,11 +71,16 @@ class Trainer:
         return self._latest[1]
 
     def _pooled(self, name: str) -> Task:
-        X = self.inputs.X[:, :, self.choices[name].columns]
-        return Task.of(X, self.manifest.fake, self.folds, device=self.device, mean_views=self.mean_views)
+        rows = self.inputs.of(self.choices[name])
+        return Task.of(rows, self.manifest.fake, self.folds, mean_views=self.mean_views)
 
     def _maps(self, name: str) -> MapTask:
         specs = self.inputs.maps[name]
-        stream = MapStream([FeatureTable(spec, self.manifest) for spec in specs])
+        stream = RowStream([FeatureTable(spec, self.manifest) for spec in specs], memory=self._left())
         weights = self.weights.get(specs[0].backbone, "")
         return MapTask(stream, specs[0], self.manifest.fake, self.folds, weights, self.device, self.mean_views)
+
+    def _left(self) -> int | None:
+        """Bytes of the memory that held pooled features leave to maps; None = as much as the stream finds."""
+        taken = self.inputs.rows.bytes if self.inputs.rows.in_memory else 0
+        return None if self.memory is None else max(0, self.memory - taken)

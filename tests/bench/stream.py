@@ -17,7 +17,7 @@ import numpy as np
 from cache.features import shard_paths, write_shard
 from cache.table import FeatureTable
 from heads import stream
-from heads.stream import MapStream
+from heads.stream import RowStream
 from tests.bench import rounds
 from tests.bench.store import SHAPE, SPEC
 
@@ -65,8 +65,8 @@ def from_end_to_end() -> int:
 
 
 def streamed(images: SimpleNamespace) -> int:
-    maps = MapStream([FeatureTable(SPEC, images)], memory=0)
-    return sum(batch.maps.nbytes for batch in maps.epoch(ALL, 0, batch=BATCH))
+    maps = RowStream([FeatureTable(SPEC, images)], memory=0)
+    return sum(batch.values.nbytes for batch in maps.epoch(ALL, 0, batch=BATCH))
 
 
 def random_rows(images: SimpleNamespace) -> int:
