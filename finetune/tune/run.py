@@ -10,7 +10,7 @@ anew from their checkpoints. The best trial becomes a run in runs/finetune/, and
 import json
 import os
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +118,7 @@ class _Search:
 
     def _config(self, settings: dict[str, Any]) -> FinetuneConfig:
         recipe = changed(self.asked.recipe, settings)
-        return self.config.finetune.but(recipe=json.dumps({"recipe": self.asked.name, **recipe.to_json()}))
+        return self.config.finetune.but(recipe=json.dumps({"recipe": self.asked.name, **asdict(recipe)}))
 
 
 @dataclass
