@@ -48,10 +48,9 @@ class Recipe(Settings):
     originals does. unit: a new last layer sees vectors of length one, times a scale that is learned. alignment,
     uniformity: factors of what embeddings of that length add to the loss (training.hypersphere).
 
-    label_smoothing, class_balance: as of heads. batch: images a step, over all processes;
-    accumulate: in how many parts a step is computed. precision: auto, bf16, fp16 or fp32. channels_last: layout of the
-    weights. compile: through torch.compile. best_by: auc, or loss; best_after: share of the epochs before which no
-    epoch is kept.
+    label_smoothing, class_balance: as of heads. batch: images a step, over all processes; accumulate: in how many parts
+    a step is computed. precision: auto, bf16, fp16 or fp32. channels_last: layout of the weights. compile: through
+    torch.compile. best_by: auc, or loss; best_after: share of the epochs before which no epoch is kept.
     """
 
     start: str = setting("head", choices=("head", "pretrained", "scratch"))
