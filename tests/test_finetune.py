@@ -32,7 +32,7 @@ from finetune.detectors.detector_file import load_detector
 from finetune.detectors.logits import logits_of
 from finetune.detectors.networks import NETWORKS
 from finetune.options import FinetuneConfig
-from finetune.recipes import RECIPES, Recipe, read_recipe
+from finetune.recipes import RECIPES, Recipe, changed, read_recipe
 from finetune.run import run
 from finetune.training import epochs, optimise, state, step
 from finetune.training import loop as fit
@@ -512,6 +512,21 @@ def test_norms_with_unit_embeddings_goes_on_as_if_it_had_never_stopped(few, worl
         with pytest.raises(Killed):
             run(options(few, recipe, save_every=1))
     same_run(straight, run(options(few, recipe, save_every=1)))
+
+
+def test_maps_are_no_embeddings(few):
+    tail = {"features": "layer2:map", "grid": '[{"family": "tail", "lr": 0.01, "epochs": 1}]', "epochs": 1}
+    with pytest.raises(UserError, match="this head reads maps and has no embedding"):
+        run(options(few, plain(alignment=0.1), **tail))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_comes_back_from_what_its_run_says_of_it(name):
+    recipe = RECIPES[name]
+    said = json.loads(json.dumps(recipe.to_json()))
+    assert changed(Recipe(), said) == recipe
+    later = {"trained", "unit", "alignment", "uniformity"}
+    assert (later & said.keys()) == ({"trained"} if name == "norms" else set())
 
 
 def test_unit_embeddings_have_no_length(few):
