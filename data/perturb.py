@@ -66,6 +66,11 @@ def through_jpeg(image: Image.Image, quality: float) -> Image.Image:
     return Image.open(buffer).convert("RGB")
 
 
+def scaled_size(image: Image.Image, scale: float) -> tuple[int, int]:
+    """Width and height in whole pixels, at least one."""
+    return max(1, round(image.width * scale)), max(1, round(image.height * scale))
+
+
 def _jpeg(image: Image.Image, quality: float, _: str) -> Image.Image:
     return through_jpeg(image, quality)
 
@@ -75,8 +80,7 @@ def _blur(image: Image.Image, sigma: float, _: str) -> Image.Image:
 
 
 def _scaled(image: Image.Image, scale: float) -> Image.Image:
-    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
-    return image.resize(size, Image.Resampling.BICUBIC)
+    return image.resize(scaled_size(image, scale), Image.Resampling.BICUBIC)
 
 
 def _rescale(image: Image.Image, scale: float, _: str) -> Image.Image:

@@ -8,11 +8,11 @@ A recipe of one's own is JSON that names the one it changes. For `make tune` a s
 a range, as in a grid of heads; what is not given there has the ranges of RANGES.
 """
 
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from cache.errors import UserError, one_of, shown
-from cache.settings import LONGEST_SIDE, Settings, setting
+from cache.settings import LONGEST_SIDE, Settings, keyed, setting
 from data.augment import Augmentation
 from finetune.options import DEFAULT_RECIPE as DEFAULT
 from heads.families import MOST_EPOCHS, MOST_SHARE
@@ -21,6 +21,7 @@ from heads.sweep.grid import Range
 
 MOST_CHOICES = 100  # of a setting; a search keeps all of them with each trial, and none tries as many
 UNCHANGED = Augmentation()
+ALL, NORMS = "all", "norms"  # of a stage
 BY_LOSS = {"best_by": "loss", "best_after": 0.5}  # the epoch of lowest validation loss in the second half
 
 
@@ -35,6 +36,7 @@ class Recipe(Settings):
     Phase 1 trains the head alone for head_epochs at a constant rate; phase 2 trains for `epochs` what unfreezes.
     trained_from: the first stage that ever does ('' = all), named as the network names its modules. unfreeze_every:
     epochs between one stage and the next below it, 0 = all at once. frozen_norm: statistics of BatchNorm do not move.
+    trained: what of a stage; `norms` = the weights and biases of its normalisation layers alone.
 
     lr: peak rate of the head. body_lr: that of the network as a share of it. layer_decay: factor from each stage to
     the one below (Howard and Ruder 2018, arXiv:1801.06146). warmup: share of phase 2 in which rates rise from 0.
@@ -43,10 +45,12 @@ class Recipe(Settings):
     that are judged and kept, 0 = off; it rises to that value as (1 + step) / (10 + step).
 
     loss: `bce` on one logit, `ce` on two, `ce-softmax` on two that went through a softmax before, as one of the
-    originals does. label_smoothing, class_balance: as of heads. batch: images a step, over all processes;
-    accumulate: in how many parts a step is computed. precision: auto, bf16, fp16 or fp32. channels_last: layout of the
-    weights. compile: through torch.compile. best_by: auc, or loss; best_after: share of the epochs before which no
-    epoch is kept.
+    originals does. unit: a new last layer sees vectors of length one, times a scale that is learned. alignment,
+    uniformity: factors of what embeddings of that length add to the loss (training.hypersphere).
+
+    label_smoothing, class_balance: as of heads. batch: images a step, over all processes; accumulate: in how many parts
+    a step is computed. precision: auto, bf16, fp16 or fp32. channels_last: layout of the weights. compile: through
+    torch.compile. best_by: auc, or loss; best_after: share of the epochs before which no epoch is kept.
     """
 
     start: str = setting("head", choices=("head", "pretrained", "scratch"))
@@ -80,11 +84,16 @@ class Recipe(Settings):
     best_by: str = setting("auc", choices=("auc", "loss"))
     best_after: float = setting(0.0, least=0, most=0.99)
     augmentation: Augmentation = field(default=UNCHANGED)
+    trained: str = setting(ALL, choices=(ALL, NORMS), later=True)
+    unit: bool = setting(False, later=True)
+    alignment: float = setting(0.0, least=0, later=True)
+    uniformity: float = setting(0.0, least=0, later=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.start == "head" and self.dropout:
-            raise UserError("dropout belongs to a new last layer; one that starts from a cached head keeps the head's")
+        for name in ("dropout", "unit"):
+            if self.start == "head" and getattr(self, name):
+                raise UserError(f"{name} belongs to a new last layer; what starts from a cached head keeps the head's")
 
     @property
     def total_epochs(self) -> int:
@@ -96,9 +105,20 @@ class Recipe(Settings):
         """Of a network that is not started from a cached head."""
         return 1 if self.loss == "bce" else 2
 
-    def to_json(self) -> dict:
-        return asdict(self)
+    @property
+    def shapes_embeddings(self) -> bool:
+        """Whether the loss looks at the embeddings, too."""
+        return bool(self.alignment or self.uniformity)
 
+    def to_json(self) -> dict:
+        """For keys, logs and config.json."""
+        return keyed(self) | {"augmentation": keyed(self.augmentation)}
+
+
+# What an image goes through on its way over the networks, and a little movement.
+HANDED_ON = Augmentation(
+    flip=0.5, rotation=10, shift=0.1, scale=0.1, blur=0.1, jpeg=0.5, lowest_quality=40, highest_quality=100, chain=0.3,
+)  # fmt: skip
 
 # 300-pixel images without augmentation, Adam at a constant 1e-3, batches of 32, 30 epochs.
 _FAKE_VS_REAL = Recipe(
@@ -113,6 +133,12 @@ RECIPES = {
     DEFAULT: Recipe(
         epochs=10, lr=1e-4, body_lr=5.0, unfreeze_every=2, ema=0.995, clip=1.0, best_after=0.5,
         augmentation=Augmentation(flip=0.5, jpeg=0.3, blur=0.2, largest_blur=1.0, window=0.875),
+    ),
+    # So few numbers train that the network keeps what it knows of images that this data set lacks; after GenD
+    # (Yermakov et al. 2025, arXiv:2508.06248).
+    NORMS: Recipe(
+        trained=NORMS, frozen_norm=True, epochs=10, lr=3e-4, body_lr=1.0, weight_decay=0.0, best_after=0.5,
+        augmentation=HANDED_ON,
     ),
     # Three epochs of the head at 1e-3 are the sweep's; then five of everything at 1e-5, cosine with warm-up.
     "cvt13-two-phase": Recipe(

@@ -119,7 +119,7 @@ def from_network(config: ExtractConfig, recipe: Recipe) -> Start:
     """
     manifest = Manifest.load(build_manifest(config.data)).usable
     compute = compute_of(config.compute, training_device(config.device))
-    settings = {"outputs": recipe.outputs, "dropout": recipe.dropout, "compute": compute}
+    settings = {"outputs": recipe.outputs, "dropout": recipe.dropout, "compute": compute, "unit": recipe.unit}
     if recipe.start == "scratch":
         from finetune.detectors.networks import NETWORKS, preprocess_for
 

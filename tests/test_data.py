@@ -10,8 +10,8 @@ from PIL import Image
 
 from cache.errors import UserError
 from cache.features import Preprocess
-from data import audit, build, images, probing, sample
-from data.augment import Augmentation, Draw
+from data import audit, augment, build, images, probing, sample
+from data.augment import Augmentation, Draw, changed
 from data.manifest import BLACK_DIGEST, Manifest
 from data.options import DataConfig
 from data.preprocess import of_view, to_input
@@ -302,18 +302,80 @@ def test_augmentations_depend_on_seed_and_image_alone_and_windows_keep_the_scale
     assert window.shape == (32, 32, 3)
     places = [(y, x) for y in range(33) for x in range(33) if np.array_equal(whole[y : y + 32, x : x + 32], window)]
     assert len(places) == 1  # cut out, not rescaled
-    every = Augmentation(flip=0.5, rotation=9, zoom=0.8, colour=0.3, jpeg=0.9, blur=0.9, window=0.6)
+    every = Augmentation(
+        flip=0.5, rotation=9, zoom=0.8, colour=0.3, jpeg=0.9, blur=0.9, window=0.6, shift=0.1, scale=0.1, chain=0.9
+    )
     drawn = [to_input(image, how, digest="ab" * 32, draw=Draw(every, seed)) for seed in ((1, 2), (1, 2), (1, 3))]
     assert np.array_equal(drawn[0], drawn[1])
     assert not np.array_equal(drawn[0], drawn[2])
 
 
 @pytest.mark.parametrize(
-    "one", [{"flip": 1}, {"rotation": 20}, {"zoom": 0.6}, {"colour": 0.5}, {"jpeg": 1}, {"blur": 1}]
-)
+    "one",
+    [
+        {"flip": 1}, {"rotation": 20}, {"zoom": 0.6}, {"colour": 0.5}, {"jpeg": 1}, {"blur": 1}, {"shift": 0.1},
+        {"scale": 0.1}, {"chain": 1},
+    ],
+)  # fmt: skip
 def test_each_augmentation_changes_the_image(one):
     how = Preprocess(0, 64, "bicubic", (0.5,) * 3, (0.5,) * 3)
     image = picture(3, fake=True)
     changed = to_input(image, how, digest="ab" * 32, draw=Draw(Augmentation(**one), (0,)))
     assert changed.shape == (64, 64, 3)
     assert not np.array_equal(changed, np.asarray(image))
+
+
+def spot(image: Image.Image) -> tuple[np.ndarray, float]:
+    """Where a bright spot is, as (x, y), and how bright it is in all."""
+    grey = np.asarray(image.convert("L"), float)
+    y, x = np.indices(grey.shape)
+    return np.array([(x * grey).sum(), (y * grey).sum()]) / grey.sum() + 0.5, grey.sum()
+
+
+def test_shift_and_scale_stay_inside_their_bounds():
+    pixels = np.zeros((60, 100, 3), np.uint8)
+    pixels[28:32, 68:72] = 255  # around (70, 30): 20 to the right of the centre
+    image = Image.fromarray(pixels)
+    drawn = [np.random.default_rng(seed) for seed in range(60)]
+    ways = np.array([spot(changed(image, Augmentation(shift=0.1), rng))[0] for rng in drawn]) - (70, 30)
+    assert (np.abs(ways) <= (10.2, 6.2)).all()
+    assert (ways.min(axis=0) < (-8, -4.5)).all()
+    assert (ways.max(axis=0) > (8, 4.5)).all()
+    found = [spot(changed(image, Augmentation(scale=0.1), rng)) for rng in drawn]
+    places = np.array([place for place, _ in found])
+    assert ((places[:, 0] >= 67.9) & (places[:, 0] <= 72.1)).all()
+    assert places[:, 0].min() < 68.5
+    assert places[:, 0].max() > 71.5
+    np.testing.assert_allclose(places[:, 1], 30, atol=0.2)
+    assert found[places[:, 0].argmax()][1] > 1.3 * found[places[:, 0].argmin()][1]  # what goes outwards grows
+
+
+def test_a_turn_is_the_one_of_pillow():
+    image, rng = picture(3, fake=True).crop((0, 0, 50, 61)), np.random.default_rng(4)
+    turned = image.rotate(np.random.default_rng(4).uniform(-20, 20), Image.Resampling.BILINEAR)
+    np.testing.assert_array_equal(changed(image, Augmentation(rotation=20), rng), turned)
+
+
+def test_a_chain_has_few_links_of_its_sizes_and_qualities(monkeypatch):
+    sent = []
+
+    def kept(image: Image.Image, quality: int) -> Image.Image:
+        sent[-1].append((*image.size, quality))
+        return image
+
+    monkeypatch.setattr(augment, "through_jpeg", kept)
+    how = Augmentation(chain=1, links=3, smallest=0.6, lowest_quality=40, highest_quality=100)
+    for seed in range(80):
+        sent.append([])
+        assert changed(picture(1, fake=False), how, np.random.default_rng(seed)).size == (64, 64)
+    assert {len(links) for links in sent} == {1, 2, 3}
+    width, height, quality = np.concatenate(sent).T
+    assert (width == height).all()
+    assert (width.min(), width.max()) == (38, 64)
+    assert 40 <= quality.min() < 45
+    assert 95 < quality.max() <= 100
+
+
+def test_qualities_the_wrong_way_round_are_told():
+    with pytest.raises(UserError, match="lowest_quality = 60: above highest_quality = 50"):
+        Augmentation(lowest_quality=60, highest_quality=50)

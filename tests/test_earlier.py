@@ -117,7 +117,7 @@ def test_keys_are_what_they_were(earlier):
         "manifests": {name: Manifest.load(paths.manifest_file(name)).key for name in ("few", "more")},
         "heads": {setting.name: key(setting.to_json()) for setting in SETTINGS},
         "bucket": Bucket("all", tuple(Member(setting, 1, 2) for setting in SETTINGS)).file,
-        "recipes": {name: key(recipe.to_json()) for name, recipe in RECIPES.items()},
+        "recipes": {name: key(RECIPES[name].to_json()) for name in KEYS["recipes"]},
     }
     assert found == KEYS
     assert [from_json(json.loads(json.dumps(setting.to_json()))) for setting in SETTINGS] == SETTINGS

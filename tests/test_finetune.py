@@ -32,7 +32,7 @@ from finetune.detectors.detector_file import load_detector
 from finetune.detectors.logits import logits_of
 from finetune.detectors.networks import NETWORKS
 from finetune.options import FinetuneConfig
-from finetune.recipes import RECIPES, Recipe, read_recipe
+from finetune.recipes import RECIPES, Recipe, changed, read_recipe
 from finetune.run import run
 from finetune.training import epochs, optimise, state, step
 from finetune.training import loop as fit
@@ -419,13 +419,13 @@ def test_mixed_precision_trains_and_goes_on_with_its_scaler(few, world, monkeypa
     assert torch.load(killed / FILE, weights_only=True)["scaler"] == scaler
 
 
-def training(few: Path, recipe: dict) -> tuple[FeatureDetector, Recipe]:
+def training(few: Path, recipe: dict, **more) -> tuple[FeatureDetector, Recipe]:
     """A detector as it starts, and the recipe."""
     from finetune.run import stages_before
     from finetune.train import build_detector
     from finetune.training.team import Team
 
-    config = options(few, recipe)
+    config = options(few, recipe, **more)
     job, start = stages_before(config, read_recipe(config.recipe), Team("cpu"))
     return build_detector(start, seed=0), job.recipe
 
@@ -469,11 +469,77 @@ def test_what_is_frozen_does_not_move(few):
 
 def test_frozen_norms_are_in_eval_mode(few):
     detector, _ = training(few, plain())
-    optimise.freeze_others(detector, ["layer2.1", HEAD])
+    optimise.freeze_others(detector, ["layer2.1", HEAD], Recipe())
     detector.training_mode(frozen_norm=False)
     of = {name: module.training for name, module in detector.named_modules() if isinstance(module, NORMS)}
     assert {"layer2.1" in name for name, training in of.items() if training} == {True}
     assert any(of.values())
+
+
+@pytest.mark.parametrize("backbone", ["resnet18", "vit_tiny_patch16_224"])
+def test_of_the_recipe_norms_the_weights_of_norms_alone_move(few, backbone):
+    taps = {"resnet18": SMALL["features"], "vit_tiny_patch16_224": "blocks.1:avgstd"}[backbone]
+    where = {"backbone": backbone, "features": taps, **({"size": 224} if backbone != "resnet18" else {})}
+    recipe = {"recipe": "norms", "epochs": 1, "batch": 16}
+    before = training(few, recipe, **where)[0].state_dict()
+    folder = run(options(few, recipe, **where))
+    assert "the cached head's" in (folder / "log.txt").read_text()
+    detector = load_detector(folder / BEST)[0]
+    after = detector.state_dict()
+    moved = {name for name in before if not torch.equal(before[name], after[name])}
+    norms = {
+        f"{name}.{part}" for name, module in detector.trunks.named_modules(prefix="trunks")
+        if isinstance(module, nn.BatchNorm2d | nn.LayerNorm) for part in ("weight", "bias")
+    }  # fmt: skip
+    assert moved == norms | {name for name, _ in detector.named_parameters() if name.startswith("head.")}
+    assert len(norms) > 3
+
+
+def test_a_network_without_norms_is_told_of(few):
+    recipe = {"recipe": "cnn-dropout-logsoftmax", "trained": "norms", "epochs": 1}
+    with pytest.raises(UserError, match="this network has no normalisation layer"):
+        run(options(few, recipe, backbone="tf_efficientnet_lite0", weights="", features="", grid=""))
+
+
+def test_norms_with_unit_embeddings_goes_on_as_if_it_had_never_stopped(few, world, monkeypatch):
+    recipe = {"recipe": "norms", "start": "pretrained", "head_epochs": 1, "epochs": 1, "unit": True, "ema": 0.9,
+              "alignment": 0.1, "uniformity": 0.5, "batch": 12, "best_after": 0}  # fmt: skip
+    straight = run(options(few, recipe))
+    assert any(name.endswith("log_scale") for name in load_detector(straight / BEST)[0].state_dict())
+    monkeypatch.setenv("RUNS_DIR", str(world / "again"))
+    with monkeypatch.context() as patch:
+        kill_at(patch, 3)
+        with pytest.raises(Killed):
+            run(options(few, recipe, save_every=1))
+    same_run(straight, run(options(few, recipe, save_every=1)))
+
+
+def test_maps_are_no_embeddings(few):
+    tail = {"features": "layer2:map", "grid": '[{"family": "tail", "lr": 0.01, "epochs": 1}]', "epochs": 1}
+    with pytest.raises(UserError, match="this head reads maps and has no embedding"):
+        run(options(few, plain(alignment=0.1), **tail))
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_comes_back_from_what_its_run_says_of_it(name):
+    recipe = RECIPES[name]
+    said = json.loads(json.dumps(recipe.to_json()))
+    assert changed(Recipe(), said) == recipe
+    later = {"trained", "unit", "alignment", "uniformity"}
+    assert (later & said.keys()) == ({"trained"} if name == "norms" else set())
+
+
+def test_unit_embeddings_have_no_length(few):
+    detector, _ = training(few, plain(start="pretrained", unit=True))
+    vectors = torch.randn(3, 512, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(0, 255, (2, 64, 64, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        torch.testing.assert_close(detector.judged(vectors), detector.judged(7 * vectors))
+        logits, embeddings = detector(pixels, with_embeddings=True)
+        torch.testing.assert_close(detector.judged(embeddings), logits)
+        layer, before = detector.network.linear, detector.judged(vectors)
+        layer.log_scale += torch.log(torch.tensor(2.0))
+        torch.testing.assert_close(detector.judged(vectors) - layer.bias, 2 * (before - layer.bias))
 
 
 def test_every_image_once_an_epoch_in_steps_of_one_size():

@@ -1,5 +1,6 @@
 """A training in small, by hand: what one update does to weights, what an epoch says, which settings reach what."""
 
+import itertools
 import json
 import math
 from collections import OrderedDict
@@ -25,7 +26,7 @@ from finetune.detectors.networks import NETWORKS
 from finetune.options import FinetuneConfig
 from finetune.recipes import Recipe, read_recipe
 from finetune.run import run, stages_before
-from finetune.training import epochs, optimise, step
+from finetune.training import epochs, hypersphere, optimise, step
 from finetune.training import loop as fit
 from finetune.training.epochs import Epoch, is_best
 from finetune.training.job import BEST, EPOCHS_FILE
@@ -394,3 +395,50 @@ def test_windows_keep_the_size_that_a_network_needs(few, network, window):
     config = scratch(few, network=network, augmentation={"window": 0.5})
     job, start = stages_before(config, read_recipe(config.recipe), ALONE)
     assert (job.recipe.augmentation.window, start.one_size) == (window, window == 1)
+
+
+@pytest.mark.parametrize("length", [1.0, 40.0])
+def test_alignment_and_uniformity_are_those_of_the_paper(length):
+    embeddings = torch.randn(6, 5, generator=torch.Generator().manual_seed(1))
+    fake = FAKE[:6]
+    unit = (embeddings / embeddings.norm(dim=1, keepdim=True)).double().numpy()
+    pairs = list(itertools.combinations(range(6), 2))
+    squared = {(i, j): ((unit[i] - unit[j]) ** 2).sum() for i, j in pairs}
+    alike = [squared[i, j] for i, j in pairs if fake[i] == fake[j]]
+    assert 0 < len(alike) < len(pairs)
+    assert float(hypersphere.alignment(length * embeddings, fake)) == pytest.approx(np.mean(alike), rel=1e-5)
+    even = np.log(np.mean(np.exp([-2 * each for each in squared.values()])))
+    assert float(hypersphere.uniformity(length * embeddings)) == pytest.approx(even, rel=1e-5)
+
+
+def test_without_a_pair_embeddings_add_nothing():
+    one = torch.randn(1, 4, requires_grad=True)
+    total = hypersphere.alignment(one, FAKE[:1]) + hypersphere.uniformity(one)
+    total.backward()
+    assert total.item() == 0
+    assert not one.grad.any()
+
+
+class Embedding(Plane):
+    """Its pixels are its embeddings."""
+
+    def forward(self, pixels: torch.Tensor, *, with_embeddings: bool = False) -> object:
+        embeddings = pixels * self.weight
+        return (embeddings.sum(dim=1), embeddings) if with_embeddings else embeddings.sum(dim=1)
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_the_terms_of_embeddings_come_with_their_factors(accumulate):
+    """In parts of a step as the mean over the parts' own pairs."""
+    recipe = Recipe(alignment=0.3, uniformity=0.7, accumulate=accumulate)
+    one, plain = (stepper(each, Embedding()) for each in (recipe, Recipe()))
+    sums = update(one)
+    torch.testing.assert_close(sums, update(plain))
+    weight = torch.tensor(BEFORE).float().requires_grad_()
+    for part in np.array_split(ROWS, accumulate):
+        embeddings = IMAGES[part] * weight
+        terms = 0.3 * hypersphere.alignment(embeddings, FAKE[part]) + 0.7 * hypersphere.uniformity(embeddings)
+        (terms / accumulate).backward()
+    expected = plain.network.weight.detach() - RATE * weight.grad
+    torch.testing.assert_close(one.network.weight.detach(), expected, rtol=1e-4, atol=1e-6)
+    assert (RATE * weight.grad).abs().max() > 0.01

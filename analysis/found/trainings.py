@@ -1,6 +1,6 @@
 """A training's run folder -> what was trained by which recipe, epoch by epoch."""
 
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import ClassVar
 
@@ -94,6 +94,6 @@ def read_training(folder: Path, result: FinetuneResult) -> Training:
 
 def _settings(recipe: Recipe) -> dict:
     """Those of the augmentation beside the others."""
-    settings = recipe.to_json()
+    settings = asdict(recipe)
     augmentation = settings.pop("augmentation")
     return settings | augmentation

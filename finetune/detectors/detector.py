@@ -5,12 +5,15 @@ logits(image -> detector). `NetworkDetector` is a network with a linear layer, f
 In training mode both compute in another number type (`train_in`) and round nothing as the cache does.
 """
 
+import math
 import re
 from itertools import groupby
 from pathlib import Path
 
 import torch
+from timm.layers import RmsNorm, RmsNorm2d, SimpleNorm, SimpleNorm2d
 from torch import nn
+from torch.nn.functional import normalize
 
 from cache.errors import UserError, one_of
 from cache.features import FeatureSpec, Preprocess
@@ -26,18 +29,39 @@ from heads.inputs import vectors
 HEAD = "head"  # the stage of everything behind the networks
 NETWORK_PREFIX = re.compile(r"(trunks\.\d+\.tapped|head\.networks\.\d+\.body|network\.body)\.")
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+# timm's others are subclasses of PyTorch's.
+WITH_AFFINE = (*NORMS, nn.LayerNorm, nn.GroupNorm, nn.InstanceNorm2d, nn.RMSNorm, RmsNorm, RmsNorm2d, SimpleNorm,
+               SimpleNorm2d)  # fmt: skip
 
 
 class Detector(nn.Module):
     """uint8 pixels (N, side, side, 3) -> logits of fake (N,) float32.
 
     preprocesses: one for each tensor of pixels that forward takes. compute: number type of evaluation. steps: names of
-    the networks' parts, inputs first, as the networks name them.
+    the networks' parts, inputs first, as the networks name them. embeds: whether what reaches the last layers is a
+    vector for each image.
     """
 
     preprocesses: list[Preprocess]
     compute: str
     steps: list[str]
+    embeds: bool = True
+
+    def forward(
+        self, *pixels: torch.Tensor, with_embeddings: bool = False
+    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor]:
+        """Logits (N,); with_embeddings: and what they are made of, vectors (N, D) or maps, as the head reads."""
+        embeddings = self.embedded(*pixels)
+        logits = self.judged(embeddings)
+        return (logits, embeddings) if with_embeddings else logits
+
+    def embedded(self, *pixels: torch.Tensor) -> torch.Tensor:
+        """What the networks say."""
+        raise NotImplementedError
+
+    def judged(self, embeddings: torch.Tensor) -> torch.Tensor:
+        """What the head says of it: (N,)."""
+        raise NotImplementedError
 
     @property
     def preprocess(self) -> Preprocess:
@@ -57,6 +81,12 @@ class Detector(nn.Module):
             found.setdefault(self._stage(name), []).append(parameter)
         found = _with_norms(found)
         return {name: each for name, each in found.items() if name != HEAD} | {HEAD: found[HEAD]}
+
+    def norms(self) -> set[nn.Parameter]:
+        """Weights and biases of normalisation layers, which are found by their type; those of the head are none."""
+        body = {p for name, parameters in self.stages().items() if name != HEAD for p in parameters}
+        layers = [module for module in self.modules() if isinstance(module, WITH_AFFINE)]
+        return {p for layer in layers for p in layer.parameters(recurse=False)} & body
 
     def matrices(self) -> set[nn.Parameter]:
         """Matrices and kernels: not biases, nor the vectors of norms. Stacked heads have them with a head axis."""
@@ -178,13 +208,20 @@ class FeatureDetector(Detector):
         self.compute = number_type(inputs[0].compute)
         self.steps = [step for name in groups for step in known[name].taps]
 
-    def forward(self, *pixels: torch.Tensor) -> torch.Tensor:
+    def embedded(self, *pixels: torch.Tensor) -> torch.Tensor:
         of = dict(zip(self.preprocesses, pixels, strict=True))
         kept = [each for trunk in self.trunks for each in trunk(of[trunk.inputs[0].preprocess])]
         if self.head.reads_maps:
-            return self.head(kept[0])
+            return kept[0]
         columns = [vectors(each, spec) for each, spec in zip(kept, self.inputs, strict=True)]
-        return self.head(torch.cat(columns, dim=1))  # (N, all columns) -> (N,)
+        return torch.cat(columns, dim=1)  # (N, all columns)
+
+    def judged(self, embeddings: torch.Tensor) -> torch.Tensor:
+        return self.head(embeddings)
+
+    @property
+    def embeds(self) -> bool:
+        return not self.head.reads_maps
 
     @property
     def trainable(self) -> bool:
@@ -198,10 +235,25 @@ class FeatureDetector(Detector):
         return cls(backbones, head, record.inputs).eval()
 
 
+class UnitLinear(nn.Linear):
+    """Vectors (N, D) -> (N, outputs): brought to length one, times a scale that is learned, through a linear layer.
+
+    The scale starts where a vector's numbers have variance one, as a linear layer expects them, and moves by shares.
+    """
+
+    def __init__(self, width: int, outputs: int) -> None:
+        super().__init__(width, outputs)
+        self.log_scale = nn.Parameter(torch.tensor(0.5 * math.log(width)))
+
+    def forward(self, vectors: torch.Tensor) -> torch.Tensor:
+        return super().forward(normalize(vectors, dim=1) * self.log_scale.exp())
+
+
 class NetworkDetector(Detector):
     """A network from images to vectors, with dropout and a linear layer of one or two outputs behind it."""
 
-    def __init__(self, network: nn.Module, how: Preprocess, *, outputs: int, dropout: float, compute: str) -> None:
+    def __init__(self, network: nn.Module, how: Preprocess, *, outputs: int, dropout: float, compute: str,
+                 unit: bool = False) -> None:  # fmt: skip
         super().__init__()
         self.preprocesses, self.compute, self.steps = [how], compute, parts(network)
         self.normalise = Normalise(how)
@@ -209,9 +261,14 @@ class NetworkDetector(Detector):
         self.network = TailNetwork(
             network, width=width, dropout=dropout, outputs=outputs, compute=compute, trained_in=compute
         )
+        if unit:
+            self.network.linear = UnitLinear(width, outputs)
 
-    def forward(self, pixels: torch.Tensor) -> torch.Tensor:
-        return self.network(self.normalise(pixels))  # (N, 3, side, side) float32 -> (N,)
+    def embedded(self, pixels: torch.Tensor) -> torch.Tensor:
+        return self.network.pooled(self.normalise(pixels))  # (N, 3, side, side) float32 -> (N, D)
+
+    def judged(self, embeddings: torch.Tensor) -> torch.Tensor:
+        return self.network.judged(embeddings)  # (N, D) -> (N,)
 
 
 def _refuse_mismatch(backbone: Backbone, inputs: list[FeatureSpec]) -> None:

@@ -24,8 +24,9 @@ def network_detector(record: NetworkRecord, network: torch.nn.Module | None = No
     elif network is None:
         network = empty(record.network).module
     return NetworkDetector(
-        network, record.preprocess, outputs=record.outputs, dropout=record.dropout, compute=record.compute
-    )
+        network, record.preprocess, outputs=record.outputs, dropout=record.dropout, compute=record.compute,
+        unit=record.unit,
+    )  # fmt: skip
 
 
 def save_detector(path: Path, tensors: dict[str, torch.Tensor], record: DetectorRecord) -> None:

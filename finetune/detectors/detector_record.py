@@ -14,7 +14,10 @@ from heads.head_file import HeadRecord, refuse_large
 
 @dataclass(frozen=True)
 class NetworkRecord:
-    """What rebuilds a NetworkDetector. own: one of finetune.detectors.networks, not of extract.networks.backbones."""
+    """What rebuilds a NetworkDetector.
+
+    own: one of finetune.detectors.networks, not of extract.networks.backbones. unit: with a UnitLinear at its end.
+    """
 
     network: str
     own: bool
@@ -22,6 +25,7 @@ class NetworkRecord:
     outputs: int
     dropout: float
     compute: str
+    unit: bool = False
 
     @classmethod
     def from_json(cls, record: dict) -> "NetworkRecord":

@@ -58,6 +58,10 @@ class Training:
         self.val = job.manifest.where("val")
         self.fake = torch.tensor(job.manifest.fake)
         _refuse_one_class(job.manifest, self.rows, self.val)
+        if self.recipe.shapes_embeddings and not detector.embeds:
+            raise UserError(
+                "alignment and uniformity: this head reads maps and has no embedding; choose one of vectors"
+            )
         trained = torch.zeros(len(job.manifest), dtype=torch.bool)
         trained[self.rows] = True
         weights = class_weights(trained, self.fake, self.recipe.class_balance).to(team.device)
@@ -144,7 +148,7 @@ class Training:
     def _unfreeze(self, epoch: int) -> None:
         """The stages that train in this epoch, in training mode; the network that steps go through."""
         names = unfrozen(list(self.detector.stages()), self.recipe, epoch)
-        freeze_others(self.detector, names)
+        freeze_others(self.detector, names, self.recipe)
         self.detector.training_mode(frozen_norm=self.recipe.frozen_norm)
         network = torch.compile(self.detector) if self.recipe.compile else self.detector
         self.stepper.network = self.team.wrapped(network)

@@ -6,8 +6,24 @@ import torch
 from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
+from cache.errors import UserError
 from finetune.detectors.detector import HEAD, Detector, stages_from
-from finetune.recipes import Recipe
+from finetune.recipes import NORMS, Recipe
+
+
+def stages_of(detector: Detector, recipe: Recipe) -> dict[str, list[nn.Parameter]]:
+    """The detector's stages with those of their parameters that the recipe ever trains; of the head all.
+
+    Raises:
+        UserError: norms alone are to be trained, and the network has none with weights.
+    """
+    stages = detector.stages()
+    if recipe.trained != NORMS:
+        return stages
+    norms = detector.norms()
+    if not norms:
+        raise UserError("trained = norms: this network has no normalisation layer with weights; leave it at all")
+    return {name: each if name == HEAD else [p for p in each if p in norms] for name, each in stages.items()}
 
 
 def optimiser_of(detector: Detector, recipe: Recipe) -> torch.optim.Optimizer:
@@ -16,12 +32,12 @@ def optimiser_of(detector: Detector, recipe: Recipe) -> torch.optim.Optimizer:
     A group's `share` is its rate as a share of recipe.lr. Frozen parameters have no gradient and stay as they are.
 
     Raises:
-        UserError: the recipe trains from a stage that the network does not have.
+        UserError: the recipe trains from a stage that the network does not have; as stages_of.
     """
     groups = []
-    shares = rate_shares(list(detector.stages()), recipe)
-    matrices = detector.matrices()
-    for name, parameters in detector.stages().items():
+    stages, matrices = stages_of(detector, recipe), detector.matrices()
+    shares = rate_shares(list(stages), recipe)
+    for name, parameters in stages.items():
         for decays in (True, False):
             chosen = [p for p in parameters if (p in matrices) == decays]
             if chosen and name in shares:
@@ -50,11 +66,13 @@ def unfrozen(stages: list[str], recipe: Recipe, epoch: int) -> list[str]:
     return trained[-steps:]
 
 
-def freeze_others(detector: Detector, names: list[str]) -> None:
-    """Only the stages of these names require gradients."""
-    for name, parameters in detector.stages().items():
-        for parameter in parameters:
-            parameter.requires_grad_(name in names)
+def freeze_others(detector: Detector, names: list[str], recipe: Recipe) -> None:
+    """Only what the recipe trains of the stages of these names requires gradients."""
+    detector.requires_grad_(False)
+    stages = stages_of(detector, recipe)
+    for name in names:
+        for parameter in stages[name]:
+            parameter.requires_grad_(True)
 
 
 def rate_factor(recipe: Recipe, done: float) -> float:

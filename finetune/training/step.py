@@ -11,6 +11,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from cache.errors import UserError
 from extract.computing.compute import moved
 from finetune.recipes import Recipe
+from finetune.training.hypersphere import alignment, uniformity
 from finetune.training.state import SUMS, Learner, Standing
 from finetune.training.team import Team
 from heads.fitting.seeds import seeded
@@ -89,13 +90,22 @@ class Stepper:
             alone = nullcontext() if last or self.team.size == 1 else self.network.no_sync()
             with alone:
                 chosen = pixels if len(parts) == 1 else pixels[part]
-                logits = self.network(moved(chosen, self.team.device))  # (n, side, side, 3) uint8 -> (n,)
+                logits, shape = self._passed(moved(chosen, self.team.device), mine[part])
                 losses, right = self._losses(logits, mine[part])
                 loss = (losses * self.weights[mine[part]]).sum() / total * self.team.size  # DDP takes the mean
+                loss = loss + shape * (len(part) * self.team.size / len(rows))
                 loss = loss + self._penalty() if last else loss
                 self.learner.scaler.scale(loss).backward()
             sums += torch.stack([losses.detach().double().sum(), right.double().sum(), sums.new_tensor(len(part))])
         return sums
+
+    def _passed(self, pixels: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | float]:
+        """Logits (n,) of pixels (n, side, side, 3) uint8, and what their embeddings add to the mean loss."""
+        if not self.recipe.shapes_embeddings:
+            return self.network(pixels), 0.0
+        logits, embeddings = self.network(pixels, with_embeddings=True)
+        aligned = self.recipe.alignment * alignment(embeddings, self.fake[rows].to(embeddings.device))
+        return logits, aligned + self.recipe.uniformity * uniformity(embeddings)
 
     def _losses(self, logits: torch.Tensor, rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss (n,) of each image, and whether its logit is on its class's side (n,)."""

@@ -11,7 +11,7 @@ import json
 import os
 import warnings
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +145,7 @@ class _Search:
 
     def _config(self, settings: dict[str, Any]) -> FinetuneConfig:
         recipe = changed(self.asked.recipe, settings)
-        return self.config.finetune.but(recipe=json.dumps({"recipe": self.asked.name, **recipe.to_json()}))
+        return self.config.finetune.but(recipe=json.dumps({"recipe": self.asked.name, **asdict(recipe)}))
 
 
 @dataclass

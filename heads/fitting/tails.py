@@ -50,12 +50,19 @@ class TailNetwork(Computing):
         self.linear = nn.Linear(width, outputs)
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
+        return self.judged(self.pooled(maps))
+
+    def pooled(self, maps: torch.Tensor) -> torch.Tensor:
+        """(N, ...) -> (N, width) float32."""
         maps = maps.float()
         if maps.ndim == 4:
             maps = maps.contiguous(memory_format=torch.channels_last)  # the faster layout for convolutions
         with self.computing(maps.device):
-            pooled = self.body(maps)
-        logits = self.linear(self.dropout(pooled.float()))
+            return self.body(maps).float()
+
+    def judged(self, pooled: torch.Tensor) -> torch.Tensor:
+        """(N, width) -> (N,)."""
+        logits = self.linear(self.dropout(pooled))
         return logits[:, -1] - logits[:, 0] if logits.shape[1] == 2 else logits[:, 0]
 
 
