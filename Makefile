@@ -9,7 +9,7 @@ PY := .venv/bin/python
 # What each command takes.
 data.options := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
 extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED ENGINE DEVICE PART BATCH WORKERS SHARD_MB
-heads.options := $(extract.options) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS
+heads.options := $(extract.options) GRID FOLDS CHOOSE SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS
 finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE
 tune.options := $(finetune.options) TRIALS STORAGE
 report.options := $(heads.options) EVAL PERTURB FACES NUM_SAMPLES

@@ -17,12 +17,13 @@ MOST_VIEWS = 1000  # the evaluation view among them
 
 
 def setting(default: Any = MISSING, *, above: float = -math.inf, least: float = -math.inf, most: float = math.inf,
-            choices: tuple[str, ...] = ()) -> Any:  # fmt: skip
+            choices: tuple[str, ...] = (), later: bool = False) -> Any:  # fmt: skip
     """A field of a Settings record with the values that it may have; without a default it must be given.
 
-    No number is above LARGEST of its type, whatever `most` says.
+    later: it came when there were keys of records without it, which stay: it is in a key where it is not at its
+    default. No number is above LARGEST of its type, whatever `most` says.
     """
-    limits = {"above": above, "least": least, "most": most, "choices": choices}
+    limits = {"above": above, "least": least, "most": most, "choices": choices, "later": later}
     return field(default=default, metadata=limits) if default is not MISSING else field(metadata=limits)
 
 
@@ -37,6 +38,12 @@ class Settings:
     def __post_init__(self) -> None:
         for each in fields(self):
             object.__setattr__(self, each.name, _checked(each, getattr(self, each.name)))
+
+
+def keyed(record: Settings) -> dict[str, Any]:
+    """Name -> value of the fields that keys of the record are made of."""
+    return {each.name: value for each in fields(record)
+            if (value := getattr(record, each.name)) != each.default or not each.metadata.get("later")}  # fmt: skip
 
 
 def _checked(each: Field, value: Any) -> Any:

@@ -69,7 +69,7 @@ def starting_head(config: HeadsConfig, given: str, wait: Callable[[], None]) -> 
     Raises:
         UserError: a head of folds, or one that other parts have not finished.
     """
-    if config.folds > 1 and not given:
+    if config.crosses and not given:
         raise UserError("the members of a head with FOLDS have seen the validation images: leave FOLDS out")
     folder = Path(given).expanduser() if given else run_heads(config)
     wait()

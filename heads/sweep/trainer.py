@@ -6,9 +6,12 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import torch
+
 from cache.table import FeatureTable
 from data.manifest import Manifest
 from heads.families import Fitted, Report, Source
+from heads.fitting.stack import normed_rows
 from heads.fitting.task import MapTask, Task
 from heads.folds import Folds
 from heads.inputs import Choice, Inputs
@@ -36,21 +39,22 @@ class Trainer:
 
     def train(self, bucket: Bucket, report: Report) -> list[Fitted]:
         """The bucket's members, in its order."""
-        return bucket.family.fit(list(bucket.members), self._source(bucket.inputs, self._kept_maps), report=report)
+        return bucket.family.fit(list(bucket.members), self._source(bucket, self._kept_maps), report=report)
 
     def expected_seconds(self, bucket: Bucket) -> float | None:
         """About what a bucket takes, early stopping and validation left aside; None = unknown."""
-        return bucket.family.seconds(list(bucket.members), self._source(bucket.inputs, self._maps))
+        return bucket.family.seconds(list(bucket.members), self._source(bucket, self._maps))
 
-    def _source(self, name: str, maps: Callable[[str], MapTask]) -> Source:
+    def _source(self, bucket: Bucket, maps: Callable[[str], MapTask]) -> Source:
+        name, norm = bucket.inputs, bucket.members[0].config.norm
         rows = int(self.folds.trained[0].sum()) * len(self.inputs.X)
         columns = self.choices[name].width if name in self.choices else 0
-        return Source(columns, rows, len(self.folds), partial(self._kept_pooled, name), partial(maps, name),
+        return Source(columns, rows, len(self.folds), partial(self._kept_pooled, name, norm), partial(maps, name),
                       self._measured[name])  # fmt: skip
 
-    def _kept_pooled(self, name: str) -> Task:
-        """Of a choice of pooled features."""
-        return self._kept(name, self._pooled)
+    def _kept_pooled(self, name: str, norm: str) -> Task:
+        """Of a choice of pooled features, each row normalised."""
+        return self._kept(f"{name} {norm}", lambda _: self._pooled(name, norm))
 
     def _kept_maps(self, name: str) -> MapTask:
         """Of the maps of a feature; says where they are held."""
@@ -69,8 +73,9 @@ class Trainer:
             self._latest = (name, make(name))
         return self._latest[1]
 
-    def _pooled(self, name: str) -> Task:
+    def _pooled(self, name: str, norm: str) -> Task:
         X = self.inputs.X[:, :, self.choices[name].columns]
+        X = normed_rows(torch.from_numpy(X), norm).numpy()
         return Task.of(X, self.manifest.fake, self.folds, device=self.device, mean_views=self.mean_views)
 
     def _maps(self, name: str) -> MapTask:
