@@ -9,6 +9,8 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
+from analysis.found.models import find_models
+from analysis.page import report_page
 from cache import paths, runs
 from cache.errors import UserError
 from data.build import run as build
@@ -208,3 +210,36 @@ def test_a_sweep_chooses_by_generators_left_out_and_keeps_a_head_of_all(tmp_path
         assert not np.allclose(part.mean_seen, part.mean_unseen)
     assert set(result["candidates"]) == {"validation", "mean"}
     assert runs.test_scorings("three") > 1  # the heads that stand beside it are counted
+
+
+def test_the_page_has_each_generator_seen_and_unseen_and_the_choice_of_validation_beside_it(tmp_path, monkeypatch):
+    for name in ("model_pictures", "sweep_pictures"):
+        monkeypatch.setattr(report_page, name, lambda _: [])  # they have tests of their own, and take most of the time
+    faces = write_generators(tmp_path / "three", each=20)
+    grid = json.dumps([{"family": "ridge", "penalty": [0.1, 1e3], "norm": ["none", "l2", "layer"]}])
+    folder = run(HeadsConfig.of(data=str(faces), **{**OPTIONS, "grid": grid}))
+    page = report_page.run(report_page.ReportConfig("three", faces=False))
+    found = pd.read_csv(page / "generators.csv").set_index("generator")
+    assert found.index.tolist() == [*GENERATORS, "mean"]
+    saved = pd.read_csv(folder / UNSEEN_FILE)
+    threshold = find_models(Manifest.load(paths.manifest_file("three")).usable)[0].calibration.threshold
+    for name, rows in saved.groupby("generator"):
+        fake = rows.label == "fake"
+        assert found.loc[name, "AUC, seen"] == pytest.approx(roc_auc_score(fake, rows.mean_seen))
+        assert found.loc[name, "AUC, unseen"] == pytest.approx(roc_auc_score(fake, rows.mean_unseen))
+        other = roc_auc_score(fake, rows.validation_unseen)
+        assert found.loc[name, "AUC, unseen, chosen by validation"] == pytest.approx(other)
+        assert found.loc[name, "difference"] == pytest.approx(found.loc[name, "AUC, unseen"] - other)
+        assert found.loc[name, "found at the threshold, unseen"] == pytest.approx(
+            (rows.mean_unseen[fake] >= threshold).mean()
+        )
+    means = found.loc[list(GENERATORS), ["AUC, seen", "AUC, unseen", "difference"]].mean()
+    np.testing.assert_allclose(found.loc["mean", means.index].to_numpy(float), means)
+    assert (
+        found.loc["mean", "AUC, unseen low"]
+        <= found.loc["mean", "AUC, unseen"]
+        <= found.loc["mean", "AUC, unseen high"]
+    )
+    text = (page / "index.html").read_text()
+    assert "the highest AUC of heads on generators that were left out" in text
+    assert (page / "atlas.png").exists()

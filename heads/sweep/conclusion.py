@@ -19,7 +19,7 @@ from heads.scorer import views_of
 from heads.scoring import member_scores, of_vectors
 from heads.sweep import MEAN, VALIDATION, leaderboard
 from heads.sweep.leaderboard import Setting, Trial, choose, settings
-from heads.sweep.sweep_result import HEAD_FILE, UNSEEN_FILE, SweepResult
+from heads.sweep.sweep_result import HEAD_FILE, SEEN, UNSEEN, UNSEEN_FILE, SweepResult
 
 
 @dataclass(frozen=True)
@@ -106,10 +106,10 @@ class Outcome:
         columns = {}
         for word, setting in candidates.items():
             seen = self._mean_scores(setting, setting.fitted)
-            columns[f"{word}_seen"] = np.concatenate([seen[rows.index] for rows in parts])
+            columns[f"{word}_{SEEN}"] = np.concatenate([seen[rows.index] for rows in parts])
             unseen = [self._mean_scores(setting, [trial.fitted for trial in setting.unseen[name]])
                       for name in self.folds.generators]  # fmt: skip
-            columns[f"{word}_unseen"] = np.concatenate(
+            columns[f"{word}_{UNSEEN}"] = np.concatenate(
                 [scores[rows.index] for scores, rows in zip(unseen, parts, strict=True)]
             )
         if split == "test":

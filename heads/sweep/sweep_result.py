@@ -7,6 +7,7 @@ from heads.sweep import VALIDATION
 STAGE = "heads"
 HEAD_FILE = "head.safetensors"
 UNSEEN_FILE = "scores-unseen.csv"
+SIDES = SEEN, UNSEEN = "seen", "unseen"  # behind a word of CHOOSE, columns of that file: by what heads knew in training
 VERSION = 3  # of result.json; in the sweep's key, so that a run of another version is made anew
 
 
