@@ -193,6 +193,20 @@ def test_rows_are_weighted_by_the_rarity_of_their_class_among_those_trained_on()
     assert class_weights(trained, fake, 0.0).tolist() == [1, 1, 1, 1, 0, 0]
 
 
+def test_unit_vectors_keep_the_proportions_of_their_columns():
+    X, fake = features(90, 6)
+    on = Task.of(X, fake, folds(90, 3), alike=True)
+    rows, _ = on.training_rows(1)
+    mean, std = (each.numpy() for each in on.standardisation(1).values())
+    assert len(set(std.tolist())) == 1
+    np.testing.assert_allclose(rows, (X[0, on.folds.trained[1]] - mean) / std, rtol=1e-4, atol=1e-4)
+    assert (rows**2).mean() == pytest.approx(1, rel=1e-3)
+    raw = X[0, on.folds.trained[1]]
+    np.testing.assert_allclose(
+        rows.std(axis=0) / rows.std(), raw.std(axis=0) / (raw - raw.mean(axis=0)).std(), rtol=1e-3
+    )
+
+
 def test_generators_are_weighted_by_their_rarity_among_the_fakes_trained_on():
     fake = torch.tensor([False, False, True, True, True, True, True])
     made_by = torch.tensor([0, 0, 1, 1, 1, 2, 2])

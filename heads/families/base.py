@@ -41,8 +41,10 @@ if TYPE_CHECKING:
     from heads.fitting.task import MapTask, Task
     from heads.head_file import HeadRecord
 
-PLAIN, L2, LAYER = "none", "l2", "layer"
-NORMS = (PLAIN, L2, LAYER)  # a vector as it is, of length one, or of mean 0 and variance 1 over its numbers
+PLAIN, L2, UNIT, LAYER = "none", "l2", "unit", "layer"
+# A vector as it is, of length one, of length one with one deviation for all its columns, so that their proportions stay
+# and the length of a head's weights is the scale that it learns, or of mean 0 and variance 1 over its numbers.
+NORMS = (PLAIN, L2, UNIT, LAYER)
 MANY = 1_000_000  # members of a bucket, where nothing limits them
 
 

@@ -61,8 +61,8 @@ class Trained(Family):
 class Stacked(Trained):
     """Trained many at once: heads of one shape are one module, and every hyperparameter a vector along them.
 
-    norm: of each vector before its columns are standardised: none, l2 (its length becomes one), or layer (its numbers
-    get mean 0 and variance 1).
+    norm: of each vector before its columns are standardised: none, l2 (its length becomes one), unit (the same, and all
+    columns share one deviation), or layer (its numbers get mean 0 and variance 1).
     """
 
     from_options: ClassVar[tuple[str, ...]] = ("epochs", "batch")

@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.functional import gelu, layer_norm, normalize, relu
 
 from cache.checkpoint import load_strictly
-from heads.families.base import L2, LAYER, PLAIN
+from heads.families.base import L2, LAYER, PLAIN, UNIT
 
 ACTIVATIONS = {"gelu": gelu, "relu": relu}
 NORM_EPSILON = 1e-5
@@ -162,7 +162,7 @@ class Head(Committee):
 
 def normed_rows(x: torch.Tensor, norm: str) -> torch.Tensor:
     """Rows (..., D) float32 by themselves, as a word of NORMS says. A row of zeros stays one."""
-    if norm == L2:
+    if norm in (L2, UNIT):
         return normalize(x, dim=-1)
     return layer_norm(x, x.shape[-1:], eps=NORM_EPSILON) if norm == LAYER else x
 

@@ -34,16 +34,19 @@ class Task:
 
     @classmethod
     def of(cls, X: np.ndarray, fake: np.ndarray, folds: Folds, *, device: str = "cpu",
-           mean_views: bool = False) -> "Task":  # fmt: skip
-        """From raw features (V, N, D) float32, which are not changed. Constant columns stay constant."""
+           mean_views: bool = False, alike: bool = False) -> "Task":  # fmt: skip
+        """From raw features (V, N, D) float32, which are not changed. Constant columns stay constant.
+
+        alike: all columns are divided by one deviation, so that their proportions stay.
+        """
         raw = torch.from_numpy(X).to(device)
-        centre, scale = _moments(raw, folds.rows)
+        centre, scale = _moments(raw, folds.rows, alike=alike)
         standard = raw - centre
         standard /= scale
         if len(folds) == 1:  # those were the fold's own rows: exactly nothing is left
             mean, std = torch.zeros_like(centre)[None], torch.ones_like(scale)[None]
         else:
-            of_folds = [_moments(standard, np.flatnonzero(rows)) for rows in folds.trained]
+            of_folds = [_moments(standard, np.flatnonzero(rows), alike=alike) for rows in folds.trained]
             mean, std = (torch.stack(each) for each in zip(*of_folds, strict=True))
         return cls(standard, torch.tensor(fake, device=device), folds, centre, scale, mean, std, mean_views)
 
@@ -108,8 +111,10 @@ def judge(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return column_metrics.auc(columns, positive).numpy(), column_metrics.log_loss(columns, positive).numpy()
 
 
-def _moments(X: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+def _moments(X: torch.Tensor, rows: np.ndarray, *, alike: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """Mean and deviation (D,) float32 of some rows of (V, N, D) in all views; 1 for a constant column.
+
+    alike: of all columns the root of their mean variance.
 
     In slices, because float64 is wanted and a copy of everything would be large.
     """
@@ -117,6 +122,7 @@ def _moments(X: torch.Tensor, rows: np.ndarray) -> tuple[torch.Tensor, torch.Ten
     count = X.shape[0] * len(rows)
     mean = sum(X.index_select(1, each).double().sum(dim=(0, 1)) for each in slices) / count
     squares = sum(((X.index_select(1, each) - mean) ** 2).sum(dim=(0, 1)) for each in slices)
-    std = (squares / count).sqrt()
+    variance = squares / count
+    std = (variance.mean().expand_as(variance) if alike else variance).sqrt()
     std = torch.where(std > 1e-6 * (mean.abs() + 1e-6), std, 1.0)
     return mean.float(), std.float()

@@ -11,6 +11,7 @@ import torch
 from cache.table import FeatureTable
 from data.manifest import Manifest
 from heads.families import Fitted, Report, Source
+from heads.families.base import UNIT
 from heads.fitting.stack import normed_rows
 from heads.fitting.task import MapTask, Task
 from heads.folds import Folds
@@ -76,7 +77,8 @@ class Trainer:
     def _pooled(self, name: str, norm: str) -> Task:
         X = self.inputs.X[:, :, self.choices[name].columns]
         X = normed_rows(torch.from_numpy(X), norm).numpy()
-        return Task.of(X, self.manifest.fake, self.folds, device=self.device, mean_views=self.mean_views)
+        return Task.of(X, self.manifest.fake, self.folds, device=self.device, mean_views=self.mean_views,
+                       alike=norm == UNIT)  # fmt: skip
 
     def _maps(self, name: str) -> MapTask:
         specs = self.inputs.maps[name]
