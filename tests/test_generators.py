@@ -16,6 +16,7 @@ from cache.errors import UserError
 from data.build import run as build
 from data.manifest import Manifest
 from data.options import DataConfig
+from finetune.start import starting_head
 from heads import folds
 from heads.head_file import load_head
 from heads.inputs import load_inputs
@@ -209,6 +210,8 @@ def test_a_sweep_chooses_by_generators_left_out_and_keeps_a_head_of_all(tmp_path
         np.testing.assert_allclose(part.mean_seen, logits[expected], rtol=1e-4, atol=1e-5)
         assert not np.allclose(part.mean_seen, part.mean_unseen)
     assert set(result["candidates"]) == {"validation", "mean"}
+    options = HeadsConfig.of(data=str(faces), **OPTIONS)
+    assert starting_head(options, str(folder), lambda: None) == folder / HEAD_FILE  # it has not seen validation images
     assert runs.test_scorings("three") > 1  # the heads that stand beside it are counted
 
 
