@@ -83,7 +83,7 @@ def _score_changed_images(config: ReportCommand, sweeps: list[Path], best: list[
     chosen = chosen_images(manifest, config.perturb)
     if not config.perturb or not len(chosen):
         return
-    if judged_split(manifest) == "val" and config.heads.folds > 1:
+    if judged_split(manifest) == "val" and config.heads.crosses:
         print("report: perturbed images are left out: without a test split, heads of FOLDS saw all of them in training")
         sweeps = []
     judged = filter(_can_be_judged, (*sweeps, *best))

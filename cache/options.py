@@ -12,7 +12,7 @@ import types
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
 from inspect import get_annotations
-from typing import Any, Self
+from typing import Any, Self, get_args
 
 from cache.errors import UserError, one_of, shown
 
@@ -107,9 +107,10 @@ def _made(record: type[Options], options: dict[str, Any]) -> Any:
 def _typed(value: Any, wanted: Any, name: str) -> Any:
     if wanted is bool and value in ("True", "False", "1", "0", "true", "false"):
         return value in ("True", "1", "true")
-    if isinstance(value, str) and wanted in (int, float):
+    number = next((kind for kind in (int, float) if kind in (get_args(wanted) or (wanted,))), None)
+    if isinstance(value, str) and number:
         try:
-            return wanted(value)
+            return number(value)
         except ValueError:
             pass
     allowed = (int, float) if wanted is float else wanted

@@ -9,6 +9,7 @@ cannot be read is made anew.
 import json
 import os
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from cache.atomic import remove_leftovers, write_json
 from cache.errors import UserError
 from cache.key import plain
 from data import audit, made, splits
+from data.joined import join
 from data.listing import Csvs, Listing, list_images
 from data.manifest import BLACK_DIGEST, COLUMNS, STATISTICS, Manifest
 from data.options import SAMPLE, DataConfig
@@ -36,6 +38,8 @@ def run(config: DataConfig) -> Path:
     """
     path = paths.manifest_file(config.dataset)
     remove_leftovers(path.parent)
+    if config.sets:
+        return _run_joined(config, path)
     if config.data == SAMPLE:
         draw_sample(config.source)
     if os.path.realpath(config.source) == os.path.realpath(path):
@@ -54,9 +58,21 @@ def run(config: DataConfig) -> Path:
         rows = audit.drop_leaks(rows)
     manifest = Manifest(config.dataset, listing.root, config.data == SAMPLE, rows)
     audit.refuse_leaks(manifest)
-    _save(manifest, listing, saved, path)
+    _save(manifest, saved, path, ignored=listing.ignored, outside=listing.outside)
     if are_as_listed(probes, listing):
         made.keep(path.parent, inputs)
+    return path
+
+
+def _run_joined(config: DataConfig, path: Path) -> Path:
+    """The manifests of several sets as one; each has its own too."""
+    manifest = join(config.dataset, [Manifest.load(run(each)) for each in config.sets])
+    saved = _saved(path, config.dataset)
+    _refuse_other_data(saved, manifest.root, path.parent)
+    if config.leaks == "drop":
+        manifest = replace(manifest, rows=audit.drop_leaks(manifest.rows))
+    audit.refuse_leaks(manifest)
+    _save(manifest, saved, path)
     return path
 
 
@@ -127,13 +143,14 @@ def _settle_bad_images(rows: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
     return rows
 
 
-def _save(manifest: Manifest, listing: Listing, saved: Manifest | None, path: Path) -> None:
+def _save(manifest: Manifest, saved: Manifest | None, path: Path, *, ignored: dict[str, int] | None = None,
+          outside: int = 0) -> None:  # fmt: skip
     """Write manifest and audit and say what is in them, unless they are there as they would be written."""
     if not len(manifest.usable):
         raise UserError(
             f"{manifest.dataset}: not one of {len(manifest)} images can be read; see {path.parent}/probes.csv"
         )
-    examined = audit.examine(manifest, ignored=listing.ignored, outside=listing.outside)
+    examined = audit.examine(manifest, ignored=ignored, outside=outside)
     audited = path.with_name("audit.json")
     same = saved and saved.root == manifest.root and saved.rows.equals(manifest.rows)
     if same and _holds(audited, examined):

@@ -1,6 +1,6 @@
 """DATA -> a listing: which files, which label, which split, before a single one is opened.
 
-folder of class folders       real/ fake/, alone or under train/, valid/, test/
+folder of class folders       real/ fake/, alone or under train/, valid/, test/; a folder in fake/ names a generator
 folder with CSVs              train.csv valid.csv test.csv with `path` and `label` (1 = real, 0 = fake)
 class folders + data.csv      `images_id` (or id, path) and `label`: checked against the folders
 manifest                      a CSV with `path` and `label`; split, group and digest are taken over
@@ -43,7 +43,7 @@ EXPECTED = (
 
 @dataclass(frozen=True)
 class Listing:
-    """rows: path, label, split ('' = not given), and every further column of a CSV.
+    """rows: path, label, split ('' = not given), every further column of a CSV, and `generator` where folders name it.
 
     ignored: what was left out, in words -> how many files. outside: rows whose file lies, by a link, outside of root.
     stamps (N, 2) int64: size in bytes and time of the last change in ns of each file, -1 where there is none.
@@ -225,20 +225,29 @@ def _from_folders(data: Path) -> Listing | None:
     found, ignored = [], _beside(data, places)
     for split, place in places:
         for folder in _class_folders(place):
-            label, above = folder.name.lower(), len(str(folder)) - len(str(folder.relative_to(data)))
+            label, inner = folder.name.lower(), len(str(folder.relative_to(data))) + 1
+            above = len(str(folder)) + 1 - inner
             for each in walk(str(folder), hidden=True):
                 path = each.path[above:]  # without pathlib, which takes longer than all the rest
                 if why := _why_not(each, path):
                     ignored[why] += 1
                     continue
                 ignored[INNER_SPLIT] += not split and any(word.lower() in SPLIT_WORDS for word in path.split("/")[1:-1])
-                found.append((path, label, split))
+                found.append((path, label, split, _generator(path[inner:]) if label == "fake" else ""))
     if not found:
         return None
-    rows = pd.DataFrame(found, columns=["path", "label", "split"])
+    rows = pd.DataFrame(found, columns=["path", "label", "split", "generator"])
+    if not rows.generator.any():
+        rows = rows.drop(columns="generator")
     if (data / "data.csv").exists():
         _check_data_csv(data / "data.csv", rows)
     return Listing(data.resolve(), rows, dict(+ignored))
+
+
+def _generator(path: str) -> str:
+    """The folder in fake/ that an image lies in, called as what made it; '' where there is none, or it is a split's."""
+    folder, below, _ = path.partition("/")
+    return folder if below and folder.lower() not in SPLIT_WORDS else ""
 
 
 def _places(data: Path) -> list[tuple[str, Path]]:

@@ -10,6 +10,7 @@ note          what was done to a usable image (CMYK, alpha, EXIF), or the reason
 width, height pixels, after the EXIF rotation; bytes of the file; format as Pillow names it
 quantisation  mean of the first JPEG table (0 = no JPEG): a compression shortcut shows here
 brightness, colour, sharpness    mean grey level; mean channel range; variance of the Laplacian
+generator     what made a fake image, '' where that is not known and for real ones; not in every manifest
 ...           further columns of a CSV that was given, as text
 """
 
@@ -79,6 +80,12 @@ class Manifest:
     def group(self) -> np.ndarray:
         """(N,) text."""
         return self.rows.group.to_numpy(object)
+
+    @property
+    def generator(self) -> np.ndarray:
+        """(N,) text: what made a fake image; '' of real ones, and where it is not known."""
+        named = self.rows.generator.to_numpy(object) if "generator" in self.rows else ""
+        return np.where(self.fake, named, "").astype(object)
 
     def where(self, split: str) -> np.ndarray:
         """Row numbers of a split, (k,) int64."""

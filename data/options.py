@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from cache import paths
-from cache.errors import one_of
+from cache.errors import UserError, one_of
 from cache.options import Options, option
 
 SAMPLE = "sample"  # the word of DATA that means the built-in data set
+OF_ONE_FOLDER = ("root", "train_csv", "valid_csv", "test_csv")  # options that describe the files of one data set
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Options):
     """Build the manifest of a data set and audit it."""
 
-    data: str = option(SAMPLE, "a folder, a manifest CSV, or the word sample")
+    data: str = option(SAMPLE, "a folder, a manifest CSV, or the word sample; several joined by + are one data set")
     name: str = option("", "what to call the data set (default: the folder's name)")
     root: str = option("", "where the paths in the CSVs start, if not below DATA")
     train_csv: str = option("", "CSV of the training split, relative to DATA (default train.csv)")
@@ -30,6 +31,12 @@ class DataConfig(Options):
         super().__post_init__()
         one_of(self.bad_images, ("skip", "black", "fail"), what="BAD_IMAGES")
         one_of(self.leaks, ("stop", "drop"), what="LEAKS")
+        own = [name.upper() for name in OF_ONE_FOLDER if getattr(self, name)]
+        if self.sets and own:
+            raise UserError(
+                f"{', '.join(own)} cannot be meant for all sets of DATA={self.data}: make the manifest of each with "
+                '`make data`, and join those: DATA="data/one/manifest.csv+data/other/manifest.csv"'
+            )
 
     @property
     def dataset(self) -> str:
@@ -40,6 +47,8 @@ class DataConfig(Options):
         """
         if self.name or self.data == SAMPLE:
             return paths.dataset_name(self.name or SAMPLE)
+        if self.sets:
+            return paths.dataset_name("+".join(each.dataset for each in self.sets))
         path = Path(os.path.realpath(self.source))
         folder = path.parent if path.name == "manifest.csv" else path
         name = folder.stem if folder.is_file() else folder.name
@@ -48,6 +57,13 @@ class DataConfig(Options):
     def elsewhere(self, data: str) -> "DataConfig":
         """The same options for another data set, as DATA names it."""
         return self.but(data=data, name="", root="", train_csv="", valid_csv="", test_csv="", group="")
+
+    @property
+    def sets(self) -> list["DataConfig"]:
+        """The data sets that DATA joins by +, each with these options; none where it names a single one."""
+        if "+" not in self.data or self.source.exists():
+            return []
+        return [self.but(data=part, name="") for part in self.data.split("+")]
 
     @property
     def source(self) -> Path:

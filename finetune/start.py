@@ -20,6 +20,7 @@ from heads.options import HeadsConfig
 from heads.predictions import read_scores
 from heads.run import run as run_heads
 from heads.scorer import HeadScorer, extract_missing
+from heads.sweep import GENERATOR
 from heads.sweep.sweep_result import HEAD_FILE
 
 SIZE = 224  # pixels, of a network of finetune.detectors.networks where neither SIZE nor the recipe says
@@ -69,7 +70,7 @@ def starting_head(config: HeadsConfig, given: str, wait: Callable[[], None]) -> 
     Raises:
         UserError: a head of folds, or one that other parts have not finished.
     """
-    if config.folds > 1 and not given:
+    if config.crosses and not given:
         raise UserError("the members of a head with FOLDS have seen the validation images: leave FOLDS out")
     folder = Path(given).expanduser() if given else run_heads(config)
     wait()
@@ -143,7 +144,7 @@ def _refuse_folds(folder: Path) -> None:
     """A sweep's config.json lies beside its head; one that was copied elsewhere vouches for itself."""
     config = folder / "config.json"
     folds = runs.read_json(config).get("folds", 1) if config.exists() else 1
-    if folds > 1:
+    if folds not in (1, GENERATOR):
         raise UserError(
             f"the members of the head in {folder} were trained in {folds} folds and have seen the validation images; "
             "take the head of a sweep without FOLDS"

@@ -1,14 +1,18 @@
-"""Which images a head is trained on and which it is judged by: the given split, or k folds of train and val together.
+"""Which images a head is trained on and which it is judged by: the given split, k folds of train and val together, or
+train and val without one generator at a time.
 
 Folds ride in one pass over the features: every head carries a weight for each row, 0 where the row is held out.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from cache.errors import UserError
 from data.manifest import Manifest
+from heads.sweep import GENERATOR
+
+UNKNOWN = -1  # of a fake image whose generator nobody told
 
 
 @dataclass(frozen=True)
@@ -16,11 +20,16 @@ class Folds:
     """trained, held_out: (F, N) bool over the manifest's rows. A row of the test split is in neither.
 
     groups: (N,) int64; rows of one group are no evidence for one another.
+    generators: those that the first folds leave out, one each; the last fold is then the given split, where heads that
+    are kept are trained. made_by: (N,) int64, the number of each fake row's generator; 0 of real rows and where it is
+    not known; empty where nobody told.
     """
 
     trained: np.ndarray
     held_out: np.ndarray
     groups: np.ndarray
+    generators: tuple[str, ...] = ()
+    made_by: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
 
     def __len__(self) -> int:
         return len(self.trained)
@@ -31,25 +40,83 @@ class Folds:
         return np.flatnonzero(self.trained.any(axis=0))
 
     @property
+    def kept(self) -> range:
+        """Numbers of the folds whose heads may be kept: all but those that leave a generator out."""
+        return range(len(self.generators), len(self))
+
+    @property
     def judged(self) -> np.ndarray:
-        """Rows that some fold holds out, (n,) int64."""
-        return np.flatnonzero(self.held_out.any(axis=0))
+        """Rows that some fold of those that are kept holds out, (n,) int64."""
+        return np.flatnonzero(self.held_out[self.kept].any(axis=0))
 
 
-def cut(manifest: Manifest, count: int) -> Folds:
-    """count = 1: the manifest's own train and val. More: train and val joined and cut anew, groups kept together.
+def cut(manifest: Manifest, how: int | str) -> Folds:
+    """how = 1: the manifest's own train and val. More: train and val joined and cut anew, groups kept together.
+
+    GENERATOR: a fold for each generator, trained on train and val without its fakes and without a share of the real
+    images, which are held out with them; and the given split last. Fakes whose generator is not known are never held
+    out.
 
     Raises:
-        UserError: a side without both classes, or fewer groups of a class than folds.
+        UserError: a side without both classes, fewer groups of a class than folds, or fewer than two generators.
     """
-    if count == 1:
-        folds = Folds(*(_mask(manifest, split)[None] for split in ("train", "val")), _numbered(manifest.group))
+    if how == GENERATOR:
+        folds = _by_generator(manifest)
     else:
-        folds = _stratified(manifest, count)
+        folds = _given(manifest) if how == 1 else _stratified(manifest, how)
     for number, sides in enumerate(zip(folds.trained, folds.held_out, strict=True)):
         for rows, side in zip(sides, ("train", "val"), strict=True):
-            _refuse_one_class(manifest, rows, f"the {side} split" if count == 1 else f"fold {number} ({side} side)")
-    return folds
+            _refuse_one_class(manifest, rows, _called(folds, number, side))
+    return replace(folds, made_by=_numbered(manifest.generator))
+
+
+def _given(manifest: Manifest) -> Folds:
+    return Folds(*(_mask(manifest, split)[None] for split in ("train", "val")), _numbered(manifest.group))
+
+
+def _called(folds: Folds, number: int, side: str) -> str:
+    """A side of a fold, in messages."""
+    if number < len(folds.generators):
+        return f"the fold without {folds.generators[number]} ({side} side)"
+    return f"the {side} split" if len(folds.kept) == 1 else f"fold {number} ({side} side)"
+
+
+def _by_generator(manifest: Manifest) -> Folds:
+    """Where a group holds images of several kinds, no fold trains on any of it that holds some of it out."""
+    given = _given(manifest)
+    taken = (given.trained | given.held_out)[0]
+    names = sorted({*manifest.generator[taken]} - {""})
+    if len(names) < 2:
+        raise UserError(
+            f"FOLDS={GENERATOR}: {manifest.dataset} has {len(names)} known generators in train and val, and "
+            "one is left out at a time. They are known from a CSV column `generator`, from folders fake/<generator>/, "
+            'or from joined sets, DATA="a+b". Without them use FOLDS=5.'
+        )
+    numbers = {name: number for number, name in enumerate(names)}
+    kind = np.array([numbers.get(name, UNKNOWN) for name in manifest.generator])
+    kind[~manifest.fake] = len(names)
+    at = _parts(given.groups[taken], kind[taken], len(names), int(given.groups.max()) + 1)[given.groups]
+    held_out = [taken & (at == number) & ((kind == number) | ~manifest.fake) for number in range(len(names))]
+    trained = [taken & (at != number) & (kind != number) for number in range(len(names))]
+    both = (np.stack([*trained, *given.trained]), np.stack([*held_out, *given.held_out]))
+    return Folds(*both, given.groups, tuple(names))
+
+
+def _parts(groups: np.ndarray, kind: np.ndarray, count: int, size: int) -> np.ndarray:
+    """Group -> the fold that holds out what it can of it, (size,): its generator's, or of real and of mixed groups one
+    drawn evenly.
+
+    Args:
+        groups, kind: (n,) int64 of each row; the number of a generator, UNKNOWN, or `count` of a real image.
+    """
+    least, most = np.full(size, count), np.full(size, UNKNOWN)
+    np.minimum.at(least, groups, kind)
+    np.maximum.at(most, groups, kind)
+    rows = np.bincount(groups, minlength=size)
+    drawn = np.flatnonzero((rows > 0) & ((least < most) | (least == count)))
+    order = np.lexsort((np.random.default_rng(0).permutation(len(drawn)), -rows[drawn]))  # large groups apart
+    least[drawn[order]] = np.arange(len(drawn)) % count
+    return least
 
 
 def _mask(manifest: Manifest, split: str) -> np.ndarray:

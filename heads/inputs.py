@@ -12,7 +12,7 @@ from cache.features import FeatureSpec
 from cache.pooling import pool
 from cache.table import FeatureTable
 from data.manifest import Manifest
-from heads.stream import RowStream
+from heads.stream import Change, RowStream
 
 ALL = "all"  # the name of everything, where there are several features
 BLOCK = 256  # rows that are converted or pooled at once
@@ -85,11 +85,11 @@ class Inputs:
     columns: list[slice]
     maps: dict[str, list[FeatureSpec]]
 
-    def of(self, choice: Choice) -> RowStream:
-        """The columns of a choice alone; of held rows a part without a copy."""
+    def of(self, choice: Choice, change: Change | None = None) -> RowStream:
+        """The columns of a choice alone, changed on the way; of held rows a part without a copy."""
         tables = [table.narrowed(choice.columns) for table in self.rows.tables]
         held = None if self.rows.held is None else self.rows.held[:, choice.columns]
-        return RowStream(tables, memory=0, device=self.rows.device, held=held)
+        return RowStream(tables, memory=0, device=self.rows.device, held=held, change=change)
 
     def choices(self) -> list[Choice]:
         """What a head may read: everything, which comes first; each feature; the first k of a backbone; all of one.

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from cache.errors import UserError
+from cache.errors import UserError, one_of
 from cache.options import Options, option, section
 from extract.options import ExtractConfig
 from heads.memory import bytes_of
-from heads.sweep import SEARCH
+from heads.sweep import CHOICES, GENERATOR, SEARCH, VALIDATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +19,8 @@ class HeadsConfig(Options):
 
     extract: ExtractConfig = section(ExtractConfig)
     grid: str = option("", "default, convex, tail, wrn50-2-layer4, a JSON file, or JSON itself")
-    folds: int = option(1, "cut train and val anew into k folds (default: the given split)")
+    folds: int | str = option(1, "cut train and val anew into k folds, or generator = leave one out at a time")
+    choose: str = option(VALIDATION, "by AUC on validation, or by the mean or worst AUC on generators left out")
     seeds: int = option(3, "how often each trained head is initialised anew")
     epochs: int = option(0, "epochs of linear and mlp heads whose grid does not say (default 30)")
     head_batch: int = option(0, "rows a step of linear and mlp heads whose grid does not say (default 256)")
@@ -32,14 +33,25 @@ class HeadsConfig(Options):
         from heads.sweep.grid import read_grid
 
         super().__post_init__()
-        if min(self.seeds, self.folds) < 1 or min(self.epochs, self.head_batch) < 0:
+        one_of(self.choose, CHOICES, what="CHOOSE")
+        if isinstance(self.folds, str):
+            one_of(self.folds, (GENERATOR,), what="FOLDS, which is no whole number:")
+        elif self.choose != VALIDATION:
+            raise UserError(f"CHOOSE={self.choose} needs generators that are left out: give FOLDS={GENERATOR}")
+        least = 1 if self.folds == GENERATOR else self.folds
+        if min(self.seeds, least) < 1 or min(self.epochs, self.head_batch) < 0:
             raise UserError("SEEDS and FOLDS must be at least 1, EPOCHS and HEAD_BATCH must not be negative")
-        if self.one_se and self.folds < 2:
+        if self.one_se and not self.crosses:
             raise UserError("ONE_SE needs the spread over folds: give FOLDS=5, for example")
         if self.mean_views and not self.extract.views:
             raise UserError("MEAN_VIEWS needs cached views: give VIEWS=4, for example")
         bytes_of(self.memory)
         read_grid(self.grid)  # a bad grid is known before the features are computed
+
+    @property
+    def crosses(self) -> bool:
+        """Whether train and val are joined and cut anew, so that the chosen head's members saw validation images."""
+        return isinstance(self.folds, int) and self.folds > 1
 
     def each_backbone(self) -> Iterator["HeadsConfig"]:
         """One config for each word of BACKBONE, joined backbones among them."""

@@ -46,7 +46,8 @@ def train_heads(config: HeadsConfig, features: list[FeatureSpec]) -> Path:
     return sweep(
         SweepConfig(
             paths.manifest_file(extraction.data.dataset), features, _heads(config), folds=config.folds,
-            seeds=config.seeds, inputs=config.inputs, one_se=config.one_se, mean_views=config.mean_views,
+            choose=config.choose, seeds=config.seeds, inputs=config.inputs, one_se=config.one_se,
+            mean_views=config.mean_views,
             weights={part.backbone: part.weights for part in config.parts()},
             device=training_device(extraction.device), part=share_of(extraction.part), memory=bytes_of(config.memory),
         )

@@ -5,7 +5,7 @@ this machine's memory: blocks of rows that are neighbours on disk are shuffled, 
 fits one buffer is shuffled whole.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +19,9 @@ from heads.memory import free_memory, free_on
 BUFFER_BYTES = 512_000_000
 BLOCK_BYTES = 16_000_000  # read in one go: neighbours on disk
 MEMORY_SHARE = 0.5  # of the free memory that rows may take
+
+
+Change = Callable[[torch.Tensor], torch.Tensor]  # float32 rows (k, ...) -> as many, each by itself
 
 
 class Table(Protocol):
@@ -41,7 +44,9 @@ class Table(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """rows: (b,) of the manifest. values: (b, ...) of the stored dtype, to be read only, valid until the next batch."""
+    """rows: (b,) of the manifest. values: (b, ...), to be read only, valid until the next batch; of the stored dtype,
+    or float32 where the stream changes them.
+    """
 
     rows: np.ndarray
     values: torch.Tensor
@@ -53,12 +58,13 @@ class RowStream:
     Args:
         tables: one a view, over the same N images. memory: bytes that may be held, None = MEMORY_SHARE of what is
             free. device: where held rows lie; on a GPU at most MEMORY_SHARE of what is free there is held. held:
-            (V * N, ...), all rows, where they have been read already.
+            (V * N, ...), all rows, where they have been read already. change: of all that is read, such as a norm;
+            what is held stays as it is.
     """
 
     def __init__(self, tables: list[Table], *, memory: float | None = None, device: str = "cpu",
-                 held: torch.Tensor | None = None) -> None:  # fmt: skip
-        self.tables, self.device = tables, device
+                 held: torch.Tensor | None = None, change: Change | None = None) -> None:  # fmt: skip
+        self.tables, self.device, self.change = tables, device, change
         self.images = len(tables[0])
         self.row_bytes = tables[0].row_bytes
         self.bytes = len(tables) * self.images * self.row_bytes
@@ -99,14 +105,17 @@ class RowStream:
     def some(self, rows: np.ndarray, *, batch: int) -> Batch:
         """One batch out of `rows` of the manifest, in view 0; nothing else is read."""
         drawn = np.random.default_rng(0).permutation(rows)[:batch]
-        return Batch(drawn, torch.from_numpy(self.tables[0].read(drawn)))
+        return Batch(drawn, self._changed(torch.from_numpy(self.tables[0].read(drawn))))
 
     def read(self, rows: np.ndarray, views: np.ndarray) -> torch.Tensor:
         """Any rows (k,) of the manifest, each in its view (k,): (k, ...)."""
         if self.held is not None:
-            return self._taken(views * self.images + rows)
+            return self._changed(self._taken(views * self.images + rows))
         buffer = np.empty((len(rows), *self.tables[0].row_shape), self.tables[0].dtype)
-        return torch.from_numpy(self._fill(buffer, rows, views))
+        return self._changed(torch.from_numpy(self._fill(buffer, rows, views)))
+
+    def _changed(self, values: torch.Tensor) -> torch.Tensor:
+        return values if self.change is None else self.change(values.float())
 
     def _shuffled(self, rows: np.ndarray, views: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """A permutation of the positions in `rows`."""
@@ -126,7 +135,7 @@ class RowStream:
     def _batches(self, rows: np.ndarray, views: np.ndarray, batch: int) -> Iterator[Batch]:
         if self.held is not None:
             for at in np.array_split(np.arange(len(rows)), range(batch, len(rows), batch)):
-                yield Batch(rows[at], self._taken(views[at] * self.images + rows[at]))
+                yield Batch(rows[at], self._changed(self._taken(views[at] * self.images + rows[at])))
             return
         with ThreadPoolExecutor(1) as reader:
             yield from self._streamed(rows, views, batch, reader)
@@ -150,7 +159,8 @@ class RowStream:
                 after = parts[number + 1]
                 coming = reader.submit(self._fill, buffers[(number + 1) % 2], rows[after], views[after])
             for start in range(0, len(part), batch):
-                yield Batch(rows[part[start : start + batch]], torch.from_numpy(ready[start : start + batch]))
+                values = torch.from_numpy(ready[start : start + batch])
+                yield Batch(rows[part[start : start + batch]], self._changed(values))
 
     def _fill(self, buffer: np.ndarray, rows: np.ndarray, views: np.ndarray) -> np.ndarray:
         """Read in the order of the disk into the places asked for."""

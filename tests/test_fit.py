@@ -10,7 +10,7 @@ from sklearn.metrics import log_loss, roc_auc_score
 from heads.families import Fitted, Linear, Member, Mlp, Point
 from heads.fitting import column_metrics
 from heads.fitting.stack import Dropout, Head, Shape, _dropped, _linear, initial
-from heads.fitting.stacked import _Training, class_weights, fit
+from heads.fitting.stacked import _Training, class_weights, fit, generator_weights
 from heads.fitting.task import Task
 from tests.tables import features, folds, in_memory, raw, task
 
@@ -194,6 +194,45 @@ def test_rows_are_weighted_by_the_rarity_of_their_class_among_those_trained_on()
     torch.testing.assert_close(class_weights(trained, fake, 1.0), torch.tensor([2.0, 2 / 3, 2 / 3, 2 / 3, 0, 0]))
     torch.testing.assert_close(class_weights(trained, fake, 0.5)[:2], torch.tensor([2.0, 2 / 3]).sqrt())
     assert class_weights(trained, fake, 0.0).tolist() == [1, 1, 1, 1, 0, 0]
+
+
+def test_unit_vectors_keep_the_proportions_of_their_columns():
+    X, fake = features(90, 6)
+    on = Task.of(X, fake, folds(90, 3), alike=True)
+    rows, _ = on.training_rows(1)
+    mean, std = (each.numpy() for each in on.standardisation(1).values())
+    assert len(set(std.tolist())) == 1
+    np.testing.assert_allclose(rows, (X[0, on.folds.trained[1]] - mean) / std, rtol=1e-4, atol=1e-4)
+    assert (rows**2).mean() == pytest.approx(1, rel=1e-3)
+    raw = X[0, on.folds.trained[1]]
+    np.testing.assert_allclose(
+        rows.std(axis=0) / rows.std(), raw.std(axis=0) / (raw - raw.mean(axis=0)).std(), rtol=1e-3
+    )
+
+
+def test_generators_are_weighted_by_their_rarity_among_the_fakes_trained_on():
+    fake = torch.tensor([False, False, True, True, True, True, True])
+    made_by = torch.tensor([0, 0, 1, 1, 1, 2, 2])
+    trained = torch.tensor([True, True, True, True, True, True, False])  # three of one, one of the other
+    weights = generator_weights(trained, fake, made_by, 1.0)
+    torch.testing.assert_close(weights[:6], torch.tensor([1, 1, 2 / 3, 2 / 3, 2 / 3, 2.0]))
+    half = generator_weights(trained, fake, made_by, 0.5)
+    assert half[trained & fake].sum() == pytest.approx(4)  # all fakes together weigh what they did
+    assert half[5] / half[2] == pytest.approx(3**0.5)
+    assert generator_weights(trained, fake, made_by, 0.0).tolist() == [1] * 7
+
+
+def test_a_head_of_balanced_generators_heeds_the_rare_one():
+    rng = np.random.default_rng(0)
+    made_by = np.where(np.arange(400) % 2 == 0, 0, np.where(np.arange(400) % 20 == 1, 2, 1))
+    X = rng.standard_normal((1, 400, 2)).astype(np.float32)
+    X[0, made_by == 1, 0] += 2
+    X[0, made_by == 2, 1] += 2
+    cut = replace(folds(400, 1), made_by=made_by)
+    on = Task.of(X, made_by > 0, cut)
+    configs = [Linear(lr=0.05, epochs=20, generator_balance=balance) for balance in (0, 1)]
+    plain, balanced = (each.parameters["weight"] for each in fit([Member(each, 0, 0) for each in configs], on))
+    assert balanced[1] / balanced[0] > 2 * plain[1] / plain[0] > 0
 
 
 def test_what_a_fold_holds_out_does_not_reach_its_heads():

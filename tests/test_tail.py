@@ -93,6 +93,19 @@ def test_parity_of_cache_and_image(backbone, family, few):
     refuse_difference(options(few, backbone, grid=FAMILIES[family], folds=2))
 
 
+@pytest.mark.parametrize(("family", "norm"), [("mlp", "l2"), ("ridge", "unit"), ("ridge", "layer")])
+def test_parity_of_normalised_rows(family, norm, few):
+    """And the head that is kept says what was judged in training, in which rows are normalised elsewhere."""
+    grid = [{**json.loads(FAMILIES[family])[0], "norm": norm}]
+    config = options(few, "resnet18", features="layer1:avgstd layer2:avg", grid=json.dumps(grid), inputs="all")
+    refuse_difference(config)
+    folder = run(config)
+    val = pd.read_csv(folder / "predictions-val.csv")
+    assert roc_auc_score(val.label == "fake", val.score) == pytest.approx(runs.result(folder)["val_auc"])
+    plain = run(config.but(grid=FAMILIES[family]))
+    assert not np.allclose(pd.read_csv(plain / "predictions-val.csv").score, val.score)
+
+
 def test_parity_of_joined_backbones(few):
     config = options(few, "resnet18+resnet10t", features="layer1:avgstd", grid=FAMILIES["linear"], inputs="all")
     refuse_difference(config)

@@ -7,6 +7,7 @@ from analysis.found.sweeps import Sweep
 from analysis.found.trainings import Training
 from analysis.judge.bootstrap import too_few
 from analysis.judge.intervals import Interval
+from heads.sweep import VALIDATION
 from heads.sweep.sweep_result import SweepResult
 
 KEPT_BY = {"auc": "highest validation AUC", "loss": "lowest validation loss"}
@@ -24,6 +25,8 @@ def how_chosen(sweep: Sweep) -> str:
     if result.folds > 1:
         judged = f"in {result.folds}-fold cross-validation over train and validation together"
     rule = "the highest validation AUC"
+    if result.choose != VALIDATION:
+        rule = f"the highest AUC of heads on generators that were left out of their training ({result.choose} of all)"
     if sweep.one_se:
         rule = "the simplest head within one standard error of the highest validation AUC"
     text = f"Every setting was judged {judged}. This one has {rule}"

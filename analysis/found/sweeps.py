@@ -11,7 +11,7 @@ from cache import runs
 from heads.families import FAMILIES, Family
 from heads.predictions import read_scores
 from heads.sweep.leaderboard import CURVE
-from heads.sweep.sweep_result import STAGE, SweepResult
+from heads.sweep.sweep_result import SIDES, STAGE, UNSEEN_FILE, SweepResult
 
 SHOWN = 15  # settings in the table and picture of leaders
 
@@ -21,7 +21,8 @@ class Sweep:
     """A finished sweep.
 
     settings: leaderboard.csv, best first, with `kind` (the family, or which scikit-learn classifier). curves:
-    curves.csv. scores: scores-inputs.csv, by path. one_se: the simplest setting near the best one was chosen.
+    curves.csv. scores: scores-inputs.csv, by path. one_se: the simplest setting near the best one was chosen. unseen:
+    scores-unseen.csv, None where no generator was left out.
     """
 
     result: SweepResult
@@ -29,6 +30,7 @@ class Sweep:
     curves: pd.DataFrame
     scores: pd.DataFrame
     one_se: bool
+    unseen: pd.DataFrame | None = None
 
     stage: ClassVar[str] = STAGE
 
@@ -99,7 +101,17 @@ def read_sweep(folder: Path, result: SweepResult) -> Sweep:
         settings["kind"] = settings.estimator.str.rpartition(".")[2].fillna(settings.family)
     scores = read_scores(folder / "scores-inputs.csv", ()).set_index("path")
     config = runs.read_json(folder / "config.json")
-    return Sweep(result, settings, runs.read_table(folder / "curves.csv", CURVE), scores, config["one_se"])
+    curves = runs.read_table(folder / "curves.csv", CURVE)
+    return Sweep(result, settings, curves, scores, config["one_se"], _unseen(folder, result))
+
+
+def _unseen(folder: Path, result: SweepResult) -> pd.DataFrame | None:
+    """What heads say of each generator that saw it in training, and that did not."""
+    if not result.candidates:
+        return None
+    names = [f"{word}_{side}" for word in result.candidates for side in SIDES]
+    table = read_scores(folder / UNSEEN_FILE, names)
+    return table.assign(generator=table.generator.astype(str))
 
 
 def leaders(sweep: Sweep) -> pd.DataFrame:

@@ -8,6 +8,7 @@ The spread of the resamples says how far a figure is known, its bounds say what 
     of_draws         read off a curve at an uncertain place    percentiles of resamples, in which the place moves too
     of_amount        at least 0, such as a log loss            Student's t of the logarithm
     of_mean          any number                                Student's t
+    of_areas         a mean of AUCs without their scores       normal on the logit, of what normal scores would give
     of_difference    of two figures of the same images         Student's t, and what their own intervals allow
 
 `metrics` says which of them a figure has. They are made here and not by scipy.stats.bootstrap, because images come in
@@ -19,7 +20,7 @@ truth, from AUC .5 to .9998, from 50 to 1 000 images and from 5 to 100 groups of
 by `python -m tests.bench.intervals`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -108,6 +109,19 @@ class Interval:
         return cls(draws.value, draws.value - reach, draws.value + reach)
 
     @classmethod
+    def of_areas(cls, areas: Sequence[tuple[float, int, int]]) -> "Interval":
+        """The mean of AUCs of different images whose scores are not at hand, each with its real and its fake images.
+
+        The variance is that of `auc_inflation`; images stand for themselves, not for their groups.
+        """
+        value = float(np.mean([auc for auc, _, _ in areas]))
+        variance = sum(_binormal_variance(_inside(*each), *each[1:]) for each in areas) / len(areas) ** 2
+        middle = _inside(value, min(real for _, real, _ in areas), min(fake for _, _, fake in areas))
+        reach = NORMAL * variance**0.5 / (middle * (1 - middle))
+        low, high = (float(expit(logit(middle) + sign * reach)) for sign in (-1, 1))
+        return cls(value, min(low, value), max(high, value))
+
+    @classmethod
     def of_difference(cls, first: Draws, second: Draws, interval: Callable[[Draws], "Interval"]) -> "Interval":
         """first - second of the same images; interval: of each alone.
 
@@ -154,6 +168,12 @@ def _binormal_variance(auc: float, real: int, fake: int) -> float:
     apart = ndtri(auc)
     two_above_one = auc - 2 * owens_t(apart, 3**-0.5)  # two fake images above the same real one, or the reverse
     return (auc * (1 - auc) + (real + fake - 2) * (two_above_one - auc**2)) / (real * fake)
+
+
+def _inside(auc: float, real: int, fake: int) -> float:
+    """An AUC at least half a pair of images away from 0 and 1."""
+    least = 0.5 / (real * fake)
+    return min(max(auc, least), 1 - least)
 
 
 def _worth(value: float, variance: float, over: Units, *, seen: float) -> float:

@@ -9,6 +9,7 @@ from analysis.found.models import Model, find_models, of_stage
 from analysis.found.savings import extractions_on
 from analysis.found.sweeps import Sweep
 from analysis.found.trainings import Training
+from analysis.found.unseen import Unseen, on_generators
 from analysis.gradcam.findings import HeatMaps, find_heat_maps
 from analysis.judge.slices import Slices, slices
 from cache import paths
@@ -57,6 +58,11 @@ class Contents:
     def extractions(self) -> list[ExtractResult]:
         """What extraction did for the data set and for perturbed copies of it."""
         return extractions_on(self.manifest.dataset)
+
+    @cached_property
+    def unseen(self) -> Unseen | None:
+        """Of the best sweep that left generators out."""
+        return next(filter(None, map(on_generators, self.sweeps)), None)
 
     @cached_property
     def perturbed(self) -> dict[str, Perturbed]:

@@ -4,6 +4,7 @@ from analysis.found.changed_images import Perturbed
 from analysis.found.comparisons import Comparison
 from analysis.found.models import Model
 from analysis.found.other_data import Other
+from analysis.found.unseen import Areas, Unseen
 from analysis.judge.differences import Lead
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import METRICS
@@ -11,6 +12,7 @@ from analysis.judge.rules import RULES
 from analysis.judge.slices import Slices
 from analysis.page.tables import Table
 
+UNSEEN_METRICS = {"accuracy_fake": "found at the threshold", "tpr_at_fpr_1": "found at 1 % FPR"}
 CALIBRATED = {"log_loss": "log loss", "brier": "Brier score", "ece": "expected calibration error"}
 
 
@@ -123,6 +125,28 @@ def perturbed_table(models: dict[str, Perturbed]) -> Table:
                 "accuracy on real": each.accuracy_real, "accuracy on fake": each.accuracy_fake,
             })  # fmt: skip
     return Table("perturbations", rows, hidden=("name",))
+
+
+def generators_table(found: Unseen) -> Table:
+    """A row for each generator, and their mean: the chosen setting where it was seen in training and where it was not.
+
+    The setting that another word of CHOOSE would have chosen stands beside it.
+    """
+    rows = [
+        {"generator": each.name, "fake": each.fake, **_areas(found, each.areas),
+         **{f"{label}, {side}": getattr(each, side).metrics[name]
+            for name, label in UNSEEN_METRICS.items() for side in ("seen", "unseen")}}
+        for each in found.generators
+    ]  # fmt: skip
+    nothing = dict.fromkeys(rows[0].keys() - {"generator", "fake"})
+    fakes = sum(each.fake for each in found.generators)
+    mean = {"generator": "mean", "fake": fakes, **nothing, **_areas(found, found.mean)}
+    return Table("generators", [*rows, {name: mean[name] for name in rows[0]}], chosen=len(rows))
+
+
+def _areas(found: Unseen, areas: Areas) -> dict[str, Interval]:
+    return {"AUC, seen": areas.seen, "AUC, unseen": areas.unseen,
+            f"AUC, unseen, chosen by {found.other}": areas.other, "difference": areas.lead}  # fmt: skip
 
 
 def _auc(other: Other | None) -> Interval | str:

@@ -17,6 +17,7 @@ from analysis.judge.metrics import METRICS
 from analysis.page import model_tables, run_tables
 from analysis.page.contents import Contents, ReportConfig, read_contents
 from analysis.page.html import write_page
+from analysis.page.pictures.atlas_picture import atlas_picture
 from analysis.page.pictures.charts import Picture
 from analysis.page.pictures.gallery import gallery, heat_maps_picture
 from analysis.page.pictures.inputs_picture import inputs_picture
@@ -30,6 +31,7 @@ from analysis.page.template_values import template_values
 from analysis.predict.spreadsheet import write_for_people
 from cache import paths
 from cache.atomic import write_json
+from data.manifest import Manifest
 
 TEMPLATE = "report.html.j2"
 SLICES = 15  # on the page; the CSV has all
@@ -47,7 +49,7 @@ def run(config: ReportConfig) -> Path:
     write_for_people(folder / "models.csv", models_table(contents.models))
     _copy_leaderboard(contents.sweeps, folder / "sweep.csv")
     write_json(folder / "summary.json", summary(contents.manifest, contents.models))
-    of_sweep = _sweep_pictures(contents.sweeps)
+    of_sweep = _sweep_pictures(contents.sweeps, contents.manifest)
     write_page(
         folder, TEMPLATE, tables=_tables(contents), pictures=[*_pictures(contents), *of_sweep],
         keep=("models.csv", "sweep.csv"), sweep_pictures=[each.name for each in of_sweep], **template_values(contents),
@@ -69,12 +71,12 @@ def _pictures(contents: Contents) -> list[Picture]:
     return [*made, training] if training else made
 
 
-def _sweep_pictures(sweeps: list[Model]) -> list[Picture]:
+def _sweep_pictures(sweeps: list[Model], manifest: Manifest) -> list[Picture]:
     """What the best sweep tried, and the inputs of all sweeps side by side."""
     if not sweeps:
         return []
-    inputs = inputs_picture([model.made for model in sweeps])
-    return sweep_pictures(sweeps[0].made) + ([inputs] if inputs else [])
+    each = (inputs_picture([model.made for model in sweeps]), atlas_picture(sweeps[0].made, manifest))
+    return [*sweep_pictures(sweeps[0].made), *filter(None, each)]
 
 
 def _tables(contents: Contents) -> list[Table]:
@@ -89,6 +91,8 @@ def _tables(contents: Contents) -> list[Table]:
     others = sorted({name for model in models for name in model.other})
     if others:
         made += [model_tables.transfer_table(models, manifest.dataset, others), model_tables.other_table(models)]
+    if contents.unseen:
+        made.append(model_tables.generators_table(contents.unseen))
     if contents.perturbed:
         made.append(model_tables.perturbed_table(contents.perturbed))
     if contents.sweeps:

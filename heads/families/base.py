@@ -26,12 +26,12 @@ that a grid can be read, and a head be named, in milliseconds.
 """
 
 from collections.abc import Callable, Hashable
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from cache.errors import UserError, one_of
 from cache.key import differences
-from cache.settings import Settings
+from cache.settings import Settings, keyed, setting
 
 if TYPE_CHECKING:
     import torch
@@ -41,6 +41,10 @@ if TYPE_CHECKING:
     from heads.fitting.task import MapTask, Task
     from heads.head_file import HeadRecord
 
+PLAIN, L2, UNIT, LAYER = "none", "l2", "unit", "layer"
+# A vector as it is, of length one, of length one with one deviation for all its columns, so that their proportions stay
+# and the length of a head's weights is the scale that it learns, or of mean 0 and variance 1 over its numbers.
+NORMS = (PLAIN, L2, UNIT, LAYER)
 MANY = 1_000_000  # members of a bucket, where nothing limits them
 
 
@@ -62,6 +66,11 @@ class Source:
     measured: dict[Hashable, float] = field(default_factory=dict)
 
 
+def norm_setting() -> str:
+    """A field `norm` of a family."""
+    return setting(PLAIN, choices=NORMS, later=True)
+
+
 @dataclass(frozen=True)
 class Family(Settings):
     """One setting of a head; its class is the family.
@@ -74,6 +83,8 @@ class Family(Settings):
     streams: reads pooled features batch by batch, whether they fit into memory or not; one that asks its task for
     `training_rows` or `judged_rows` does not, and is refused where they do not fit.
     from_options: settings that the options EPOCHS and HEAD_BATCH give where a grid does not: "epochs", "batch".
+    norm: what happens to each vector before its columns are standardised, a word of heads.families.base.NORMS; families
+    that leave the choice to a grid have a field of this name, made with `norm_setting`.
     """
 
     family: ClassVar[str] = ""
@@ -82,6 +93,7 @@ class Family(Settings):
     by_gradient: ClassVar[bool] = False
     streams: ClassVar[bool] = False
     from_options: ClassVar[tuple[str, ...]] = ()
+    norm = PLAIN  # not annotated: a field of this name would take its place, before those that have no default
 
     # How it is written.
 
@@ -96,7 +108,7 @@ class Family(Settings):
 
     def to_json(self) -> dict:
         """For keys, result.json and head files; heads.families.from_json is the inverse."""
-        return {"family": self.family, **asdict(self)}
+        return {"family": self.family, **keyed(self)}
 
     @classmethod
     def from_settings(cls, settings: dict[str, Any]) -> "Family":
@@ -150,6 +162,11 @@ class Family(Settings):
     def work(self) -> int:
         """How far one head moves the progress line: its epochs."""
         return 1
+
+    @property
+    def reads_generators(self) -> bool:
+        """Whether it asks what made a fake image."""
+        return False
 
     @property
     def strength(self) -> float:
@@ -207,7 +224,7 @@ class Family(Settings):
         """
         from heads.fitting.stack import Head
 
-        return Head(self.shape(record.row_shape[0]), record.members)
+        return Head(self.shape(record.row_shape[0]), record.members, norm=self.norm)
 
     def assembled(self, record: "HeadRecord", members: list[dict[str, "torch.Tensor"]]) -> "Committee":
         """The head whose members these are; of each the tensors that `fit` gave."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from cache.settings import setting
-from heads.families.base import Family, Source
+from heads.families.base import Family, Source, norm_setting
 from heads.families.member import Fitted, Member, Report
 
 if TYPE_CHECKING:
@@ -18,19 +18,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Penalised(Family):
-    """Linear in the features, with one optimum for every penalty."""
+    """Linear in the features, with one optimum for every penalty. norm: of each vector, as of Stacked."""
 
     scouts: ClassVar[bool] = True
     streams: ClassVar[bool] = True
     penalty: float = setting(above=0)
+    norm: str = norm_setting()
 
     @property
     def strength(self) -> float:
         return self.penalty
 
     def shared(self, columns: int) -> Hashable:
-        """Nothing but this: one decomposition of the features serves all penalties of all such families."""
-        return ("convex",)
+        """The vectors: one decomposition of them serves all penalties of all such families."""
+        return ("convex", self.norm)
 
     @classmethod
     def fit(cls, members: list[Member], source: Source, *, report: Report | None = None) -> list[Fitted]:

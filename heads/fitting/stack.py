@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.nn.functional import gelu, layer_norm, relu
+from torch.nn.functional import gelu, layer_norm, normalize, relu
 
 from cache.checkpoint import load_strictly
+from heads.families.base import L2, LAYER, PLAIN, UNIT
 
 ACTIVATIONS = {"gelu": gelu, "relu": relu}
 NORM_EPSILON = 1e-5
@@ -135,10 +136,14 @@ class Committee(nn.Module):
 
 
 class Head(Committee):
-    """Stacked heads on raw pooled features (N, D), each with the standardisation of its own training rows."""
+    """Stacked heads on raw pooled features (N, D), each with the standardisation of its own training rows.
 
-    def __init__(self, shape: Shape, members: int) -> None:
+    norm: of each row before that, a word of NORMS.
+    """
+
+    def __init__(self, shape: Shape, members: int, *, norm: str = PLAIN) -> None:
         super().__init__(members)
+        self.norm = norm
         self.stack = Stack(shape, initial(shape, [0] * members))
         self.register_buffer("mean", torch.zeros(members, shape.columns))
         self.register_buffer("std", torch.ones(members, shape.columns))
@@ -150,9 +155,16 @@ class Head(Committee):
         load_strictly(self, named, where="trained head")
 
     def member(self, inputs: torch.Tensor, number: int) -> torch.Tensor:
-        standard = (inputs.float() - self.mean[number]) / self.std[number]
+        standard = (normed_rows(inputs.float(), self.norm) - self.mean[number]) / self.std[number]
         one = {name: p[number : number + 1] for name, p in self.stack.named_parameters()}
         return torch.func.functional_call(self.stack, one, standard)
+
+
+def normed_rows(x: torch.Tensor, norm: str) -> torch.Tensor:
+    """Rows (..., D) float32 by themselves, as a word of NORMS says. A row of zeros stays one."""
+    if norm in (L2, UNIT):
+        return normalize(x, dim=-1)
+    return layer_norm(x, x.shape[-1:], eps=NORM_EPSILON) if norm == LAYER else x
 
 
 def initial(shape: Shape, seeds: list[int]) -> dict[str, torch.Tensor]:

@@ -93,9 +93,11 @@ class _Training:
             for fold in dict.fromkeys(member.fold for member in members)
         }
 
-    def _row_weights(self, fold: int, balance: float) -> torch.Tensor:
+    def _row_weights(self, fold: int, balance: float, of_generators: float) -> torch.Tensor:
         trained = torch.from_numpy(self.task.folds.trained[fold]).to(self.task.fake.device)
-        return class_weights(trained, self.task.fake, balance)
+        made_by = torch.from_numpy(self.task.folds.made_by).to(trained.device)
+        weights = class_weights(trained, self.task.fake, balance)
+        return weights * generator_weights(trained, self.task.fake, made_by, of_generators)
 
     def run_epoch(self, epoch: int) -> torch.Tensor:
         """Mean training loss of each active head: (H,)."""
@@ -168,15 +170,32 @@ class _Training:
             self._read_members()
 
 
-def _weighting(member: Member) -> tuple[int, float]:
+def _weighting(member: Member) -> tuple[int, float, float]:
     """What the weights of the rows depend on."""
-    return member.fold, member.config.class_balance
+    return member.fold, member.config.class_balance, member.config.generator_balance
 
 
 def class_weights(trained: torch.Tensor, fake: torch.Tensor, balance: float) -> torch.Tensor:
     """Weight of every row (N,) float32: 0 where not trained on, else (rows / (2 * rows of its class)) ** balance."""
     shares = torch.where(fake, (fake & trained).sum(), (~fake & trained).sum()) / trained.sum()
     return trained * (0.5 / shares) ** balance
+
+
+def generator_weights(trained: torch.Tensor, fake: torch.Tensor, made_by: torch.Tensor,
+                      balance: float) -> torch.Tensor:  # fmt: skip
+    """Factor of every row's weight (N,) float32: 1 of real images, of fake ones their generator's inverse count to the
+    power of balance, scaled so that all fakes together weigh what they did.
+
+    Args:
+        made_by: (N,) int64, as Folds has it.
+    """
+    factors = torch.ones(len(fake), device=fake.device)
+    rows = trained & fake
+    if balance and rows.any():
+        counts = torch.bincount(made_by[rows], minlength=int(made_by.max()) + 1)
+        factors[fake] = counts[made_by[fake]].clamp_min(1).float() ** -balance
+        factors[fake] *= rows.sum() / factors[rows].sum()
+    return factors
 
 
 class _StackedAdamW:

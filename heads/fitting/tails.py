@@ -25,7 +25,7 @@ from extract.options import number_type
 from heads.families import Fitted, Member, Point, Report, Tail
 from heads.fitting.seeds import seeded
 from heads.fitting.stack import Committee
-from heads.fitting.stacked import class_weights
+from heads.fitting.stacked import class_weights, generator_weights
 from heads.fitting.task import MapTask, judge
 
 EVALUATION_BATCH = 64  # images
@@ -151,7 +151,9 @@ class _Training:
         self.running = True
         self.trained = torch.from_numpy(task.folds.trained[member.fold])
         self.fake = torch.tensor(task.fake)
-        self.weights = class_weights(self.trained, self.fake, self.config.class_balance)
+        self.weights = class_weights(self.trained, self.fake, self.config.class_balance) * generator_weights(
+            self.trained, self.fake, torch.from_numpy(task.folds.made_by), self.config.generator_balance
+        )
         self.held_out = np.flatnonzero(task.folds.held_out[member.fold])
         self.steps_an_epoch = math.ceil(len(task.folds.rows) / self.config.batch)
         with seeded(task.device, member.seed):

@@ -69,12 +69,16 @@ class Task:
     mean_views: bool = False
 
     @classmethod
-    def of(cls, stream: RowStream, fake: np.ndarray, folds: Folds, *, mean_views: bool = False) -> "Task":
-        """Reads all training rows twice. Constant columns stay constant; what trains is the stream's device."""
+    def of(cls, stream: RowStream, fake: np.ndarray, folds: Folds, *, mean_views: bool = False,
+           alike: bool = False) -> "Task":  # fmt: skip
+        """Reads all training rows twice. Constant columns stay constant; what trains is the stream's device.
+
+        alike: all columns are divided by one deviation, so that their proportions stay.
+        """
         device = torch.device(stream.device)
         trained = torch.from_numpy(folds.trained).to(device)
         rows = SomeRows(stream, folds.rows, stream.views)
-        centre, scale, mean, std = (each.float() for each in _moments(rows, trained, device))
+        centre, scale, mean, std = (each.float() for each in _moments(rows, trained, device, alike=alike))
         return cls(stream, torch.tensor(fake, device=device), folds, centre, scale, mean, std, mean_views)
 
     @property
@@ -174,14 +178,16 @@ def judge(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]
     return column_metrics.auc(columns, positive).numpy(), column_metrics.log_loss(columns, positive).numpy()
 
 
-def _moments(rows: SomeRows, trained: torch.Tensor, device: torch.device) -> tuple[torch.Tensor, ...]:
+def _moments(rows: SomeRows, trained: torch.Tensor, device: torch.device, *,
+             alike: bool) -> tuple[torch.Tensor, ...]:  # fmt: skip
     """Mean and deviation, float64, of all training rows (D,), (D,), and then of each fold's (F, D), (F, D).
 
     Those of a fold are what is left once all rows are standardised; of a single fold nothing is. A constant column has
     deviation 1. Two passes: squares are of distances from the mean, where they lose nothing to rounding.
 
     Args:
-        trained: (F, N) bool, which of the manifest's rows each fold trains on.
+        trained: (F, N) bool, which of the manifest's rows each fold trains on. alike: of all columns the root of their
+            mean variance.
     """
     mean = sum(values.double().sum(dim=0) for _, values in rows.parts(device)) / len(rows)
     every = torch.from_numpy(np.tile(rows.rows, rows.views)).to(device)
@@ -192,10 +198,14 @@ def _moments(rows: SomeRows, trained: torch.Tensor, device: torch.device) -> tup
         sums += chosen @ distance
         squares += chosen @ distance.square_()
     counts = rows.views * torch.cat([trained.any(dim=0).sum()[None], trained.sum(dim=1)]).double()[:, None]
-    std = (squares[:1] / counts[:1]).sqrt()
-    std = torch.where(std > CONSTANT * (mean.abs() + CONSTANT), std, 1.0)
+    std = _deviation(squares[:1] / counts[:1], mean, alike=alike)
     if len(trained) == 1:
         return mean, std[0], torch.zeros_like(std), torch.ones_like(std)
     means, spread = sums[1:] / counts[1:] / std, squares[1:] / counts[1:] / std**2
-    stds = (spread - means**2).clamp_min(0).sqrt()
-    return mean, std[0], means, torch.where(stds > CONSTANT * (means.abs() + CONSTANT), stds, 1.0)
+    return mean, std[0], means, _deviation((spread - means**2).clamp_min(0), means, alike=alike)
+
+
+def _deviation(variance: torch.Tensor, mean: torch.Tensor, *, alike: bool) -> torch.Tensor:
+    """(F, D) of variances (F, D); 1 for a constant column."""
+    std = (variance.mean(dim=1, keepdim=True).expand_as(variance) if alike else variance).sqrt()
+    return torch.where(std > CONSTANT * (mean.abs() + CONSTANT), std, 1.0)

@@ -1,3 +1,6 @@
 """A grid of heads over cached features: trained in buckets, judged on validation, one chosen."""
 
 SEARCH = "search"  # the word of INPUTS that lets the convex heads choose
+GENERATOR = "generator"  # the word of FOLDS that leaves one generator out at a time
+VALIDATION, MEAN, WORST = "validation", "mean", "worst"  # of CHOOSE
+CHOICES = (VALIDATION, MEAN, WORST)

@@ -1,6 +1,6 @@
 """What is left of a sweep once every bucket is trained: the choice, its head, its predictions, the tables."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +9,7 @@ import pandas as pd
 from cache import runs
 from cache.table import FeatureTable
 from data.manifest import SPLITS, Manifest
+from heads.families import Fitted
 from heads.fitting.stack import Committee
 from heads.folds import Folds
 from heads.head_file import HeadRecord, assemble, save_head
@@ -16,9 +17,9 @@ from heads.inputs import Choice, Inputs
 from heads.predictions import ABOUT, predictions_file, write_predictions
 from heads.scorer import views_of
 from heads.scoring import member_scores, stream_scores
-from heads.sweep import leaderboard
+from heads.sweep import MEAN, VALIDATION, leaderboard
 from heads.sweep.leaderboard import Setting, Trial, choose, settings
-from heads.sweep.sweep_result import HEAD_FILE, SweepResult
+from heads.sweep.sweep_result import HEAD_FILE, SEEN, UNSEEN, UNSEEN_FILE, SweepResult
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,7 @@ class Outcome:
     views: int
     augmentation: str
     one_se: bool
+    choose: str
     device: str
 
     def save(self) -> None:
@@ -47,8 +49,9 @@ class Outcome:
         Raises:
             UserError: every head diverged.
         """
-        found = settings(self.trials)
-        chosen = choose(found, one_se=self.one_se)
+        found = settings(self.trials, self.folds.generators, by=self.choose)
+        chosen = choose(found, one_se=self.one_se, by=self.choose)
+        candidates = self._candidates(found)
         convex = [each for each in found if each.config.scouts and each.usable]
         runs.write_table(self.folder / "leaderboard.csv", leaderboard.table(found))
         runs.write_table(self.folder / "members.csv", leaderboard.members(found))
@@ -58,7 +61,9 @@ class Outcome:
         head = assemble(chosen.fitted, record)
         save_head(self.folder / HEAD_FILE, head, record)
         self._predict(chosen, self._scores(chosen, head))
-        result = self._result(chosen, convex, found, record)
+        if candidates:
+            self._predict_unseen(candidates)
+        result = self._result(chosen, convex, found, record, candidates)
         runs.finish(self.folder, asdict(result))
         floor = f", best convex {result.floor_auc:.4f}" if convex else ""
         runs.log(self.folder, f"heads {result.backbone}: chose {chosen.name} among {len(found)} settings, "
@@ -85,6 +90,45 @@ class Outcome:
                 runs.count_test_scoring(self.manifest.dataset, self.folder.name, fair[rows])
             write_predictions(predictions_file(self.folder, split), self.manifest.rows.iloc[rows], score=fair[rows])
 
+    def _candidates(self, found: list[Setting]) -> dict[str, Setting]:
+        """Word of CHOOSE -> the setting that it would choose: validation, and what goes by generators left out."""
+        words = (VALIDATION, MEAN if self.choose == VALIDATION else self.choose) if self.folds.generators else ()
+        return {word: choose(found, by=word) for word in words}
+
+    def _predict_unseen(self, candidates: dict[str, Setting]) -> None:
+        """scores-unseen.csv: for each generator its fakes and the real images of a split, as heads score them that saw
+        the generator in training and as heads of the same settings do that did not.
+
+        Of the test split, which neither saw; of val, where there is none, those that both held out.
+        """
+        split = "test" if len(self.manifest.where("test")) else "val"
+        parts = [self._about_generator(number, split) for number in range(len(self.folds.generators))]
+        columns = {}
+        for word, setting in candidates.items():
+            seen = self._mean_scores(setting, setting.fitted)
+            columns[f"{word}_{SEEN}"] = np.concatenate([seen[rows.index] for rows in parts])
+            unseen = [self._mean_scores(setting, [trial.fitted for trial in setting.unseen[name]])
+                      for name in self.folds.generators]  # fmt: skip
+            columns[f"{word}_{UNSEEN}"] = np.concatenate(
+                [scores[rows.index] for scores, rows in zip(unseen, parts, strict=True)]
+            )
+        if split == "test":
+            for name, scores in columns.items():
+                runs.count_test_scoring(self.manifest.dataset, f"{self.folder.name} {name}", scores)
+        runs.write_table(self.folder / UNSEEN_FILE, pd.concat(parts).assign(**columns))
+
+    def _about_generator(self, number: int, split: str) -> pd.DataFrame:
+        """The rows of a split that a generator is judged on: its fakes and real images that its fold did not see."""
+        name, folds = self.folds.generators[number], self.folds
+        fair = ~folds.trained[number] if split == "test" else folds.held_out[number]
+        rows = fair & (self.manifest.split == split) & (~self.manifest.fake | (self.manifest.generator == name))
+        return self._labelled(np.flatnonzero(rows)).assign(generator=name)
+
+    def _mean_scores(self, setting: Setting, fitted: list[Fitted]) -> np.ndarray:
+        """Logits (N,) of the head that some members of a setting make."""
+        record = replace(self._record(setting), members=len(fitted))
+        return self._scores(setting, assemble(fitted, record)).mean(axis=1)
+
     def _scores_of_inputs(self, convex: list[Setting]) -> pd.DataFrame:
         """For each choice of inputs the held-out scores of its best convex head, so that intervals can be drawn."""
         found = self._labelled(self.folds.judged)
@@ -105,7 +149,7 @@ class Outcome:
         return self.manifest.rows.iloc[rows][ABOUT].copy()
 
     def _result(self, chosen: Setting, convex: list[Setting], found: list[Setting],
-                record: HeadRecord) -> SweepResult:  # fmt: skip
+                record: HeadRecord, candidates: dict[str, Setting]) -> SweepResult:  # fmt: skip
         return SweepResult(
             dataset=self.manifest.dataset,
             manifest_key=self.manifest.key,
@@ -119,13 +163,16 @@ class Outcome:
             family=chosen.config.family,
             settings=len(found),
             heads=len(self.trials),
-            folds=len(self.folds),
+            folds=len(self.folds.kept),
             members=len(chosen.trials),
             views=self.inputs.rows.views,
             seconds=round(sum(trial.seconds for trial in self.trials), 2),
             val_auc=chosen.val_auc,
             val_auc_std=chosen.val_auc_std if len(chosen.trials) > 1 else None,
-            floor_auc=convex[0].val_auc if convex else None,
+            floor_auc=max((each.val_auc for each in convex), default=None),
+            choose=self.choose,
+            unseen_auc=chosen.unseen_auc,
+            candidates={word: each.name for word, each in candidates.items()},
         )
 
 

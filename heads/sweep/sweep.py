@@ -17,7 +17,7 @@ from heads.inputs import ALL, Choice, load_inputs
 from heads.sweep import SEARCH, leaderboard
 from heads.sweep.buckets import Bucket, buckets, load_trials, save_trials
 from heads.sweep.conclusion import Outcome
-from heads.sweep.leaderboard import Trial, choose, settings
+from heads.sweep.leaderboard import Setting, Trial, choose, settings
 from heads.sweep.sweep_config import BUCKETS, SweepConfig
 from heads.sweep.trainer import Trainer
 
@@ -93,11 +93,13 @@ class Sweep:
     def _buckets(self, choice: Choice, *, scouts: bool) -> list[Bucket]:
         """Of heads on pooled features."""
         configs = [config for config in self.config.configs if config.scouts == scouts and not config.reads_maps]
-        return buckets(configs, choice.name, columns=choice.width, folds=self.config.folds, seeds=self.config.seeds)
+        return buckets(configs, choice.name, columns=choice.width, folds=len(self.folds), seeds=self.config.seeds)
 
     def _winner(self) -> Choice:
         """The inputs that the scouts did best on; everything, where there are none."""
-        return self.choices[choose(settings(self.trials)).inputs if self.trials else next(iter(self.choices))]
+        if not self.trials:
+            return next(iter(self.choices.values()))
+        return self.choices[choose(self._settings(self.trials), by=self.config.choose).inputs]
 
     def _others(self, inputs: Choice) -> list[Bucket]:
         """Those that read pooled features on some of them, those that read maps on every map."""
@@ -105,7 +107,7 @@ class Sweep:
         of_maps = [config for config in self.config.configs if config.reads_maps]
         return pooled + [
             bucket for name in self.inputs.maps
-            for bucket in buckets(of_maps, name, columns=0, folds=self.config.folds, seeds=self.config.seeds)
+            for bucket in buckets(of_maps, name, columns=0, folds=len(self.folds), seeds=self.config.seeds)
         ]  # fmt: skip
 
     def _announce(self, scouts: list[Bucket], progress: Progress) -> None:
@@ -119,7 +121,7 @@ class Sweep:
         seconds = sum(each for _, each in expected if each is not None)
         untimed = ", ".join(dict.fromkeys(family for family, each in expected if each is None))
         print(
-            f"heads {self.config.backbone}: {len(self.config.configs)} settings, {self.config.folds} folds, "
+            f"heads {self.config.backbone}: {len(self.config.configs)} settings, {len(self.folds)} folds, "
             f"{self.config.seeds} seeds: {_members(scouts)} convex heads on {len(self.choices)} inputs, then "
             f"{_members(others)} others, in about {timedelta(seconds=round(seconds))}"
             + (f", beside the {untimed} heads, whose time is not known" if untimed else ""),
@@ -140,13 +142,17 @@ class Sweep:
             if finished:  # while this one trained, another has chosen: its tables stay, and the buckets are gone
                 return
             self.trials += load_trials(path)
-            runs.write_table(self.folder / "leaderboard.csv", leaderboard.table(settings(self.trials)))
+            runs.write_table(self.folder / "leaderboard.csv", leaderboard.table(self._settings(self.trials)))
         progress.note = f"best val AUC {self._best_auc():.4f}"
         progress.advance(before + _work([bucket]) - progress.done)  # also what early stopping spared
 
     def _best_auc(self, unfinished: list[Trial] | None = None) -> float:
         """Of all settings so far, 0 when there is none."""
-        return max((each.val_auc for each in settings(self.trials + (unfinished or [])) if each.usable), default=0.0)
+        found = self._settings(self.trials + (unfinished or []))
+        return max((each.val_auc for each in found if each.usable), default=0.0)
+
+    def _settings(self, trials: list[Trial]) -> list[Setting]:
+        return settings(trials, self.folds.generators, by=self.config.choose)
 
     def _train(self, bucket: Bucket, progress: Progress) -> list[Fitted]:
         def report(epoch: int, fitted: list[Fitted]) -> None:
@@ -168,6 +174,7 @@ class Sweep:
             views=self.inputs.rows.views if self.config.mean_views else 1,
             augmentation=self.config.specs[-1].augmentation,
             one_se=self.config.one_se,
+            choose=self.config.choose,
             device=self.config.device,
         )
 

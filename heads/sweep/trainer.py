@@ -9,6 +9,8 @@ from typing import Any
 from cache.table import FeatureTable
 from data.manifest import Manifest
 from heads.families import Fitted, Report, Source
+from heads.families.base import PLAIN, UNIT
+from heads.fitting.stack import normed_rows
 from heads.fitting.task import MapTask, Task
 from heads.folds import Folds
 from heads.inputs import Choice, Inputs
@@ -37,21 +39,22 @@ class Trainer:
 
     def train(self, bucket: Bucket, report: Report) -> list[Fitted]:
         """The bucket's members, in its order."""
-        return bucket.family.fit(list(bucket.members), self._source(bucket.inputs, self._kept_maps), report=report)
+        return bucket.family.fit(list(bucket.members), self._source(bucket, self._kept_maps), report=report)
 
     def expected_seconds(self, bucket: Bucket) -> float | None:
         """About what a bucket takes, early stopping and validation left aside; None = unknown."""
-        return bucket.family.seconds(list(bucket.members), self._source(bucket.inputs, self._maps))
+        return bucket.family.seconds(list(bucket.members), self._source(bucket, self._maps))
 
-    def _source(self, name: str, maps: Callable[[str], MapTask]) -> Source:
+    def _source(self, bucket: Bucket, maps: Callable[[str], MapTask]) -> Source:
+        name, norm = bucket.inputs, bucket.members[0].config.norm
         rows = int(self.folds.trained[0].sum()) * self.inputs.rows.views
         columns = self.choices[name].width if name in self.choices else 0
-        return Source(columns, rows, len(self.folds), partial(self._kept_pooled, name), partial(maps, name),
+        return Source(columns, rows, len(self.folds), partial(self._kept_pooled, name, norm), partial(maps, name),
                       self._measured[name])  # fmt: skip
 
-    def _kept_pooled(self, name: str) -> Task:
-        """Of a choice of pooled features."""
-        return self._kept(name, self._pooled)
+    def _kept_pooled(self, name: str, norm: str) -> Task:
+        """Of a choice of pooled features, each row normalised."""
+        return self._kept(f"{name} {norm}", lambda _: self._pooled(name, norm))
 
     def _kept_maps(self, name: str) -> MapTask:
         """Of the maps of a feature; says where they are held."""
@@ -70,9 +73,10 @@ class Trainer:
             self._latest = (name, make(name))
         return self._latest[1]
 
-    def _pooled(self, name: str) -> Task:
-        rows = self.inputs.of(self.choices[name])
-        return Task.of(rows, self.manifest.fake, self.folds, mean_views=self.mean_views)
+    def _pooled(self, name: str, norm: str) -> Task:
+        change = None if norm == PLAIN else partial(normed_rows, norm=norm)
+        rows = self.inputs.of(self.choices[name], change)
+        return Task.of(rows, self.manifest.fake, self.folds, mean_views=self.mean_views, alike=norm == UNIT)
 
     def _maps(self, name: str) -> MapTask:
         specs = self.inputs.maps[name]

@@ -42,6 +42,15 @@ class Bar:
 
 
 @dataclass(frozen=True)
+class Place:
+    """What one thing reaches in each panel, side by side. kind: what its colour stands for."""
+
+    name: str
+    kind: str
+    found: tuple[Interval, ...]
+
+
+@dataclass(frozen=True)
 class Curve:
     """A line of a plot: its name in the legend, x (P,) and y (P,)."""
 
@@ -218,6 +227,28 @@ def bars(drawn: list[Bar], *, xlabel: str, title: str) -> Figure:
     axes.set_xticks([tick for tick in np.arange(0, 1.01, 0.1) if tick >= min(0.5, lowest)])
     axes.axvline(0.5, color=GREY, linewidth=0.8)
     figure.suptitle(title, fontsize=11)
+    return figure
+
+
+def places(drawn: list[Place], *, panels: tuple[str, ...], title: str) -> Figure:
+    """Points with intervals, a row for each name in every panel, kinds beside one another in it."""
+    names, kinds = (list(dict.fromkeys(getattr(each, what) for each in drawn)) for what in ("name", "kind"))
+    height = (0.16 + 0.12 * len(kinds)) * len(names) + 1.4
+    figure = Figure(figsize=(1.7 * SIZE[0], height), layout="constrained")
+    for number, axes in enumerate(figure.subplots(1, len(panels), sharey=True, squeeze=False).ravel()):
+        for kind, colour, marker in zip(kinds, CYCLE, "osD^vP*", strict=False):
+            mine = [each for each in drawn if each.kind == kind]
+            at = [names.index(each.name) + 0.22 * (kinds.index(kind) - (len(kinds) - 1) / 2) for each in mine]
+            value, low, high = np.array([[i.value, i.low, i.high] for i in (each.found[number] for each in mine)]).T
+            axes.errorbar(value, at, xerr=np.maximum(0, [value - low, high - value]), color=colour, marker=marker,
+                          markersize=4, linestyle="none", linewidth=1.2, capsize=2, label=kind)  # fmt: skip
+        axes.axvline(0.5, color=GREY, linestyle=":", linewidth=0.8)
+        axes.set(xlabel=panels[number], ylim=(len(names) - 0.4, -0.6))
+        axes.set_yticks(range(len(names)), names, fontsize=8)
+        axes.grid(alpha=0.3, axis="x")
+    figure.suptitle(title, fontsize=11)
+    if len(kinds) > 1:
+        figure.legend(*axes.get_legend_handles_labels(), loc="outside lower center", ncols=len(kinds), fontsize=8)
     return figure
 
 
