@@ -18,7 +18,7 @@ def refuse_other_layout(name: str, taps: tuple[str, ...], said: dict[str, bool |
 
     Nothing is computed.
     """
-    module = outline(name)
+    module = outline(name, crop)
     channels = {stage["module"]: stage["num_chs"] for stage in named_stages(module)}
     for tap, shape in _shapes(name, module, taps, crop).items():
         if not _fits(shape, channels.get(tap), **said):
