@@ -77,6 +77,8 @@ def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
         _refuse_other_weights(backbone, specs)
         backbone.tapped(tuple(dict.fromkeys(spec.tap for spec in specs)))  # an unknown tap is told before anything
         runs.begin(folder, config.flat())
+        side = specs[0].preprocess.crop  # told because an image costs its square, and some networks read large ones
+        print(f"extract {config.backbone}: images of {side} x {side} pixels")
         seconds, computed = forward.compute(config, backbone, manifest, rows, {s: m & mine for s, m in missing.items()})
     meet()  # what the other processes still compute is not missing
     if any(mask.any() for mask in missing.values()):

@@ -103,7 +103,7 @@ def _entry(name: str) -> Entry:
     cfg, module = timm.get_pretrained_cfg(name), outline(name)
     return Entry(
         Origin(cfg.hf_hub_id or "", cfg.url or ""),
-        tuple(f"{stage['module']}:avgstd" for stage in named_stages(module)),
+        tuple(dict.fromkeys(f"{stage['module']}:avgstd" for stage in named_stages(module))),
         name,
         crop=cfg.input_size[-1],
         crop_share=cfg.crop_pct,
