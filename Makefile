@@ -1,6 +1,6 @@
 # Every target is one python process that runs what it needs; `make` alone prints this help.
 # Stage names are folder names, hence .PHONY: without it make would call them up to date.
-.PHONY: help data extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean
+.PHONY: help data backbones extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 READY := .venv/ready
@@ -17,6 +17,7 @@ gradcam.options := RUN DATA NUM_SAMPLES TARGET SPLIT METHOD DEVICE
 predict.options := IMAGES RUN DATA OUT DEVICE BATCH THRESHOLD HEAT_MAPS
 export.options := RUN DATA OUT OPSET
 sweep.options := $(heads.options)
+backbones.options :=
 test.options := ARGS
 # What every command reads from its environment: where things are kept, and modules that add to its registries.
 EVERYWHERE := CACHE_DIR DATA_DIR RUNS_DIR PLUGINS
@@ -58,6 +59,9 @@ help: ## this help
 
 data: $(READY) ## DATA=path: manifest and audit
 	@$(PY) -m data $(call flags,$@)
+
+backbones: $(READY) ## the backbones that are written down: weights at hand, input, licence, features
+	@$(PY) -m extract.networks
 
 extract: $(READY) ## DATA= BACKBONE= FEATURES= WEIGHTS= VIEWS= PART=0/2 CLUSTER=auto: fill the feature cache
 	@$(PY) -m extract $(call flags,$@)

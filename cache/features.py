@@ -61,7 +61,7 @@ class FeatureSpec:
     """HOW features are made. Everything that changes the numbers is here, nothing else is.
 
     weights: sha256 of the weight file's bytes, or `random:` and the sha256 of the tensors.
-    pooling: map, avg or avgstd. view: 0 = evaluation preprocess, k = k-th seeded augmentation.
+    pooling: map, avg, avgstd or cls. view: 0 = evaluation preprocess, k = k-th seeded augmentation.
     augmentation: name of the policy that augments views 1..k; of view 0 that of a perturbation, or empty.
     compute, stored: dtype of the forward pass, with the engine before it where that is not torch (`openvino-bf16`), and
         of the rows.

@@ -10,14 +10,21 @@ CACHE_FRIENDLY = 8  # images at once: their float32 copies stay in a core's cach
 
 
 def pool(tapped: torch.Tensor, pooling: str, *, channels_last: bool = False, prefix_tokens: int = 0) -> torch.Tensor:
-    """`map` as it is; `avg` (N, C) and `avgstd` (N, 2C), mean and standard deviation over space, float32.
+    """`map` as it is; float32 `avg` (N, C) and `avgstd` (N, 2C), mean and standard deviation over space; `cls` (N, C).
+
+    `cls` is the first token, where the network keeps its class token.
 
     Args:
         tapped: (N, C, H, W), (N, H, W, C) if channels_last, tokens (N, T, C), or vectors (N, C).
         prefix_tokens: tokens before the spatial ones (class, registers); they are not averaged.
+
+    Raises:
+        UserError: `cls` of a tap without tokens before the spatial ones, or a tap of other dimensions.
     """
     if pooling == "map":
         return tapped
+    if pooling == "cls":
+        return _first_token(tapped, prefix_tokens)
     parts = [_moments(part, pooling, 1) for part in _pieces(_places(tapped, channels_last, prefix_tokens))]
     return torch.cat(parts)
 
@@ -27,9 +34,18 @@ def pool_in_graph(tapped: torch.Tensor, pooling: str, *, channels_last: bool, pr
     cost such a graph a quarter of its speed."""
     if pooling == "map":
         return tapped
+    if pooling == "cls":
+        return _first_token(tapped, prefix_tokens)
     if tapped.ndim == 4 and not channels_last:
         return _moments(tapped, pooling, (2, 3))
     return _moments(_places(tapped, channels_last, prefix_tokens), pooling, 1)
+
+
+def _first_token(x: torch.Tensor, prefix_tokens: int) -> torch.Tensor:
+    """(N, C) float32."""
+    if x.ndim != 3 or not prefix_tokens:
+        raise UserError(f"a tap with outputs of shape {tuple(x.shape)} has no class token: choose avg, or another tap")
+    return x[:, 0].float()
 
 
 def _places(x: torch.Tensor, channels_last: bool, prefix_tokens: int) -> torch.Tensor:

@@ -11,7 +11,7 @@ from data.options import DataConfig
 
 DEFAULT = "tf_efficientnet_lite0"  # the backbone whose weights come with the installation
 RANDOM = "random"  # the word of WEIGHTS that means none
-POOLINGS = ("map", "avg", "avgstd")  # that cache.pooling.pool knows
+POOLINGS = ("map", "avg", "avgstd", "cls")  # that cache.pooling.pool knows
 COMPUTE = ("bf16", "fp16", "fp32")  # that a network may compute in
 TORCH, OPENVINO = "torch", "openvino"  # engines
 
@@ -22,7 +22,7 @@ class ExtractConfig(Options):
 
     data: DataConfig = section(DataConfig)
     backbone: str = option(DEFAULT, "one or several names: tf_efficientnet_lite0, resnet18, ..., any timm model")
-    features: str = option("", "tap:pooling ..., pooling map, avg or avgstd (default: the backbone's own list)")
+    features: str = option("", "tap:pooling ..., pooling map, avg, avgstd or cls (default: the backbone's own list)")
     weights: str = option("", "a file, random, or name=file for each of several backbones (default: found)")
     size: int = option(0, "side of the network's input in pixels (default: the model's own)")
     crop_only: bool = option(False, "no resize, centre crop only")

@@ -39,7 +39,8 @@ def compute(config: ExtractConfig, missing: Missing, backbone: "Backbone | None"
 def _here(config: ExtractConfig, missing: Missing, backbone: "Backbone | None") -> Computed:
     from extract.computing import forward  # where nothing is missing, no network is imported
 
-    backbone, specs = backbone or _built(config.backbone, config.weights), list(missing.masks)
+    specs = list(missing.masks)
+    backbone = backbone or _built(config.backbone, config.weights, specs[0].preprocess.crop)
     _refuse_other_weights(backbone, specs)
     backbone.tapped(tuple(dict.fromkeys(spec.tap for spec in specs)))  # an unknown tap is told before anything
     return Computed(*forward.compute(config, backbone, missing))
@@ -66,14 +67,14 @@ def _part(share: int, config: ExtractConfig, manifest: Manifest, specs: list[Fea
     missing = Missing.of(manifest, specs).part(share, count)
     if missing.images:
         here = config.but(cluster="", part=f"{share}/{count}")
-        _here(here, missing, _kept(config.backbone, config.weights))
+        _here(here, missing, _kept(config.backbone, config.weights, specs[0].preprocess.crop))
     return share
 
 
-def _built(name: str, weights: str) -> "Backbone":
+def _built(name: str, weights: str, size: int) -> "Backbone":
     from extract.networks import backbones
 
-    return backbones.build(name, weights=weights)
+    return backbones.build(name, weights=weights, size=size)
 
 
 _kept = lru_cache(maxsize=1)(_built)

@@ -22,7 +22,7 @@ from data.preprocess import AUGMENTATION
 from extract.computing.machine import compute_of, device_of
 from extract.extraction import ExtractResult
 from extract.missing import Missing
-from extract.networks.catalogue import REGISTRY, default_features, layout, locate, preprocess
+from extract.networks.catalogue import REGISTRY, default_features, layout, locate, preprocess, refuse_pooling
 from extract.networks.weights import RANDOM_SOURCE
 from extract.options import RANDOM, TORCH, ExtractConfig, parse_features, share_of
 from extract.parts import Computed, compute
@@ -69,6 +69,8 @@ def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
     missing, computed = Missing.of(manifest, specs), Computed()
     if missing.part(share, shares).images:
         runs.begin(folder, config.flat())
+        side = specs[0].preprocess.crop  # told because an image costs its square, and some networks read large ones
+        print(f"extract {config.backbone}: images of {side} x {side} pixels")
         computed = compute(config, missing.part(share, shares), backbone)
     meet()  # what the other processes still compute is not missing
     if missing.images:
@@ -115,11 +117,13 @@ def tables(config: ExtractConfig) -> list[FeatureTable]:
 
 def _specs(config: ExtractConfig) -> "tuple[list[FeatureSpec], Backbone | None]":
     """One spec for each feature and view. Random weights are known by what was built, so that comes along."""
-    backbone = _randomised(config.backbone) if config.weights == RANDOM else None
     how = preprocess(config.backbone, size=config.size, crop_only=config.crop_only)
+    backbone = _randomised(config.backbone, how.crop) if config.weights == RANDOM else None
     weights = backbone.weights if backbone else locate(config.backbone, weights=config.weights)
     compute = compute_of(config.compute, device_of(config.device))
     wanted = parse_features(config.features or " ".join(default_features(config.backbone)))
+    for tap, pooling in wanted:
+        refuse_pooling(config.backbone, tap, pooling)
     laid_out = layout(config.backbone)
     _refuse_other_layout(config.backbone, tuple(tap for tap, _ in wanted), crop=how.crop)
     specs = [
@@ -137,10 +141,10 @@ def _specs(config: ExtractConfig) -> "tuple[list[FeatureSpec], Backbone | None]"
     return chosen(config, specs, backbone)
 
 
-def _randomised(name: str) -> "Backbone":
+def _randomised(name: str, size: int) -> "Backbone":
     from extract.networks.backbones import build
 
-    return build(name, weights=RANDOM)
+    return build(name, weights=RANDOM, size=size)
 
 
 def _refuse_other_layout(name: str, taps: tuple[str, ...], *, crop: int) -> None:

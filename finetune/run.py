@@ -21,6 +21,7 @@ from cache.key import key
 from data.build import run as build_manifest
 from data.manifest import Manifest
 from extract.computing.machine import compute_of, training_device
+from extract.networks.catalogue import entry
 from extract.options import DEFAULT, RANDOM
 from finetune.detectors.detector_record import DetectorRecord, NetworkRecord
 from finetune.options import FinetuneConfig
@@ -32,7 +33,7 @@ from finetune.training.team import Team, team
 from finetune.training_result import STAGE, VERSION
 
 SMOKE_IMAGES = {"train": 8, "val": 4, "test": 4}  # of each class
-SMOKE_SIZE = 64  # pixels
+SMOKE_SIZE = 64  # pixels, or a little less for a network that reads patches
 SMOKE_SUFFIX = "-smoke"  # of the name of the data set of those few
 
 
@@ -121,9 +122,10 @@ def _smoke(config: FinetuneConfig, recipe: Recipe, here: Team) -> tuple[Finetune
     here.wait()
     extraction = config.heads.extract
     weights = extraction.weights or ("" if extraction.backbone == DEFAULT else RANDOM)
+    size = SMOKE_SIZE - SMOKE_SIZE % entry(extraction.backbone).patch
     config = config.but(
         data=str(path), name=name, root="", train_csv="", valid_csv="", test_csv="", group="",
-        weights=weights, size=SMOKE_SIZE, seeds=1, epochs=1, workers=0, views=0,
+        weights=weights, size=size, seeds=1, epochs=1, workers=0, views=0,
     )  # fmt: skip
     few_epochs = {"head_epochs": min(recipe.head_epochs, 1), "epochs": 1, "unfreeze_every": 0, "best_after": 0.0}
     return config, replace(recipe, batch=8, **few_epochs)

@@ -129,15 +129,16 @@ def from_network(config: ExtractConfig, recipe: Recipe) -> Start:
         return Start(manifest, DetectorRecord(record), name, name, False, None, "", one_size=name.startswith("cnn"))
     name, weights = config.backbone, next(config.each_backbone()).weights
     random = weights == RANDOM
-    identity = (_randomised(name) if random else locate(name, weights=weights)).identity
-    record = NetworkRecord(name, False, preprocess(name, size=config.size, crop_only=config.crop_only), **settings)
+    how = preprocess(name, size=config.size, crop_only=config.crop_only)
+    identity = (_randomised(name, how.crop) if random else locate(name, weights=weights)).identity
+    record = NetworkRecord(name, False, how, **settings)
     return Start(manifest, DetectorRecord(record), identity, name, random, None, weights, entry(name).one_size)
 
 
-def _randomised(name: str) -> Weights:
+def _randomised(name: str, size: int) -> Weights:
     from extract.networks.backbones import build
 
-    return build(name, weights=RANDOM).weights
+    return build(name, weights=RANDOM, size=size).weights
 
 
 def _refuse_folds(folder: Path) -> None:

@@ -82,10 +82,13 @@ def build_detector(start: Start, *, seed: int) -> Detector:
     """
     record = start.record.built_from
     if isinstance(record, NetworkRecord):
-        network = None if record.own else build(record.network, weights=start.weights).module
+        network = (
+            None if record.own else build(record.network, weights=start.weights, size=record.preprocess.crop).module
+        )
         with seeded("cpu", seed):
             return network_detector(record, network).eval()
-    backbone = build(record.inputs[0].backbone, weights=start.weights)
+    spec = record.inputs[0]
+    backbone = build(spec.backbone, weights=start.weights, size=spec.preprocess.crop)
     detector = FeatureDetector.load(start.head_file, [backbone])
     if not detector.trainable:
         raise UserError(

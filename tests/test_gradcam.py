@@ -162,6 +162,15 @@ def test_a_class_token_is_explained_before_the_last_attention(name, side, layer)
     looks_right(explained.maps(pixels(2, side), BOTH), 2, side)
 
 
+def test_class_tokens_of_blocks_are_explained_before_their_attention():
+    backbone = build("vit_tiny_patch16_224", weights="random", size=64)
+    specs = [spec_of(backbone, each, prefix_tokens=1) for each in ("blocks.2:cls", "blocks.4:avg", "blocks.6:cls")]
+    detector = pooled_detector(backbone, specs)
+    layers = [layer.split("tapped.")[1] for layer in Explained(detector).layers]
+    assert sorted(layers) == ["blocks.2.norm1", "blocks.4", "blocks.6.norm1"]
+    looks_right(heat_maps(detector, pixels(2), BOTH), 2)
+
+
 def test_maps_with_channels_last_are_turned():
     class Last(nn.Module):
         output_fmt = "NHWC"

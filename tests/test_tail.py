@@ -70,7 +70,9 @@ def pixels_of(manifest: Manifest, how) -> torch.Tensor:
 def from_images(folder: Path, config: HeadsConfig, manifest: Manifest) -> np.ndarray:
     """In a batch of the size that extraction uses: another one may change the last bit of a float32."""
     names = config.extract.backbone.split("+")
-    detector = FeatureDetector.load(folder / HEAD_FILE, [build(name, weights=config.extract.weights) for name in names])
+    given = config.extract
+    backbones = [build(name, weights=given.weights, size=given.size) for name in names]
+    detector = FeatureDetector.load(folder / HEAD_FILE, backbones)
     pixels = [pixels_of(manifest, how) for how in detector.preprocesses]
     filled = [torch.cat([each, each.new_zeros(CPU_BATCH - len(each), *each.shape[1:])]) for each in pixels]
     with torch.inference_mode():

@@ -151,8 +151,10 @@ def _layers(detector: Detector) -> dict[str, nn.Module]:
     """What is explained, by name: every tap that a pooled head reads; of other networks the last map they make."""
     calls = _map_calls(detector)
     if isinstance(detector, FeatureDetector) and not detector.head.reads_maps:
-        taps = {f"trunks.{number}.tapped.{tap}" for number, trunk in enumerate(detector.trunks) for tap in trunk.taps}
-        found = [call for call in calls if call.name in taps]
+        taps = {f"trunks.{number}.tapped.{tap}": _class_token_alone(trunk, tap)
+                for number, trunk in enumerate(detector.trunks) for tap in trunk.taps}  # fmt: skip
+        found = [call for call in calls if taps.get(call.name) is False]
+        found += filter(None, [_last(calls, f"{tap}.") for tap, alone in taps.items() if alone])
         found = found or [_last(calls, f"trunks.{number}.") for number in range(len(detector.trunks))]
     elif isinstance(detector, NetworkDetector):
         found = [_last(calls, "network.body.")]
@@ -162,6 +164,11 @@ def _layers(detector: Detector) -> dict[str, nn.Module]:
     if None in found:
         raise UserError("this network makes no map of its images that a heat map could be drawn from")
     return {call.name: call.module for call in found}
+
+
+def _class_token_alone(trunk: Trunk, tap: str) -> bool:
+    """Whether no other token of a tap is read: the tap's own output then says nothing of places."""
+    return all(spec.pooling == "cls" for spec in trunk.inputs if spec.tap == tap)
 
 
 def _last(calls: list[_Call], inside: str) -> _Call | None:

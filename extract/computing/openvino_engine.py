@@ -83,7 +83,7 @@ def prepare(
     _refuse_number_type(specs[0].compute)
     specs = [spec for spec in specs if not spec.view]
     if not _file(specs, batch).exists():
-        backbone = backbone or build(config.backbone, weights=config.weights)
+        backbone = backbone or build(config.backbone, weights=config.weights, size=specs[0].preprocess.crop)
         _converted(backbone, specs, batch)
     return backbone
 

@@ -18,7 +18,7 @@ def refuse_other_layout(name: str, taps: tuple[str, ...], said: dict[str, bool |
 
     Nothing is computed.
     """
-    module = outline(name)
+    module = outline(name, crop)
     channels = {stage["module"]: stage["num_chs"] for stage in named_stages(module)}
     for tap, shape in _shapes(name, module, taps, crop).items():
         if not _fits(shape, channels.get(tap), **said):
@@ -43,7 +43,7 @@ def _shapes(name: str, module: nn.Module, taps: tuple[str, ...], crop: int) -> d
     try:
         with torch.device("meta"), torch.inference_mode():
             module.eval()(torch.zeros(1, 3, crop, crop))
-    except (RuntimeError, AssertionError, ValueError) as error:
+    except (RuntimeError, AssertionError, ValueError, IndexError) as error:
         raise UserError(f"{name} does not take images of {crop} pixels: {str(error).splitlines()[0]}") from error
     return shapes
 

@@ -84,7 +84,7 @@ def find(backbone: str, origin: Origin, given: str) -> Weights:
     Raises:
         UserError: none can be had, with everything that would help.
     """
-    path = _given(given) if given else _packaged(origin) or _cached(origin) or _downloaded(origin)
+    path = _given(given) if given else at_hand(origin) or _downloaded(origin)
     if path is None:
         places = " or ".join(filter(None, [f"{origin.hub_id} on the hub" if origin.hub_id else "", origin.url]))
         raise UserError(
@@ -94,6 +94,11 @@ def find(backbone: str, origin: Origin, given: str) -> Weights:
             "WEIGHTS=random (every figure made from it then carries that word)."
         )
     return Weights(file_digest(path), str(path) if given else path.name, path)
+
+
+def at_hand(origin: Origin) -> Path | None:
+    """The weight file that is on this machine already, if one is."""
+    return _packaged(origin) or _cached(origin)
 
 
 def randomised(build: "Callable[[], nn.Module]") -> "tuple[nn.Module, Weights]":

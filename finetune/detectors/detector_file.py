@@ -22,7 +22,7 @@ def network_detector(record: NetworkRecord, network: torch.nn.Module | None = No
     if network is None and record.own:
         network = NETWORKS[record.network](record.preprocess.crop)
     elif network is None:
-        network = empty(record.network).module
+        network = empty(record.network, size=record.preprocess.crop).module
     return NetworkDetector(
         network, record.preprocess, outputs=record.outputs, dropout=record.dropout, compute=record.compute,
         unit=record.unit,
@@ -69,6 +69,6 @@ def _refuse_other_shapes(record: HeadRecord | NetworkRecord, shapes: dict[str, t
 def _outline(record: HeadRecord | NetworkRecord) -> Detector:
     if isinstance(record, NetworkRecord):
         return network_detector(record)
-    weights = {spec.backbone: spec.weights for spec in record.inputs}
-    backbones = [empty(name, identity=identity) for name, identity in weights.items()]
+    last = {spec.backbone: spec for spec in record.inputs}
+    backbones = [empty(name, identity=spec.weights, size=spec.preprocess.crop) for name, spec in last.items()]
     return FeatureDetector(backbones, record.config.empty(record), record.inputs)

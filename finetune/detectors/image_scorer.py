@@ -105,8 +105,8 @@ def _with_backbones(folder: Path) -> "Detector":
 
     head, record = load_head(folder / HEAD_FILE)
     weights = HeadScorer.load(folder / HEAD_FILE).weights
-    names = dict.fromkeys(spec.backbone for spec in record.inputs)
-    backbones = [build(name, weights=weights.get(name, "")) for name in names]
+    sides = {spec.backbone: spec.preprocess.crop for spec in record.inputs}
+    backbones = [build(name, weights=weights.get(name, ""), size=side) for name, side in sides.items()]
     return FeatureDetector(backbones, head, record.inputs).eval().requires_grad_(False)
 
 

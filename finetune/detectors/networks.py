@@ -11,7 +11,7 @@ import torchvision
 from torch import nn
 
 from cache.features import Preprocess
-from extract.networks.catalogue import IMAGENET_MEAN, IMAGENET_STD
+from extract.networks.entries import IMAGENET_MEAN, IMAGENET_STD
 
 
 def cnn_fc6(size: int) -> nn.Module:

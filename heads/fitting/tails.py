@@ -86,7 +86,7 @@ class TailHead(Committee):
 
 def outline(spec: FeatureSpec, config: Tail, row_shape: tuple[int, ...], members: int) -> TailHead:
     """A head of the right shape, to be filled from a file: no weights are looked for."""
-    body = empty(spec.backbone).split(spec.tap)[1]
+    body = empty(spec.backbone, size=spec.preprocess.crop).split(spec.tap)[1]
     return TailHead(
         [tail_network(copy.deepcopy(body), spec, config, row_shape, torch.device("cpu")) for _ in range(members)]
     )
@@ -110,7 +110,7 @@ def fit_tails(members: list[Member], task: MapTask, *, report: Report | None = N
     Raises:
         UserError: other weights than those that the maps came from; no way to split the backbone at the tap.
     """
-    backbone = build(task.spec.backbone, weights=task.weights)
+    backbone = _backbone(task)
     if backbone.weights.identity != task.spec.weights:
         raise UserError(
             f"the maps of {task.spec.folder} come from weights {task.spec.weights}, and {task.spec.backbone} is found "
@@ -134,12 +134,16 @@ def fit_tails(members: list[Member], task: MapTask, *, report: Report | None = N
 
 def seconds_an_epoch(member: Member, task: MapTask) -> float:
     """What an epoch of a tail takes without its validation, from the second of two steps."""
-    training = _Training(member, build(task.spec.backbone, weights=task.weights), task)
+    training = _Training(member, _backbone(task), task)
     batch = task.stream.some(task.folds.rows, batch=member.config.batch)  # not all maps, to time two steps
     training.step(batch.rows, batch.values, epoch=0, step=0)
     started = time.perf_counter()
     training.step(batch.rows, batch.values, epoch=0, step=0)
     return (time.perf_counter() - started) * training.steps_an_epoch
+
+
+def _backbone(task: MapTask) -> Backbone:
+    return build(task.spec.backbone, weights=task.weights, size=task.spec.preprocess.crop)
 
 
 class _Training:
