@@ -375,7 +375,8 @@ def test_a_damaged_table_or_head_stops_the_page_with_the_cure(faces):
 
 def test_backbones_are_joined_and_views_are_trained_on_where_features_are_streamed(faces):
     config = {**SMALL, "backbone": "resnet18+resnet10t", "features": "layer1:avgstd", "views": 1, "mean_views": True,
-              "memory": "0MB", "grid": '[{"family": "linear", "lr": 0.01}, {"family": "ridge", "penalty": 1}]'}  # fmt: skip
+              "memory": "0MB",
+              "grid": '[{"family": "linear", "lr": 0.01}, {"family": "ridge", "penalty": 1}]'}  # fmt: skip
     folder = run(HeadsConfig.of(data=str(faces), **config))
     result = runs.result(folder)
     assert (result["backbone"], result["views"]) == ("resnet18+resnet10t", 2)
