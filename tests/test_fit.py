@@ -1,18 +1,21 @@
 """Stacked training: a head in a stack equals the same head alone, whatever rides with it."""
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from heads.families import Fitted, Linear, Member, Mlp, Point
+from heads import stream
+from heads.families import Fitted, Linear, Logistic, Member, Mlp, Point, Ridge
 from heads.fitting import column_metrics
-from heads.fitting.stack import Dropout, Head, Shape, _dropped, _linear, initial
+from heads.fitting.stack import Dropout, Head, Shape, _dropped, _linear, initial, normed_rows
 from heads.fitting.stacked import _Training, class_weights, fit, generator_weights
 from heads.fitting.task import Task
-from tests.tables import features, folds, in_memory, raw, task
+from heads.stream import RowStream
+from tests.tables import Matrix, features, folds, in_memory, raw, source, streamed, task
 
 VARIED = [
     {"lr": 1e-3, "epochs": 6},
@@ -53,6 +56,21 @@ def test_a_stacked_head_equals_the_same_head_alone(shape, count):
         same(fit([member], on)[0], stacked)
     assert len({each.val_auc for each in together}) > len(wanted) / 2  # the heads are not all the same one
     assert len({len(each.curve) for each in together}) > 2  # some stopped early, at different epochs
+
+
+@pytest.mark.parametrize("stored", [np.float32, np.float16])
+def test_heads_of_streamed_features_are_those_of_held_ones(stored, monkeypatch):
+    """Through buffers smaller than the features, which are held as they are stored."""
+    monkeypatch.setattr(stream, "BUFFER_BYTES", 1000)
+    monkeypatch.setattr(stream, "BLOCK_BYTES", 200)
+    X, fake = features(120, 6, views=2)
+    configs = [Linear(lr=1e-2, epochs=2, batch=16, dropout=0.3), Ridge(penalty=3.0), Logistic(penalty=0.01)]
+    tasks = [Task.of(kind(X.astype(stored)), fake, folds(120, 3), mean_views=True) for kind in (in_memory, streamed)]
+    assert [on.stream.in_memory for on in tasks] == [True, False]
+    for config in configs:
+        for one, other in zip(*(config.fit([Member(config, f, 0) for f in range(3)], source(on)) for on in tasks),
+                              strict=True):  # fmt: skip
+            same(one, other)
 
 
 def test_one_head_is_torchs_adamw():
@@ -337,3 +355,22 @@ def test_block_metrics_agree_with_scikit_learn():
         False,
         False,
     ]
+
+
+@pytest.mark.parametrize("norm", ["l2", "layer"])
+def test_normed_rows_are_the_same_held_and_streamed(norm):
+    X, fake = features(90, 6, views=2)
+    change = partial(normed_rows, norm=norm)
+    tables = [Matrix(view) for view in X]
+    kinds = (
+        RowStream(tables, held=torch.from_numpy(X).flatten(0, 1), change=change),
+        RowStream(tables, memory=0, change=change),
+    )
+    held, read = (Task.of(stream, fake, folds(90, 3)) for stream in kinds)
+    expected = normed_rows(torch.from_numpy(X), norm)
+    for stream in kinds:
+        for batch in stream.ordered(np.arange(90), view=1, batch=32):
+            torch.testing.assert_close(batch.values, expected[1, batch.rows])
+    torch.testing.assert_close(held.mean, read.mean)
+    config = Linear(lr=1e-2, epochs=2, batch=16)
+    same(*(fit([Member(config, 1, 0)], on)[0] for on in (held, read)))

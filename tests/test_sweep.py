@@ -373,8 +373,9 @@ def test_a_damaged_table_or_head_stops_the_page_with_the_cure(faces):
     assert ranked_runs(manifest) == []
 
 
-def test_backbones_are_joined_and_views_are_trained_on(faces):
+def test_backbones_are_joined_and_views_are_trained_on_where_features_are_streamed(faces):
     config = {**SMALL, "backbone": "resnet18+resnet10t", "features": "layer1:avgstd", "views": 1, "mean_views": True,
+              "memory": "0MB",
               "grid": '[{"family": "linear", "lr": 0.01}, {"family": "ridge", "penalty": 1}]'}  # fmt: skip
     folder = run(HeadsConfig.of(data=str(faces), **config))
     result = runs.result(folder)
@@ -464,6 +465,8 @@ def test_a_split_without_both_classes_is_refused(tmp_path, faces):
         ({"folds": 0}, "SEEDS and FOLDS must be at least 1"),
         ({"one_se": True}, "ONE_SE needs the spread over folds"),
         ({"mean_views": True}, "MEAN_VIEWS needs cached views"),
+        ({"memory": "8"}, "MEMORY='8': expected a size such as 8GB"),
+        ({"memory": "0MB"}, "sklearn heads need all rows in memory, and the pooled features are 0.0 GB streamed"),
         ({"inputs": "al"}, "unknown INPUTS 'al'; did you mean all"),
         ({"folds": 40}, r"FOLDS=40: faces has only \d+ groups"),
         (

@@ -18,6 +18,7 @@ from heads.fitting.stacked import fit
 from heads.fitting.task import Task
 from heads.folds import Folds
 from tests.bench import rounds
+from tests.tables import in_memory
 
 ROWS, HELD_OUT, COLUMNS, HEADS, BATCH = 100_000, 10_000, 1024, 64, 1024
 MANY, FOLDS = 256, 5
@@ -31,7 +32,7 @@ def task(folds: int) -> Task:
     X = rng.standard_normal((1, rows, COLUMNS), dtype=np.float32) + np.float32(0.05) * fake[None, :, None]
     number = np.arange(rows)
     held_out = np.stack([number % folds == fold for fold in range(folds)]) if folds > 1 else number[None] >= ROWS
-    return Task.of(X, fake, Folds(~held_out, held_out, np.arange(held_out.shape[1])))
+    return Task.of(in_memory(X), fake, Folds(~held_out, held_out, np.arange(held_out.shape[1])))
 
 
 def stacked(on: Task, heads: int) -> float:
@@ -72,7 +73,7 @@ def alone(X: torch.Tensor, y: torch.Tensor) -> float:
 
 def main() -> None:
     given = task(1)
-    X, y = given.X[0, :ROWS], given.fake[:ROWS].float()
+    X, y = given.standard(given.stream.held[:ROWS]), given.fake[:ROWS].float()
     rivals = {
         f"{HEADS} heads stacked": lambda: stacked(given, HEADS),
         f"{HEADS} heads in a loop": lambda: looped(X, y),
