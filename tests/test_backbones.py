@@ -1,5 +1,7 @@
 """Backbones: the registry, class tokens, sizes, cuts beside constants, and files as publishers write them."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import timm
@@ -18,12 +20,19 @@ from extract.networks.timm_models import outline
 from extract.options import ExtractConfig
 from extract.run import run, specs_of, tables
 from heads.options import HeadsConfig
+from tests.conftest import kept_faces
 from tests.test_tail import refuse_difference
 
 TIMM = [name for name, known in REGISTRY.items() if known.timm_name]
 CHOSEN = {"tf_efficientnet_lite0", "tf_efficientnet_lite2"}  # whose input is not as timm has it, on purpose
 PE = "vit_pe_core_tiny_patch16_384"
 SMALL = {"device": "cpu", "workers": 0, "compute": "fp32", "weights": "random"}
+
+
+@pytest.fixture
+def few(tmp_path_factory, monkeypatch) -> Path:
+    """Fewer faces than a batch."""
+    return kept_faces(tmp_path_factory.getbasetemp() / "kept28", 28, monkeypatch)
 
 
 def images(size: int) -> torch.Tensor:
