@@ -24,25 +24,31 @@ class Computed:
     images: int = 0
 
 
-def compute(config: ExtractConfig, missing: Missing, backbone: "Backbone | None" = None) -> Computed:
-    """Compute what is missing, here or where CLUSTER says.
+def ready(config: ExtractConfig, missing: Missing, backbone: "Backbone | None" = None) -> "Backbone | None":
+    """The network that computes what is missing, built unless it is given; None where the machines of CLUSTER build it.
 
-    Args:
-        backbone: built already, or None.
+    Raises:
+        UserError: other weights than the features name, or an unknown tap, which is told before anything is begun.
+    """
+    if config.cluster:
+        return None
+    specs = list(missing.masks)
+    backbone = backbone or _built(config.backbone, config.weights, specs[0].preprocess.crop)
+    _refuse_other_weights(backbone, specs)
+    backbone.tapped(tuple(dict.fromkeys(spec.tap for spec in specs)))
+    return backbone
+
+
+def compute(config: ExtractConfig, missing: Missing, backbone: "Backbone | None") -> Computed:
+    """Compute what is missing, here or where CLUSTER says. backbone: what `ready` gave.
 
     Raises:
         UserError: as extract.run.run.
     """
-    return _on_cluster(config, missing) if config.cluster else _here(config, missing, backbone)
-
-
-def _here(config: ExtractConfig, missing: Missing, backbone: "Backbone | None") -> Computed:
+    if config.cluster:
+        return _on_cluster(config, missing)
     from extract.computing import forward  # where nothing is missing, no network is imported
 
-    specs = list(missing.masks)
-    backbone = backbone or _built(config.backbone, config.weights, specs[0].preprocess.crop)
-    _refuse_other_weights(backbone, specs)
-    backbone.tapped(tuple(dict.fromkeys(spec.tap for spec in specs)))  # an unknown tap is told before anything
     return Computed(*forward.compute(config, backbone, missing))
 
 
@@ -67,7 +73,8 @@ def _part(share: int, config: ExtractConfig, manifest: Manifest, specs: list[Fea
     missing = Missing.of(manifest, specs).part(share, count)
     if missing.images:
         here = config.but(cluster="", part=f"{share}/{count}")
-        _here(here, missing, _kept(config.backbone, config.weights, specs[0].preprocess.crop))
+        network = _kept(config.backbone, config.weights, specs[0].preprocess.crop)
+        compute(here, missing, ready(here, missing, network))
     return share
 
 

@@ -25,7 +25,7 @@ from extract.missing import Missing
 from extract.networks.catalogue import REGISTRY, default_features, layout, locate, preprocess, refuse_pooling
 from extract.networks.weights import RANDOM_SOURCE
 from extract.options import RANDOM, TORCH, ExtractConfig, parse_features, share_of
-from extract.parts import Computed, compute
+from extract.parts import Computed, compute, ready
 from extract.ranks import meet, together
 
 if TYPE_CHECKING:
@@ -67,11 +67,13 @@ def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
     share, shares = share_of(config.part)
     folder = paths.run_dir("extract", f"{manifest.dataset}-{config.backbone}-{_identity(manifest, specs)}")
     missing, computed = Missing.of(manifest, specs), Computed()
-    if missing.part(share, shares).images:
+    mine = missing.part(share, shares)
+    if mine.images:
+        backbone = ready(config, mine, backbone)
         runs.begin(folder, config.flat())
         side = specs[0].preprocess.crop  # told because an image costs its square, and some networks read large ones
         print(f"extract {config.backbone}: images of {side} x {side} pixels")
-        computed = compute(config, missing.part(share, shares), backbone)
+        computed = compute(config, mine, backbone)
     meet()  # what the other processes still compute is not missing
     if missing.images:
         missing = Missing.of(manifest, specs)
