@@ -198,7 +198,7 @@ def test_rows_are_weighted_by_the_rarity_of_their_class_among_those_trained_on()
 
 def test_unit_vectors_keep_the_proportions_of_their_columns():
     X, fake = features(90, 6)
-    on = Task.of(X, fake, folds(90, 3), alike=True)
+    on = Task.of(in_memory(X), fake, folds(90, 3), alike=True)
     rows, _ = on.training_rows(1)
     mean, std = (each.numpy() for each in on.standardisation(1).values())
     assert len(set(std.tolist())) == 1
@@ -229,7 +229,7 @@ def test_a_head_of_balanced_generators_heeds_the_rare_one():
     X[0, made_by == 1, 0] += 2
     X[0, made_by == 2, 1] += 2
     cut = replace(folds(400, 1), made_by=made_by)
-    on = Task.of(X, made_by > 0, cut)
+    on = Task.of(in_memory(X), made_by > 0, cut)
     configs = [Linear(lr=0.05, epochs=20, generator_balance=balance) for balance in (0, 1)]
     plain, balanced = (each.parameters["weight"] for each in fit([Member(each, 0, 0) for each in configs], on))
     assert balanced[1] / balanced[0] > 2 * plain[1] / plain[0] > 0
