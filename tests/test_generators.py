@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 from sklearn.metrics import roc_auc_score
 
 from analysis.found.models import find_models
@@ -196,7 +195,7 @@ def test_a_sweep_chooses_by_generators_left_out_and_keeps_a_head_of_all(tmp_path
     members = pd.read_csv(folder / "members.csv")
     assert len(members) == result["heads"] == 4 * (3 * 4 + 2 * 2)  # folds; settings on three inputs, and of two seeds
     head, record = load_head(folder / HEAD_FILE)
-    logits = head(torch.from_numpy(load_inputs(manifest, record.inputs).X[0])).numpy()
+    logits = head(load_inputs(manifest, record.inputs).rows.held).numpy()
     for split in ("train", "val", "test"):
         scores = pd.read_csv(folder / f"predictions-{split}.csv").score
         np.testing.assert_allclose(scores, logits[manifest.where(split)], rtol=1e-4, atol=1e-5)
