@@ -8,7 +8,7 @@ import pytest
 import torch
 from sklearn.metrics import log_loss, roc_auc_score
 
-from heads import stream
+from heads import stream as streams
 from heads.families import Fitted, Linear, Logistic, Member, Mlp, Point, Ridge
 from heads.fitting import column_metrics
 from heads.fitting.stack import Dropout, Head, Shape, _dropped, _linear, initial, normed_rows
@@ -61,8 +61,8 @@ def test_a_stacked_head_equals_the_same_head_alone(shape, count):
 @pytest.mark.parametrize("stored", [np.float32, np.float16])
 def test_heads_of_streamed_features_are_those_of_held_ones(stored, monkeypatch):
     """Through buffers smaller than the features, which are held as they are stored."""
-    monkeypatch.setattr(stream, "BUFFER_BYTES", 1000)
-    monkeypatch.setattr(stream, "BLOCK_BYTES", 200)
+    monkeypatch.setattr(streams, "BUFFER_BYTES", 1000)
+    monkeypatch.setattr(streams, "BLOCK_BYTES", 200)
     X, fake = features(120, 6, views=2)
     configs = [Linear(lr=1e-2, epochs=2, batch=16, dropout=0.3), Ridge(penalty=3.0), Logistic(penalty=0.01)]
     tasks = [Task.of(kind(X.astype(stored)), fake, folds(120, 3), mean_views=True) for kind in (in_memory, streamed)]
