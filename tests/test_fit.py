@@ -366,10 +366,10 @@ def test_normed_rows_are_the_same_held_and_streamed(norm):
         RowStream(tables, held=torch.from_numpy(X).flatten(0, 1), change=change),
         RowStream(tables, memory=0, change=change),
     )
-    held, read = (Task.of(stream, fake, folds(90, 3)) for stream in kinds)
+    held, read = (Task.of(each, fake, folds(90, 3)) for each in kinds)
     expected = normed_rows(torch.from_numpy(X), norm)
-    for stream in kinds:
-        for batch in stream.ordered(np.arange(90), view=1, batch=32):
+    for each in kinds:
+        for batch in each.ordered(np.arange(90), view=1, batch=32):
             torch.testing.assert_close(batch.values, expected[1, batch.rows])
     torch.testing.assert_close(held.mean, read.mean)
     config = Linear(lr=1e-2, epochs=2, batch=16)
