@@ -4,7 +4,6 @@ import re
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -187,12 +186,12 @@ def test_rows_stay_what_they_were_when_the_next_batch_comes():
 
 @installed
 def test_a_network_is_converted_once(images, monkeypatch, capsys):
-    from extract.computing import openvino_engine
+    from extract.computing import openvino_graph
 
     first = rows(config(images))
     assert capsys.readouterr().out.count("converting tiny for openvino (once)") == 1
     assert [path.suffix for path in paths.engines_dir().iterdir()] == [".safetensors"]
-    monkeypatch.setattr(openvino_engine, "_converted", None)  # would fail
+    monkeypatch.setattr(openvino_graph, "converted", None)  # would fail
     write_faces(images, 4, start=20)
     again = rows(config(images))
     np.testing.assert_array_equal(again[0][[0, 5]], first[0][[0, 5]])
@@ -235,17 +234,22 @@ def test_torch_takes_what_openvino_does_not(images, name, reason, engine, monkey
     assert spec.compute == "fp32"
     (said,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("engine of ")]
     assert re.match(rf"engine of {name}: torch \(ENGINE={engine}, {reason}", said)
-    assert not list(paths.engines_dir().glob("*"))
+    (kept,) = paths.engines_dir().iterdir()
+    assert re.match(reason, kept.read_text())
+    assert run(options) == run(options)
+    out = capsys.readouterr().out
+    assert "converting" not in out  # it is not tried again, and only who asked for it is told again
+    assert ("openvino" in out) == (engine == "openvino")
+    kept.unlink()
+    run(options)
+    assert "converting" in capsys.readouterr().out
 
 
 @installed
-def test_torch_takes_a_number_type_that_openvino_does_not_have_here(images, monkeypatch, capsys):
-    from extract.computing import openvino_engine
-
-    capable = SimpleNamespace(get_property=lambda *_: ("FP32",))
-    monkeypatch.setattr(openvino_engine.openvino, "Core", lambda: capable)
+def test_torch_takes_a_number_type_that_the_cpu_does_not_multiply_in(images, monkeypatch, capsys):
+    monkeypatch.setattr(engines, "multiplies_bf16", lambda: False)
     assert specs_of(run(config(images, engine="auto", compute="bf16")))[0].compute == "bf16"
-    assert "(ENGINE=auto, openvino does not compute in bf16 on this CPU" in capsys.readouterr().out
+    assert "torch (ENGINE=auto, this CPU does not multiply in bf16" in capsys.readouterr().out
 
 
 @installed
@@ -255,12 +259,12 @@ def test_auto_says_what_it_took_and_why(images, monkeypatch, capsys):
     assert engine_of(specs_of(run(config(images, engine="auto", compute="bf16")))[0].compute) == "openvino"
     capsys.readouterr()
     monkeypatch.setattr(engines, "device_of", lambda word: "cuda:0")
-    reason = engines._why_not(config(images, engine="auto"), "bf16")
+    reason = engines.why_not("auto", "auto", "bf16")
     assert reason == "openvino computes on CPUs and the device is cuda:0"
     monkeypatch.undo()
-    assert "not in fp16" in engines._why_not(config(images, engine="auto"), "fp16")
+    assert "not in fp16" in engines.why_not("auto", "cpu", "fp16")
     with pytest.raises(UserError, match=r"ENGINE=openvino: openvino computes in bf16 or fp32.*COMPUTE=bf16 or fp32"):
-        engines._why_not(config(images), "fp16")
+        engines.why_not("openvino", "cpu", "fp16")
 
 
 def test_a_missing_package_is_told_with_its_cure(images, monkeypatch, capsys):
