@@ -40,8 +40,10 @@ class Graph:
 
     def __init__(self, conversion: Conversion, module: nn.Module, compute: str) -> None:
         _refuse_number_type(compute)
-        graph = _kept(conversion.file) or converted(conversion, module)
-        self.request = _compiled(graph, compute).create_infer_request()
+        kept = _kept(conversion.file)
+        if not kept and conversion.refusal:
+            raise NotTaken(conversion.refusal)
+        self.request = _compiled(kept or converted(conversion, module), compute).create_infer_request()
 
     def __call__(self, pixels: torch.Tensor) -> list[torch.Tensor]:
         outputs = self.request.infer([pixels.numpy()], share_inputs=True).values()
