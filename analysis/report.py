@@ -104,7 +104,7 @@ def _scorer_of_changes(folder: Path, config: ReportCommand) -> Scorer:
 
 def _how(config: ReportCommand) -> dict:
     extraction = config.heads.extract
-    return {"device": extraction.device, "batch": extraction.batch, "workers": extraction.workers}
+    return {name: getattr(extraction, name) for name in ("device", "batch", "workers", "engine")}
 
 
 def _can_be_judged(folder: Path) -> bool:

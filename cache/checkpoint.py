@@ -43,7 +43,7 @@ def save_weights(path: Path, tensors: dict[str, "torch.Tensor"], record: dict) -
 
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     text = json.dumps(record)
-    write_bytes(path, save(tensors, metadata={SEALED: f"{_checksum([text, tensors])} {_text_checksum(text)} {text}"}))
+    write_bytes(path, save(tensors, metadata={SEALED: f"{checksum([text, tensors])} {_text_checksum(text)} {text}"}))
 
 
 def load_weights(path: Path) -> tuple[dict[str, "torch.Tensor"], dict]:
@@ -60,7 +60,7 @@ def load_weights(path: Path) -> tuple[dict[str, "torch.Tensor"], dict]:
         raise UserError(f"cannot read the weights {path}: {error}. {CURE}") from error
     if not header.of_all:
         _say_unchecked(path)
-    elif header.of_all != _checksum([header.text, tensors]):
+    elif header.of_all != checksum([header.text, tensors]):
         raise UserError(f"the weights {path} are not what was written, their checksum does not match. {CURE}")
     return tensors, header.record
 
@@ -139,7 +139,7 @@ def save_state(path: Path, state: dict) -> None:
     import torch
 
     buffer = io.BytesIO()  # on a full disk torch.save fails in its own words
-    torch.save({**state, CHECKSUM: _checksum(state)}, buffer)
+    torch.save({**state, CHECKSUM: checksum(state)}, buffer)
     write_bytes(path, buffer.getbuffer())
 
 
@@ -165,7 +165,7 @@ def load_state(path: Path, names: Collection[str]) -> dict:
         raise UserError(f"{path} is no checkpoint of this program: {cure}")
     if CHECKSUM not in state:
         _say_unchecked(path)
-    elif state.pop(CHECKSUM) != _checksum(state):
+    elif state.pop(CHECKSUM) != checksum(state):
         raise UserError(f"the checkpoint {path} is not what was written, its checksum does not match: {cure}")
     return state
 
@@ -175,7 +175,7 @@ def _text_checksum(text: str) -> str:
     return xxhash.xxh3_128_hexdigest(text.encode())
 
 
-def _checksum(value: Any) -> str:
+def checksum(value: Any) -> str:
     """xxh3 of nested dicts and lists of tensors and plain values, dicts in any order: 32 hex digits."""
     hasher = xxhash.xxh3_128()
     _feed(hasher, value)

@@ -14,6 +14,8 @@ RANDOM = "random"  # the word of WEIGHTS that means none
 POOLINGS = ("map", "avg", "avgstd", "cls")  # that cache.pooling.pool knows
 COMPUTE = ("bf16", "fp16", "fp32")  # that a network may compute in
 TORCH, OPENVINO = "torch", "openvino"  # engines
+AUTO = "auto"  # the word of ENGINE that takes the fastest which takes the network
+ENGINES = (TORCH, OPENVINO, AUTO)  # words of ENGINE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +44,7 @@ class ExtractConfig(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of(self.compute, ("auto", *COMPUTE), what="COMPUTE")
-        one_of(self.engine, (TORCH, OPENVINO, "auto"), what="ENGINE")
+        one_of(self.engine, ENGINES, what="ENGINE")
         one_of(self.stored, ("auto", "float16", "float32"), what="STORED")
         if min(self.views, self.size, self.batch) < 0 or self.shard_mb < 1:
             raise UserError("VIEWS, SIZE and BATCH must not be negative and SHARD_MB must be at least 1")

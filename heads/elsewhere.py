@@ -32,7 +32,7 @@ class OtherResult:
     """result.json of runs/other/*.
 
     scored: sha256 of the run's validation scores, which tells a run from one that was made anew under its name.
-    known: images left out because the run's own data set holds them too.
+    known: images left out because the run's own data set holds them too. engine: what ran the networks.
     """
 
     run: str
@@ -43,6 +43,7 @@ class OtherResult:
     images: int
     known: int
     version: int = OTHER_VERSION
+    engine: str = "torch"
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,7 @@ class PerturbedResult:
     """result.json of runs/perturbed/*.
 
     split: whose images; images: scored, of so many. perturbations: names. views: the run's own scores are means over so
-    many, while these are of one. scored: as in OtherResult.
+    many, while these are of one. scored, engine: as in OtherResult.
     """
 
     run: str
@@ -62,6 +63,7 @@ class PerturbedResult:
     perturbations: list[str]
     views: int = 1
     version: str = perturb.VERSION
+    engine: str = "torch"
 
 
 def other_data_folder(run: Path, manifest: Manifest) -> Path:
@@ -108,7 +110,7 @@ def score_other_data(scorer: Scorer, manifest: Manifest) -> Path:
     write_predictions(folder / FILE, fresh.rows, score=scorer.scores(fresh))
     left_out, run = len(manifest) - len(fresh), scorer.folder.name
     found = OtherResult(run, validation_digest(scorer.folder), manifest.dataset, manifest.key, manifest.synthetic,
-                        len(fresh), left_out)  # fmt: skip
+                        len(fresh), left_out, engine=scorer.engine)  # fmt: skip
     runs.finish(folder, asdict(found))
     own = runs.result(scorer.folder)["dataset"]
     note = f", {left_out} left out because {own} holds them too" if left_out else ""
@@ -134,7 +136,8 @@ def score_changed_images(scorer: Scorer, manifest: Manifest, chosen: Manifest) -
     write_predictions(folder / FILE, chosen.rows, **scores)
     names, of = [each.name for each in PERTURBATIONS], len(manifest.where(split))
     scored = validation_digest(scorer.folder)
-    found = PerturbedResult(run, scored, manifest.dataset, split, len(chosen), of, names, scorer.views)
+    found = PerturbedResult(run, scored, manifest.dataset, split, len(chosen), of, names, scorer.views,
+                            engine=scorer.engine)  # fmt: skip
     runs.finish(folder, asdict(found))
     runs.log(folder, f"perturbed: {len(chosen)} images in {len(names)} ways scored by {run}")
     return folder

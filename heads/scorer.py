@@ -54,6 +54,11 @@ class Scorer(ABC):
         """
 
     @property
+    @abstractmethod
+    def engine(self) -> str:
+        """What runs the networks between an image and its score: torch or openvino."""
+
+    @property
     def manifest_file(self) -> Path:
         """The CSV of the data set that the run was made on; it may be gone, or say something else by now.
 
@@ -95,6 +100,12 @@ class HeadScorer(Scorer):
     @property
     def once(self) -> "HeadScorer":
         return replace(self, record=replace(self.record, views=1))
+
+    @property
+    def engine(self) -> str:
+        from extract.options import engine_of
+
+        return engine_of(self.record.inputs[0].compute)
 
     def reads(self, change: "Perturbation | None" = None) -> list[FeatureSpec]:
         """The cached features that `scores` needs."""

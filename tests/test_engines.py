@@ -1,10 +1,9 @@
 """Engines: OpenVINO's features beside torch's, conversions that are kept, and networks that only torch takes."""
 
 import re
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -12,21 +11,28 @@ import pytest
 import torch
 from torch import nn
 
-from cache import paths
+from analysis.predict.predictor import Predictor
+from cache import paths, runs
 from cache.errors import UserError
 from cache.pooling import pool, pool_in_graph
+from data.build import run as run_data
 from data.manifest import Manifest
+from data.options import DataConfig
 from extract import writing
 from extract.computing import engines, machine
 from extract.loading import Batch
 from extract.networks import catalogue
 from extract.networks.backbones import build
 from extract.networks.weights import Origin
-from extract.options import ExtractConfig, engine_of, number_type
+from extract.options import DEFAULT, ExtractConfig, engine_of, number_type
 from extract.run import fill, run, specs_of, tables
 from finetune.detectors.detector import FeatureDetector
+from finetune.detectors.image_scorer import open_detector
 from finetune.detectors.logits import logits_of
-from finetune.detectors.parity import compared
+from finetune.detectors.parity import PARITY_LIMITS, compared
+from finetune.options import FinetuneConfig
+from finetune.run import run as run_finetune
+from heads.elsewhere import score_other_data
 from heads.options import HeadsConfig
 from heads.run import run as run_heads
 from heads.sweep.sweep_result import HEAD_FILE
@@ -187,12 +193,12 @@ def test_rows_stay_what_they_were_when_the_next_batch_comes():
 
 @installed
 def test_a_network_is_converted_once(images, monkeypatch, capsys):
-    from extract.computing import openvino_engine
+    from extract.computing import openvino_graph
 
     first = rows(config(images))
     assert capsys.readouterr().out.count("converting tiny for openvino (once)") == 1
     assert [path.suffix for path in paths.engines_dir().iterdir()] == [".safetensors"]
-    monkeypatch.setattr(openvino_engine, "_converted", None)  # would fail
+    monkeypatch.setattr(openvino_graph, "converted", None)  # would fail
     write_faces(images, 4, start=20)
     again = rows(config(images))
     np.testing.assert_array_equal(again[0][[0, 5]], first[0][[0, 5]])
@@ -235,17 +241,22 @@ def test_torch_takes_what_openvino_does_not(images, name, reason, engine, monkey
     assert spec.compute == "fp32"
     (said,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("engine of ")]
     assert re.match(rf"engine of {name}: torch \(ENGINE={engine}, {reason}", said)
-    assert not list(paths.engines_dir().glob("*"))
+    (kept,) = paths.engines_dir().iterdir()
+    assert re.match(reason, kept.read_text())
+    assert run(options) == run(options)
+    out = capsys.readouterr().out
+    assert "converting" not in out  # it is not tried again, and only who asked for it is told again
+    assert ("openvino" in out) == (engine == "openvino")
+    kept.unlink()
+    run(options)
+    assert "converting" in capsys.readouterr().out
 
 
 @installed
-def test_torch_takes_a_number_type_that_openvino_does_not_have_here(images, monkeypatch, capsys):
-    from extract.computing import openvino_engine
-
-    capable = SimpleNamespace(get_property=lambda *_: ("FP32",))
-    monkeypatch.setattr(openvino_engine.openvino, "Core", lambda: capable)
+def test_torch_takes_a_number_type_that_the_cpu_does_not_multiply_in(images, monkeypatch, capsys):
+    monkeypatch.setattr(engines, "multiplies_bf16", lambda: False)
     assert specs_of(run(config(images, engine="auto", compute="bf16")))[0].compute == "bf16"
-    assert "(ENGINE=auto, openvino does not compute in bf16 on this CPU" in capsys.readouterr().out
+    assert "torch (ENGINE=auto, this CPU does not multiply in bf16" in capsys.readouterr().out
 
 
 @installed
@@ -255,12 +266,12 @@ def test_auto_says_what_it_took_and_why(images, monkeypatch, capsys):
     assert engine_of(specs_of(run(config(images, engine="auto", compute="bf16")))[0].compute) == "openvino"
     capsys.readouterr()
     monkeypatch.setattr(engines, "device_of", lambda word: "cuda:0")
-    reason = engines._why_not(config(images, engine="auto"), "bf16")
+    reason = engines.why_not("auto", "auto", "bf16")
     assert reason == "openvino computes on CPUs and the device is cuda:0"
     monkeypatch.undo()
-    assert "not in fp16" in engines._why_not(config(images, engine="auto"), "fp16")
+    assert "not in fp16" in engines.why_not("auto", "cpu", "fp16")
     with pytest.raises(UserError, match=r"ENGINE=openvino: openvino computes in bf16 or fp32.*COMPUTE=bf16 or fp32"):
-        engines._why_not(config(images), "fp16")
+        engines.why_not("openvino", "cpu", "fp16")
 
 
 def test_a_missing_package_is_told_with_its_cure(images, monkeypatch, capsys):
@@ -322,3 +333,114 @@ def test_a_detector_says_what_the_head_says_on_another_engines_features(compute,
     cached = table[manifest.rows.path.iloc[where]].to_numpy()
     found = logits_of(detector, manifest, where, torch.device("cpu"), batch=8, workers=0)
     assert compared(found, cached, compute=detector.compute, head_file=folder / HEAD_FILE).startswith("parity: ")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Finished runs whose number type is bf16 where the CPU has it: of a head, of its fine-tuning, of a network."""
+
+    faces: Path
+    head: Path
+    trained: Path
+    network: Path
+
+
+@pytest.fixture(scope="module")
+def judged(tmp_path_factory) -> Judged:
+    home = tmp_path_factory.mktemp("judged")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("CACHE_DIR", "DATA_DIR", "RUNS_DIR"):
+            patch.setenv(name, str(home / name.lower()))
+        patch.setitem(
+            catalogue.REGISTRY, "tiny", catalogue.Entry(Origin(), ("stem:avgstd",), module="tests.test_engines")
+        )
+        faces = write_faces(home / "faces", 60)
+        how = {
+            **HOW, "features": "stem:avgstd body:avg", "grid": '[{"family": "ridge", "penalty": 1.0}]', "seeds": 1,
+            "workers": 0, "data": str(faces), "inputs": "all",
+        }  # fmt: skip
+        own = {**how, "backbone": DEFAULT, "weights": "", "size": 64, "features": ""}
+        return Judged(
+            faces,
+            run_heads(HeadsConfig.of(**how, engine="auto")),
+            run_finetune(FinetuneConfig.of(**how, recipe='{"recipe": "two-phase", "epochs": 1, "batch": 16}')),
+            run_finetune(FinetuneConfig.of(**own, recipe='{"recipe": "cnn-fc6", "epochs": 1, "batch": 16}')),
+        )
+
+
+@pytest.fixture
+def beside(judged, monkeypatch) -> Judged:
+    """The same, with conversions of their own."""
+    home = judged.faces.parent
+    monkeypatch.setenv("CACHE_DIR", str(home / "cache_dir"))
+    monkeypatch.setenv("DATA_DIR", str(home / "data_dir"))
+    monkeypatch.setenv("RUNS_DIR", str(home / "runs_dir"))
+    return judged
+
+
+def spread_of(found: np.ndarray, expected: np.ndarray) -> float:
+    return float(np.abs(found - expected).max() / expected.std())
+
+
+@installed
+@pytest.mark.parametrize("name", ["trained", "network"])
+def test_a_detector_through_an_engine_says_what_torch_says(beside, name):
+    folder, manifest = getattr(beside, name), Manifest.load(paths.manifest_file("faces")).usable
+    torchs, ours = (open_detector(folder, device="cpu", batch=8, workers=0, engine=e) for e in ("torch", "auto"))
+    assert (torchs.engine, ours.engine) == ("torch", "openvino")
+    expected = torchs.scores(manifest)
+    assert 0 < spread_of(ours.scores(manifest), expected) < PARITY_LIMITS[torchs.detector.compute]
+    for each in (torchs, ours):
+        each.detector.evaluate_in("fp32")
+    exact = open_detector(folder, device="cpu", batch=8, workers=0, engine="openvino")
+    exact.detector.evaluate_in("fp32")
+    assert spread_of(exact.scores(manifest), torchs.scores(manifest)) < PARITY_LIMITS["fp32"]
+
+
+@installed
+def test_a_detector_is_converted_once_and_another_one_anew(beside, capsys):
+    manifest = Manifest.load(paths.manifest_file("faces")).usable
+    for folder in (beside.trained, beside.trained, beside.network):
+        open_detector(folder, device="cpu", batch=4, workers=0, engine="openvino").scores(manifest)
+    assert capsys.readouterr().out.count("converting") == 2
+
+
+@installed
+def test_a_heads_scores_from_images_are_those_of_the_engine_that_made_its_features(beside, capsys):
+    expected = pd.read_csv(beside.head / "predictions-test.csv")
+    judge = Predictor.of(beside.head, device="cpu", batch=8)
+    assert judge.scorer.engine == "openvino"
+    found = judge.score([beside.faces / path for path in expected.path])
+    assert "converting" not in capsys.readouterr().out  # what made the features makes the scores
+    np.testing.assert_allclose([each.score for each in found], expected.score, rtol=0, atol=1e-5 * expected.score.std())
+
+
+@installed
+@pytest.mark.parametrize("name", ["head", "trained", "network"])
+def test_a_score_does_not_depend_on_what_came_with_it(beside, name):
+    judge = Predictor.of(getattr(beside, name), device="cpu", batch=8, engine="auto")
+    images = sorted(beside.faces.rglob("*.jpg"))[:20]
+    together = judge.score(images)
+    assert [judge.score(each)[0] for each in images[:9:4]] == together[:9:4]
+
+
+@installed
+def test_torch_judges_what_openvino_does_not_take(beside, monkeypatch, capsys):
+    from extract.computing import openvino_graph
+
+    def refused(conversion, module):
+        raise openvino_graph.NotTaken("openvino does not take it: test")
+
+    monkeypatch.setattr(openvino_graph, "_equal_graph", refused)
+    scorer = open_detector(beside.trained, device="cpu", batch=2, workers=0, engine="auto")
+    assert scorer.engine == "torch"
+    assert f"engine of {beside.trained.name}: torch (ENGINE=auto, openvino does not take it" in capsys.readouterr().out
+
+
+@installed
+def test_scores_of_other_data_say_what_ran_the_networks(beside, tmp_path):
+    other = Manifest.load(run_data(DataConfig(data=str(write_faces(tmp_path / "others", 12, start=100))))).usable
+    for engine in ("openvino", "torch"):
+        scorer = open_detector(beside.trained, device="cpu", batch=8, workers=0, engine=engine)
+        folder = score_other_data(scorer, other)
+        assert runs.result(folder)["engine"] == "openvino"  # what is there is not scored again

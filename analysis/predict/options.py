@@ -6,6 +6,7 @@ from analysis.judge.rules import DEFAULT_RULE, RULES
 from analysis.options import RunOptions
 from cache.errors import UserError, one_of
 from cache.options import Options, option, section
+from extract.options import ENGINES, TORCH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,6 +17,7 @@ class PredictConfig(Options):
     images: str = option("", "files, folders and patterns, separated by spaces")
     out: str = option("", "folder for the tables (default: one in runs/predict)")
     device: str = option("auto", "cpu, cuda, cuda:1; auto = the best there is")
+    engine: str = option(TORCH, "of a trained network: torch, openvino (on CPUs) or auto; a head has its features'")
     batch: int = option(0, "images in a forward pass (default 32 on a CPU, 256 on a GPU)")
     threshold: str = option(DEFAULT_RULE, f"{', '.join(RULES)}: which of the run's thresholds decides")
     heat_maps: int = option(0, "of how many images, the first ones, to draw where the evidence lies")
@@ -23,5 +25,6 @@ class PredictConfig(Options):
     def __post_init__(self) -> None:
         super().__post_init__()
         one_of(self.threshold, RULES, what="THRESHOLD")
+        one_of(self.engine, ENGINES, what="ENGINE")
         if min(self.batch, self.heat_maps) < 0:
             raise UserError("BATCH and HEAT_MAPS must not be negative")

@@ -31,6 +31,7 @@ from data.disk import BadImageError, Named
 from data.manifest import SPLITS, Manifest
 from data.preprocess import of_view, to_input
 from data.probing import cores
+from extract.options import TORCH
 from finetune.detectors.detector import Detector
 from finetune.detectors.image_scorer import DetectorScorer, open_detector
 from heads.predictions import predictions_file, read_scores
@@ -52,20 +53,22 @@ class Predictor:
 
     @classmethod
     def load(cls, run: str = "", *, data: str = "", device: str = "auto", batch: int = 0,
-             threshold: str = DEFAULT_RULE) -> "Predictor":  # fmt: skip
-        """run, data: as analysis.found.run_option.find_run takes them. device: auto, cpu, cuda, cuda:1.
+             threshold: str = DEFAULT_RULE, engine: str = TORCH) -> "Predictor":  # fmt: skip
+        """run, data: as analysis.found.run_option.find_run takes them. device: auto, cpu, cuda, cuda:1. engine: as of
+        `open_detector`.
 
         Raises:
             UserError: no such run, or one without what it needs; an unknown rule; a device that is not there.
         """
-        return cls.of(find_run(run, dataset=data), device=device, batch=batch, threshold=threshold)
+        return cls.of(find_run(run, dataset=data), device=device, batch=batch, threshold=threshold, engine=engine)
 
     @classmethod
-    def of(cls, folder: Path, *, device: str = "auto", batch: int = 0, threshold: str = DEFAULT_RULE) -> "Predictor":
+    def of(cls, folder: Path, *, device: str = "auto", batch: int = 0, threshold: str = DEFAULT_RULE,
+           engine: str = TORCH) -> "Predictor":  # fmt: skip
         """Of the folder of a finished run. Raises: UserError as `load`."""
         one_of(threshold, RULES, what="THRESHOLD")
         calibration = calibration_of(folder)
-        scorer = open_detector(folder, device=device, batch=batch)
+        scorer = open_detector(folder, device=device, batch=batch, engine=engine)
         return cls(scorer, calibration, threshold, _seen(scorer))
 
     @property
@@ -152,7 +155,8 @@ class Predictor:
     def _scores(self, images: list[list[list[np.ndarray]]]) -> np.ndarray:
         """Logits (k,) float64 of k <= size images, each a list of views and each of those one array a preprocessing."""
         try:
-            views = [self.detector(*map(self._batch, zip(*view, strict=True))) for view in zip(*images, strict=True)]
+            judge = self.scorer.judge
+            views = [judge(*map(self._batch, zip(*view, strict=True))) for view in zip(*images, strict=True)]
         except torch.OutOfMemoryError as error:
             raise UserError(f"out of memory with {self.size} images at once: lower BATCH") from error
         return np.mean([view[: len(images)].cpu().double().numpy() for view in views], axis=0)

@@ -36,6 +36,7 @@ from cache.errors import UserError, printable
 from cache.key import file_digest, key, plain
 from cache.progress import Progress
 from data.disk import SKIPPED, Named
+from extract.options import TORCH
 from finetune.detectors.image_scorer import model_file
 
 if TYPE_CHECKING:
@@ -62,7 +63,8 @@ def run(config: PredictConfig) -> Path:
         from analysis.predict.predictor import Predictor  # with the network, which takes seconds to import
 
         earlier = _earlier_pictures(folder)
-        predictor = Predictor.of(judge, device=config.device, batch=config.batch, threshold=config.threshold)
+        predictor = Predictor.of(judge, device=config.device, batch=config.batch, threshold=config.threshold,
+                                 engine=config.engine)  # fmt: skip
         draw = _Drawer(predictor, config.heat_maps)
         predictions = [replace(draw(each), path=printable(each.path)) for each in _scored(predictor, files)]
         closing = _closing(predictions, predictor)
@@ -113,8 +115,9 @@ def _identity(judge: Path, config: PredictConfig, files: list[Named]) -> str:
     """What the tables depend on. Files are known by size and date, so that none is read before it is scored."""
     known = [[each.path, each.status, *_stamp(each.path)] for each in files]
     model, calibration = file_digest(model_file(judge)), plain(calibration_of(judge))
+    engine = {} if config.engine == TORCH else {"engine": config.engine}
     return key({"version": VERSION, "run": judge.name, "model": model, "calibration": calibration, "files": known,
-                "rule": config.threshold, "heat_maps": config.heat_maps})  # fmt: skip
+                "rule": config.threshold, "heat_maps": config.heat_maps} | engine)  # fmt: skip
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -172,7 +175,8 @@ def _about(predictor: "Predictor", predictions: list[Prediction]) -> dict:
         "run": judge.name, "folder": str(judge), "model": {"file": model.name, "sha256": file_digest(model)},
         "dataset": result["dataset"], "synthetic": result["synthetic"], "random_weights": result["random_weights"],
         "preprocess": [asdict(each) for each in predictor.detector.preprocesses], "views": predictor.scorer.views,
-        "compute": predictor.detector.compute, "device": predictor.scorer.device, "batch": predictor.size,
+        "compute": predictor.detector.compute, "device": predictor.scorer.device, "engine": predictor.scorer.engine,
+        "batch": predictor.size,
         "score": "logit of fake; at or above the threshold an image is called fake",
         "threshold": predictor.threshold, "rule": predictor.rule, "rule_meaning": RULES[predictor.rule],
         "probability": "of fake: 1 / (1 + exp(-score / temperature)), fixed on the run's validation images",

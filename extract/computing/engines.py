@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 
 from cache.errors import UserError
 from cache.features import FeatureSpec
-from extract.computing.machine import batch_of, device_of
-from extract.options import OPENVINO, ExtractConfig, engine_of
+from extract.computing.conversions import of_features
+from extract.computing.machine import batch_of, device_of, multiplies_bf16
+from extract.options import OPENVINO, TORCH, ExtractConfig, engine_of
 
 if TYPE_CHECKING:
     import torch
@@ -54,43 +55,72 @@ def chosen(config: ExtractConfig, specs: list[FeatureSpec],
            backbone: "Backbone | None") -> "tuple[list[FeatureSpec], Backbone | None]":  # fmt: skip
     """Torch's specs as those of the engine that ENGINE means here, and the backbone if it had to be built.
 
-    A line says what was chosen, and why. A network that was converted before is not built.
+    A line says what was chosen, and why, when a network is met for the first time. One that was converted or refused
+    before is not built, and neither torch nor OpenVINO is imported for it.
 
     Raises:
         UserError: ENGINE=openvino on another device or in another number type than it has, or without its package.
     """
-    reason = _why_not(config, specs[0].compute)
+    reason, settled = why_not(config.engine, config.device, specs[0].compute), False
     if not reason:
-        from extract.computing.openvino_engine import NotTaken, prepare
-
-        try:
-            backbone = prepare(config, specs, backbone, batch=batch_of(config.batch, "cpu"))
-        except NotTaken as error:
-            reason = str(error)
-    said = f"engine of {config.backbone}: {{}} (ENGINE={config.engine}"
+        plain = [spec for spec in specs if not spec.view]
+        conversion = of_features(plain, batch_of(config.batch, "cpu"))
+        reason = conversion.refusal
+        settled = bool(reason) or conversion.file.exists()
+        if not settled:
+            backbone, reason = _converted(config, plain, backbone)
+    if not settled or (reason and config.engine == OPENVINO):
+        tell(config.backbone, config.engine, reason)
     if reason:
-        print(f"{said.format('torch')}, {reason})")
         return specs, backbone
-    print(f"{said.format(OPENVINO)}, it takes the network)")
     return [replace(spec, compute=f"{OPENVINO}-{spec.compute}") for spec in specs], backbone
 
 
-def _why_not(config: ExtractConfig, compute: str) -> str:
-    """Why OpenVINO is out of the question here, or nothing. Raises: UserError where it was asked for."""
-    if config.engine == OPENVINO:
+def tell(network: str, word: str, reason: str) -> None:
+    """Say which engine a network has. reason: why it is torch, or nothing."""
+    print(f"engine of {network}: {TORCH if reason else OPENVINO} (ENGINE={word}, {reason or 'it takes the network'})")
+
+
+def why_not(word: str, device: str, compute: str) -> str:
+    """Why OpenVINO is out of the question whatever the network, or nothing.
+
+    Args:
+        word: of ENGINE. device: a word of DEVICE. compute: bf16, fp16 or fp32.
+
+    Raises:
+        UserError: openvino was asked for, and its package, the device or the number type is the reason.
+    """
+    if word == OPENVINO:
         _refuse_missing("ENGINE=openvino")
-    device = device_of(config.device)
+    device = device_of(device)
     if find_spec(OPENVINO) is None:
         reason = "openvino is not installed"
     elif device != "cpu":
         reason = f"openvino computes on CPUs and the device is {device}"
     elif compute == "fp16":
         reason = "openvino computes in bf16 or fp32, not in fp16"
+    elif compute == "bf16" and not multiplies_bf16():
+        return "this CPU does not multiply in bf16: COMPUTE=fp32"  # torch, which imitates it, takes over
     else:
         return ""
-    if config.engine == OPENVINO:
+    if word == OPENVINO:
         raise UserError(f"ENGINE=openvino: {reason}. ENGINE=torch, or DEVICE=cpu and COMPUTE=bf16 or fp32")
     return reason
+
+
+def _converted(config: ExtractConfig, specs: list[FeatureSpec],
+               backbone: "Backbone | None") -> "tuple[Backbone, str]":  # fmt: skip
+    """The backbone, and why OpenVINO did not take it, or nothing."""
+    from extract.computing.openvino_engine import convert
+    from extract.computing.openvino_graph import NotTaken
+    from extract.networks.backbones import build
+
+    backbone = backbone or build(config.backbone, weights=config.weights, size=specs[0].preprocess.crop)
+    try:
+        convert(backbone, specs, of_features(specs, batch_of(config.batch, "cpu")))
+    except NotTaken as error:
+        return backbone, str(error)
+    return backbone, ""
 
 
 def _refuse_missing(what: str) -> None:

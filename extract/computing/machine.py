@@ -57,7 +57,7 @@ def compute_of(word: str, device: str) -> str:
         import torch
 
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    return "bf16" if device == "cpu" and _multiplies_bf16() else "fp32"
+    return "bf16" if device == "cpu" and multiplies_bf16() else "fp32"
 
 
 def batch_of(given: int, device: str) -> int:
@@ -65,7 +65,7 @@ def batch_of(given: int, device: str) -> int:
     return given or (CPU_BATCH if device == "cpu" else GPU_BATCH)
 
 
-def _multiplies_bf16() -> bool:
+def multiplies_bf16() -> bool:
     """Whether the CPU does. Linux says it as torch does, from what the CPU says of itself; elsewhere torch is asked."""
     if CPUINFO.exists():
         flags = next((line for line in CPUINFO.read_text().splitlines() if line.startswith("flags")), "")

@@ -1,49 +1,28 @@
-"""The frozen network and its poolings as one graph that OpenVINO compiles for the CPU.
+"""The frozen network and its poolings as one graph that OpenVINO compiles for the CPU."""
 
-Converting a network takes seconds to a minute, so the graph is kept in cache/engines/, named by all that it was made
-from. It is in float32: the number type is chosen when it is compiled, which takes half a second.
-"""
-
-import warnings
-from dataclasses import replace
-from importlib.metadata import version
-from pathlib import Path
-
-import numpy as np
-import openvino
 import torch
-from openvino.frontend import FrontEndManager
-from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 from torch import nn
 
-from cache import paths
-from cache.atomic import remove_leftovers, replacing
-from cache.checkpoint import load_weights, save_weights
-from cache.errors import UserError
 from cache.features import FeatureSpec
-from cache.key import key
 from cache.pooling import pool_in_graph
+from extract.computing.conversions import Conversion, of_features
+from extract.computing.openvino_graph import Graph, converted
 from extract.loading import Batch
-from extract.networks.backbones import Backbone, Normalise, build
-from extract.options import OPENVINO, ExtractConfig, number_type
-
-PRECISIONS = {"bf16": openvino.Type.bf16, "fp32": openvino.Type.f32}
-TOLERANCE = 1e-3  # of an output's largest value: how far the graph may be from torch in float32; a wrong one is beyond
-
-
-class NotTaken(UserError):
-    """OpenVINO cannot convert a network, makes another one of it, or has no such number type here."""
+from extract.networks.backbones import Backbone, Normalise
+from extract.options import number_type
 
 
 class Pooled(nn.Module):
-    """uint8 pixels (N, side, side, 3) -> a tuple of the features of specs, float32, as one graph."""
+    """uint8 pixels (N, side, side, 3) -> a tuple of the features of specs, float32, as one graph.
 
-    def __init__(self, backbone: Backbone, specs: list[FeatureSpec]) -> None:
+    tapped: the backbone's, of the taps of specs in their order.
+    """
+
+    def __init__(self, tapped: nn.Module, specs: list[FeatureSpec]) -> None:
         super().__init__()
-        self.specs = specs
-        self.taps = tuple(dict.fromkeys(spec.tap for spec in specs))
+        self.specs, self.taps = specs, taps_of(specs)
         self.normalise = Normalise(specs[0].preprocess)
-        self.tapped = backbone.tapped(self.taps)
+        self.tapped = tapped
 
     def forward(self, pixels: torch.Tensor) -> tuple[torch.Tensor, ...]:
         x = self.normalise(pixels)  # (N, side, side, 3) uint8 -> (N, 3, side, side) float32
@@ -62,127 +41,18 @@ class OpenVinoEngine:
     """
 
     def __init__(self, backbone: Backbone, specs: list[FeatureSpec], *, batch: int) -> None:
-        compute = number_type(specs[0].compute)
-        _refuse_number_type(compute)
-        graph = _kept(specs, batch) or _converted(backbone, specs, batch)
-        self.request = _compiled(graph, compute).create_infer_request()
+        module = Pooled(backbone.tapped(taps_of(specs)), specs)
+        self.graph = Graph(of_features(specs, batch), module, number_type(specs[0].compute))
 
     def __call__(self, batch: Batch) -> list[torch.Tensor]:
-        outputs = self.request.infer([batch.pixels.numpy()], share_inputs=True).values()
-        return [torch.from_numpy(rows)[: batch.count] for rows in outputs]
+        return [rows[: batch.count] for rows in self.graph(batch.pixels)]
 
 
-def prepare(
-    config: ExtractConfig, specs: list[FeatureSpec], backbone: Backbone | None, *, batch: int
-) -> Backbone | None:
-    """Convert the network for the features of specs unless that was done before; it, if it had to be built.
-
-    Raises:
-        NotTaken: it cannot be converted, or the CPU has no such number type.
-    """
-    _refuse_number_type(specs[0].compute)
-    specs = [spec for spec in specs if not spec.view]
-    if not _file(specs, batch).exists():
-        backbone = backbone or build(config.backbone, weights=config.weights, size=specs[0].preprocess.crop)
-        _converted(backbone, specs, batch)
-    return backbone
+def convert(backbone: Backbone, specs: list[FeatureSpec], conversion: Conversion) -> None:
+    """Keep the graph of a backbone for these features. Raises: NotTaken where it cannot be converted."""
+    converted(conversion, Pooled(backbone.tapped(taps_of(specs)), specs))
 
 
-def _file(specs: list[FeatureSpec], batch: int) -> Path:
-    """Where the graph of these features is kept: in its name is all that it depends on."""
-    made_from = [replace(spec, view=0, augmentation="", compute="", stored="").to_json() for spec in specs]
-    name = key({"specs": made_from, "batch": batch, OPENVINO: version(OPENVINO)})
-    return paths.engines_dir() / paths.safe(f"{specs[0].backbone}-{name}.safetensors")
-
-
-def _kept(specs: list[FeatureSpec], batch: int) -> openvino.Model | None:
-    """The graph that an earlier conversion left, if it is as it was written."""
-    path = _file(specs, batch)
-    if not path.exists():
-        return None
-    try:
-        tensors, _ = load_weights(path)
-    except UserError:
-        print(f"{path} is not what was written, the network is converted again")
-        return None
-    graph, constants = (tensors[name].numpy() for name in ("graph", "constants"))
-    return openvino.Core().read_model(graph.tobytes(), openvino.Tensor(constants))
-
-
-def _converted(backbone: Backbone, specs: list[FeatureSpec], batch: int) -> openvino.Model:
-    """The graph, compared with the network and kept; as it is read again, because the last bits may differ.
-
-    Raises:
-        NotTaken: it cannot be converted.
-    """
-    print(f"converting {backbone.name} for openvino (once)", flush=True)
-    module, crop = Pooled(backbone, specs).eval(), specs[0].preprocess.crop
-    pixels = torch.randint(0, 256, (batch, crop, crop, 3), generator=torch.Generator().manual_seed(0)).byte()
-    try:
-        graph = _graph(module, pixels)
-        found = _compiled(graph, "fp32")([pixels.numpy()]).values()
-    except Exception as error:  # both libraries raise what they like
-        said = str(error).strip().splitlines() or [type(error).__name__]
-        raise NotTaken(f"openvino does not take it: {said[-1].lstrip('- ')}") from error
-    with torch.inference_mode():
-        _refuse_other(found, module(pixels))
-    _keep(_file(specs, batch), graph)
-    return _kept(specs, batch)
-
-
-def _graph(module: nn.Module, pixels: torch.Tensor) -> openvino.Model:
-    """A module on pixels of one shape as OpenVINO's graph.
-
-    This is what openvino.convert_model does, without the message that it sends to its makers.
-    """
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # it is deprecated, and what it made is compared with the network
-        decoder = TorchScriptPythonDecoder(torch.jit.trace(module, pixels, check_trace=False))
-    graph = frontend.convert(frontend.load(decoder))  # which reads the decoder and does not keep it alive
-    graph.reshape(list(pixels.shape))
-    return graph
-
-
-def _compiled(graph: openvino.Model, compute: str) -> openvino.CompiledModel:
-    """For as many threads as torch has."""
-    wanted = {
-        "INFERENCE_PRECISION_HINT": PRECISIONS[compute], "PERFORMANCE_HINT": "LATENCY",
-        "INFERENCE_NUM_THREADS": torch.get_num_threads(),
-        "ENABLE_CPU_PINNING": False,  # parts that run side by side would sit on the same cores
-    }  # fmt: skip
-    return openvino.Core().compile_model(graph, "CPU", wanted)
-
-
-def _refuse_number_type(compute: str) -> None:
-    """OpenVINO would take float32 in its place without a word."""
-    if compute == "bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        raise NotTaken("openvino does not compute in bf16 on this CPU: COMPUTE=fp32")
-
-
-def _refuse_other(found: list[np.ndarray], expected: tuple[torch.Tensor, ...]) -> None:
-    for ours, theirs in zip(expected, found, strict=True):
-        difference = float((ours - torch.from_numpy(theirs)).abs().max() / ours.abs().max().clamp_min(1e-9))
-        if not difference <= TOLERANCE:
-            raise NotTaken(f"what openvino made of it differs from it by {difference:.1g} of the largest value")
-
-
-def _keep(path: Path, graph: openvino.Model) -> None:
-    """Both files of OpenVINO's format in one that carries a checksum.
-
-    Raises:
-        UserError: the disk is full, for example.
-    """
-    remove_leftovers(path.parent)
-    with replacing(path) as temporary:
-        files = {"graph": temporary.with_suffix(".xml"), "constants": temporary.with_suffix(".bin")}
-        try:
-            openvino.serialize(graph, *files.values())
-            save_weights(
-                temporary, {name: torch.from_numpy(np.fromfile(file, np.uint8)) for name, file in files.items()}, {}
-            )
-        except RuntimeError as error:
-            raise UserError(f"{path} could not be written: {error}") from error
-        finally:
-            for file in files.values():
-                file.unlink(missing_ok=True)
+def taps_of(specs: list[FeatureSpec]) -> tuple[str, ...]:
+    """Each once, in the order of specs."""
+    return tuple(dict.fromkeys(spec.tap for spec in specs))

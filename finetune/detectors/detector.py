@@ -174,12 +174,18 @@ class Trunk(Computing):
         with self.computing(pixels.device):
             x = self.normalise(pixels)  # (N, side, side, 3) uint8 -> (N, 3, side, side) float32
             maps = dict(zip(self.taps, self.tapped(x), strict=True))  # each (N, C, H, W), or tokens (N, T, C)
-        return [self._kept(spec, maps[spec.tap]) for spec in self.inputs]  # pooled: (N, C) or (N, 2C)
+        return self.stored(
+            [
+                pool(maps[s.tap], s.pooling, channels_last=s.channels_last, prefix_tokens=s.prefix_tokens)
+                for s in self.inputs
+            ]
+        )  # pooled: (N, C) or (N, 2C)
 
-    def _kept(self, spec: FeatureSpec, tapped: torch.Tensor) -> torch.Tensor:
-        """Pooled; rounded as the cache does it, except in training, where float16 would swallow small gradients."""
-        pooled = pool(tapped, spec.pooling, channels_last=spec.channels_last, prefix_tokens=spec.prefix_tokens)
-        return pooled if self.training else pooled.to(getattr(torch, spec.stored))
+    def stored(self, pooled: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Rounded as the cache does it, except in training, where float16 would swallow small gradients."""
+        if self.training:
+            return pooled
+        return [each.to(getattr(torch, spec.stored)) for spec, each in zip(self.inputs, pooled, strict=True)]
 
 
 class FeatureDetector(Detector):
@@ -210,7 +216,11 @@ class FeatureDetector(Detector):
 
     def embedded(self, *pixels: torch.Tensor) -> torch.Tensor:
         of = dict(zip(self.preprocesses, pixels, strict=True))
-        kept = [each for trunk in self.trunks for each in trunk(of[trunk.inputs[0].preprocess])]
+        return self.joined([trunk(of[trunk.inputs[0].preprocess]) for trunk in self.trunks])
+
+    def joined(self, trunks: list[list[torch.Tensor]]) -> torch.Tensor:
+        """What the head reads, of what each of the trunks gave."""
+        kept = [each for trunk in trunks for each in trunk]
         if self.head.reads_maps:
             return kept[0]
         columns = [vectors(each, spec) for each, spec in zip(kept, self.inputs, strict=True)]

@@ -15,7 +15,9 @@ from cache.errors import UserError
 from data.manifest import Manifest
 from data.perturb import Perturbation
 from data.preprocess import AUGMENTATION, of_view
+from extract.computing.engines import tell, why_not
 from extract.computing.machine import batch_of, training_device
+from extract.options import AUTO, OPENVINO, TORCH, engine_of
 from finetune.training.job import BEST
 from heads.head_file import load_head, read_record
 from heads.scorer import HeadScorer, Scorer
@@ -23,13 +25,15 @@ from heads.sweep.sweep_result import HEAD_FILE
 
 if TYPE_CHECKING:
     from finetune.detectors.detector import Detector
+    from finetune.detectors.openvino_detector import OpenVinoDetector
 
 
 @dataclass(frozen=True)
 class DetectorScorer(Scorer):
     """The detector of a finished sweep or training, on images.
 
-    size: images in a forward pass. workers: processes that decode, -1 = as many as suit the device.
+    size: images in a forward pass. workers: processes that decode, -1 = as many as suit the device. wanted: the word of
+    ENGINE for its networks.
     """
 
     folder: Path
@@ -37,6 +41,7 @@ class DetectorScorer(Scorer):
     size: int
     views: int = 1
     workers: int = -1
+    wanted: str = TORCH
 
     @cached_property
     def detector(self) -> "Detector":
@@ -49,9 +54,33 @@ class DetectorScorer(Scorer):
             load_detector,  # networks, which a scorer that scores nothing does without
         )
 
-        trained = model_file(self.folder).name == BEST
-        detector = load_detector(self.folder / BEST)[0] if trained else _with_backbones(self.folder)
+        detector = load_detector(self.folder / BEST)[0] if self._trained else _with_backbones(self.folder)
         return detector.to(self.device)
+
+    @cached_property
+    def judge(self) -> "Detector | OpenVinoDetector":
+        """The same for scores alone: its networks run by the engine that is wanted, or by torch where that cannot.
+
+        Raises:
+            UserError: as `detector`; an engine that is not to be had here.
+        """
+        if self.wanted == TORCH:
+            return self.detector
+        reason = why_not(self.wanted, self.device, self.detector.compute)
+        if not reason:
+            from extract.computing.openvino_graph import NotTaken
+            from finetune.detectors.openvino_detector import OpenVinoDetector
+
+            try:
+                return OpenVinoDetector(self.detector, batch=self.size, tuned=self._trained)
+            except NotTaken as error:
+                reason = str(error)
+        tell(self.folder.name, self.wanted, reason)
+        return self.detector
+
+    @property
+    def engine(self) -> str:
+        return TORCH if self.judge is self.detector else OPENVINO
 
     @property
     def once(self) -> "DetectorScorer":
@@ -64,33 +93,46 @@ class DetectorScorer(Scorer):
 
         draws = [change] if change else [of_view(view) for view in range(self.views)]
         rows, device = np.arange(len(manifest)), torch.device(self.device)
-        return np.mean([logits_of(self.detector, manifest, rows, device, batch=self.size, workers=self.workers,
+        return np.mean([logits_of(self.judge, manifest, rows, device, batch=self.size, workers=self.workers,
                                   draw=draw) for draw in draws], axis=0)  # fmt: skip
 
+    @property
+    def _trained(self) -> bool:
+        return model_file(self.folder).name == BEST
 
-def open_scorer(folder: Path, *, device: str = "auto", batch: int = 0, workers: int = -1) -> Scorer:
+
+def open_scorer(
+    folder: Path, *, device: str = "auto", batch: int = 0, workers: int = -1, engine: str = TORCH
+) -> Scorer:
     """Of a finished sweep or training. A head reads cached features: `extract_missing` computes those that lack.
 
     Args:
-        device, batch, workers: as for extraction.
+        device, batch, workers, engine: as for extraction.
 
     Raises:
         UserError: its file is missing or damaged, or the device is not there.
     """
     if model_file(folder).name == HEAD_FILE:
         return HeadScorer.load(folder / HEAD_FILE, device=training_device(device))
-    return open_detector(folder, device=device, batch=batch, workers=workers)
+    return open_detector(folder, device=device, batch=batch, workers=workers, engine=engine)
 
 
-def open_detector(folder: Path, *, device: str = "auto", batch: int = 0, workers: int = -1) -> DetectorScorer:
+def open_detector(
+    folder: Path, *, device: str = "auto", batch: int = 0, workers: int = -1, engine: str = TORCH
+) -> DetectorScorer:
     """The same from images alone; of a sweep's head with its backbones before it.
+
+    Args:
+        engine: for the networks of a trained detector. Those of a head are run by what made its features, whatever is
+            said here, so that its scores are those from the cache.
 
     Raises:
         UserError: as open_scorer; the head is judged by views that this version of the program draws otherwise.
     """
-    where = training_device(device)
-    views = 1 if model_file(folder).name == BEST else _views(folder)
-    return DetectorScorer(folder, where, batch_of(batch, where), views, workers)
+    where, views = training_device(device), 1
+    if model_file(folder).name == HEAD_FILE:
+        views, engine = _views(folder), _engine_of_features(folder)
+    return DetectorScorer(folder, where, batch_of(batch, where), views, workers, engine)
 
 
 def model_file(folder: Path) -> Path:
@@ -116,3 +158,9 @@ def _views(sweep: Path) -> int:
     if record.views > 1 and record.augmentation != AUGMENTATION:
         raise UserError(f"{sweep.name} is judged by views of {record.augmentation}; this program draws {AUGMENTATION}")
     return record.views
+
+
+def _engine_of_features(sweep: Path) -> str:
+    """auto where another engine than torch made what a head reads: its absence here is no error."""
+    made_by = {engine_of(spec.compute) for spec in read_record(sweep / HEAD_FILE).inputs}
+    return TORCH if made_by == {TORCH} else AUTO
