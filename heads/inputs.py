@@ -15,6 +15,7 @@ from data.manifest import Manifest
 from heads.stream import Change, RowStream
 
 ALL = "all"  # the name of everything, where there are several features
+WINDOWS = (2, 3)  # neighbouring features that are offered together
 BLOCK = 256  # rows that are converted or pooled at once
 
 
@@ -91,17 +92,25 @@ class Inputs:
         held = None if self.rows.held is None else self.rows.held[:, choice.columns]
         return RowStream(tables, memory=0, device=self.rows.device, held=held, change=change)
 
-    def choices(self) -> list[Choice]:
+    def choices(self, *, windows: bool = False) -> list[Choice]:
         """What a head may read: everything, which comes first; each feature; the first k of a backbone; all of one.
 
         Leaving out the deepest taps can pay: they describe what ImageNet asked for and can drown what tells a
-        camera from a generator.
+        camera from a generator. Leaving out the first ones too can pay on generators that were never seen: they
+        describe how an image was sampled and stored.
+
+        Args:
+            windows: two or three neighbours as well.
         """
         last = len(self.specs)
         spans = [(0, last, ALL if last > 1 else self._named(0)), *((i, i + 1, self._named(i)) for i in range(last))]
         for backbone, (first, end) in self._backbones().items():
             spans += [(first, k, f"up to {self._named(k - 1)}") for k in range(first + 2, end)]
             spans += [(first, end, f"all of {backbone}")]
+            spans += [
+                (k, k + width, f"{self._named(k)} to {self._named(k + width - 1)}")
+                for width in WINDOWS if windows for k in range(first, end - width + 1)
+            ]  # fmt: skip
         distinct: dict[tuple[int, int], str] = {}
         for first, end, name in spans:
             distinct.setdefault((first, end), name)

@@ -1,6 +1,7 @@
 """Generators: who made a fake image, several sets as one, folds that leave a generator out, the choice by them."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,12 +19,13 @@ from data.options import DataConfig
 from finetune.start import starting_head
 from heads import folds
 from heads.head_file import load_head
-from heads.inputs import load_inputs
+from heads.inputs import Inputs, load_inputs
 from heads.options import HeadsConfig
 from heads.run import run
 from heads.sweep.sweep_result import HEAD_FILE, UNSEEN_FILE
 from tests.conftest import jpeg, picture, write_faces
 from tests.small import SMALL
+from tests.test_cache import SPEC
 
 GENERATORS = ("alpha", "beta", "gamma")
 
@@ -245,3 +247,13 @@ def test_the_page_has_each_generator_seen_and_unseen_and_the_choice_of_validatio
     text = (page / "index.html").read_text()
     assert "the highest AUC of heads on generators that were left out" in text
     assert (page / "atlas.png").exists()
+
+
+def test_neighbours_are_offered_where_generators_choose():
+    specs = [replace(SPEC, tap=tap) for tap in "abcd"]
+    inputs = Inputs(None, specs, [slice(k, k + 1) for k in range(4)], {})
+    offered = {choice.name: (choice.columns.start, choice.columns.stop) for choice in inputs.choices(windows=True)}
+    plain = [choice.name for choice in inputs.choices()]
+    assert set(offered) - set(plain) == {"b:avg to c:avg", "c:avg to d:avg", "b:avg to d:avg"}
+    assert offered["b:avg to d:avg"] == (1, 4)
+    assert len(set(offered.values())) == len(offered)  # what is offered already has one name

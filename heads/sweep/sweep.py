@@ -14,7 +14,7 @@ from data.manifest import Manifest
 from heads.families import Fitted
 from heads.folds import Folds
 from heads.inputs import ALL, Choice, load_inputs
-from heads.sweep import SEARCH, leaderboard
+from heads.sweep import SEARCH, VALIDATION, leaderboard
 from heads.sweep.buckets import Bucket, buckets, load_trials, save_trials
 from heads.sweep.conclusion import Outcome
 from heads.sweep.leaderboard import Setting, Trial, choose, settings
@@ -83,7 +83,8 @@ class Sweep:
             yield runs.is_complete(self.folder)
 
     def _choices(self) -> dict[str, Choice]:
-        choices = {choice.name: choice for choice in self.inputs.choices()}
+        windows = self.config.choose != VALIDATION or self.config.inputs not in (SEARCH, ALL)
+        choices = {choice.name: choice for choice in self.inputs.choices(windows=windows)}
         if self.config.inputs == SEARCH:
             return choices
         everything = next(iter(choices))
