@@ -254,6 +254,6 @@ def test_neighbours_are_offered_where_generators_choose():
     inputs = Inputs(None, specs, [slice(k, k + 1) for k in range(4)], {})
     offered = {choice.name: (choice.columns.start, choice.columns.stop) for choice in inputs.choices(windows=True)}
     plain = [choice.name for choice in inputs.choices()]
-    assert set(offered) - set(plain) == {"b:avg to c:avg", "c:avg to d:avg", "b:avg to d:avg"}
-    assert offered["b:avg to d:avg"] == (1, 4)
+    assert set(offered) - set(plain) == {"b:map to c:map", "c:map to d:map", "b:map to d:map"}
+    assert offered["b:map to d:map"] == (1, 4)
     assert len(set(offered.values())) == len(offered)  # what is offered already has one name
