@@ -103,6 +103,7 @@ bench: $(READY) ## speed, side by side with what people use today
 	@$(PY) -m tests.bench.heads
 	@$(PY) -m tests.bench.convex
 	@$(PY) -m tests.bench.memory
+	@$(PY) -m tests.bench.folds
 	@$(PY) -m tests.bench.finetune
 
 lint: $(READY) ## style

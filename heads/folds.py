@@ -7,12 +7,15 @@ Folds ride in one pass over the features: every head carries a weight for each r
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+import pandas as pd
 
 from cache.errors import UserError
 from data.manifest import Manifest
 from heads.sweep import GENERATOR
 
 UNKNOWN = -1  # of a fake image whose generator nobody told
+
+MANY = 200_000  # images: above the 140k set, whose folds stay what finished runs have
 
 
 @dataclass(frozen=True)
@@ -139,12 +142,18 @@ def _stratified(manifest: Manifest, count: int) -> Folds:
 
 
 def stratified(fake: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
-    """Rows (n,) cut into `count` parts alike in their share of fakes, groups kept together: (count, n) bool."""
-    held_out = np.zeros((count, len(fake)), bool)
-    from sklearn.model_selection import StratifiedGroupKFold  # seconds to import, and a given split is not cut
+    """Rows (n,) cut into `count` parts alike in their share of fakes, groups kept together: (count, n) bool.
 
-    splitter = StratifiedGroupKFold(count, shuffle=True, random_state=0)
-    for part, (_, held) in zip(held_out, splitter.split(fake, fake, groups), strict=True):
+    StratifiedGroupKFold places one group after another. Beyond MANY images that are all alone StratifiedKFold cuts
+    them at once. It does so there alone because it draws other folds, and folds are part of what a finished run found.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # seconds, and a given split is not cut
+
+    at_once = len(fake) > MANY and pd.Series(groups).is_unique
+    splitter = (StratifiedKFold if at_once else StratifiedGroupKFold)(count, shuffle=True, random_state=0)
+    parts = splitter.split(fake, fake, None if at_once else groups)
+    held_out = np.zeros((count, len(fake)), bool)
+    for part, (_, held) in zip(held_out, parts, strict=True):
         part[held] = True
     return held_out
 

@@ -113,6 +113,27 @@ def test_with_folds_every_validation_score_comes_from_heads_that_did_not_see_the
     assert not cut.trained[:, test].any()
 
 
+def test_many_images_that_are_all_alone_are_cut_at_once_and_groups_never(monkeypatch):
+    rng = np.random.default_rng(0)
+    fake, alone = rng.random(300) < 0.3, np.array([f"{number:03}" for number in rng.permutation(300)], object)
+    splitter = StratifiedGroupKFold(5, shuffle=True, random_state=0)
+    before = [np.isin(np.arange(300), held) for _, held in splitter.split(fake, fake, alone)]
+    np.testing.assert_array_equal(folds.stratified(fake, alone, 5), before)  # as finished runs have them
+    monkeypatch.setattr(folds, "MANY", 299)
+    for_groups = "sklearn.model_selection.StratifiedGroupKFold.split"
+    with monkeypatch.context() as patched:
+        patched.setattr(for_groups, lambda *_: pytest.fail("one image after another"))
+        cut = folds.stratified(fake, alone, 5)
+    assert (cut.sum(axis=0) == 1).all()
+    assert np.ptp(cut.sum(axis=1)) <= 1
+    assert np.ptp(cut[:, fake].sum(axis=1)) <= 1
+    pairs = np.array([name[:2] for name in alone], object)  # ten images a group
+    assert all(len(set(cut[:, pairs == name].argmax(axis=0))) == 1
+               for cut in [folds.stratified(fake, pairs, 5)] for name in pairs)  # fmt: skip
+    monkeypatch.setattr(folds, "MANY", 300)
+    np.testing.assert_array_equal(folds.stratified(fake, alone, 5), before)  # up to the limit nothing changes
+
+
 def test_groups_stay_in_one_fold(faces):
     manifest = Manifest.load(data_build.run(DataConfig.of(data=str(faces)))).usable
     manifest.rows["group"] = [f"person {int(Path(path).stem) // 4}" for path in manifest.rows.path]
