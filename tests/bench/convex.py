@@ -1,6 +1,6 @@
 """A whole path of logistic regression: all penalties together, and scikit-learn's, one penalty after the other.
 
-    python -m tests.bench.convex [ROUNDS [ROWS]]
+    python -m tests.bench.convex [ROUNDS [ROWS [DECAY]]]
 
 scikit-learn's is given the standardised matrix, starts each penalty where the last one ended, and stops at gradients of
 1e-4 (its default) and of 1e-6. How far each stays above the least loss that any of them found is printed too.
@@ -27,8 +27,8 @@ PENALTIES = np.geomspace(1e-5, 1, 11)
 Found = list[tuple[np.ndarray, float]]  # weights (D,) on standardised columns and the intercept, for each penalty
 
 
-def main(count: int = 3, rows: int = 100_000) -> None:
-    task = made(rows)
+def main(count: int = 3, rows: int = 20_000, decay: int = 1) -> None:
+    task = made(rows, decay)
     X, y = task.training_rows(0)
     found: dict[str, Found] = {}
     rivals = {
@@ -46,11 +46,15 @@ def main(count: int = 3, rows: int = 100_000) -> None:
           f"most above the least loss: {above}")  # fmt: skip
 
 
-def made(rows: int) -> Task:
-    """Everything trains; a few rows are judged, as every head is."""
+def made(rows: int, decay: int) -> Task:
+    """The k-th principal axis has a deviation of k ** -decay: a network's columns are about as correlated as decay 1
+    makes them, with 0 they are independent. Everything trains; a few rows are judged, as every head is.
+    """
     rng = np.random.default_rng(0)
     fake = rng.random(rows + 1000) < 0.5
+    axes = np.linalg.qr(rng.standard_normal((COLUMNS, COLUMNS)))[0] * np.arange(1.0, COLUMNS + 1)[:, None] ** -decay
     X = rng.standard_normal((1, len(fake), COLUMNS), dtype=np.float32) + np.float32(0.05) * fake[None, :, None]
+    X = X @ axes.astype(np.float32)
     held_out = np.arange(len(fake))[None] >= rows
     return Task.of(in_memory(X), fake, Folds(~held_out, held_out, np.arange(len(fake))))
 
