@@ -31,7 +31,7 @@ RESULTS = {"confusion", "roc", "precision_recall", "det", "scores", "reliability
 class Saying(Scorer):
     """A run that says the same of every image."""
 
-    views = 1
+    views, engine = 1, "torch"
 
     def __init__(self, folder: Path, score: float = 0.0) -> None:
         self.folder, self.score = folder, score

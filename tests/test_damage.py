@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save
 
 from cache import paths, runs
 from cache.atomic import append_line, locked, read_lines, replacing, write_json, write_text
-from cache.checkpoint import _checksum, load_state, load_weights, read_record, save_state, save_weights
+from cache.checkpoint import checksum, load_state, load_weights, read_record, save_state, save_weights
 from cache.errors import UserError
 from cache.features import FeatureSpec, Preprocess
 from cache.records import from_plain
@@ -99,7 +99,7 @@ def test_of_a_file_whose_record_has_no_checksum_of_its_own_all_is_read(tmp_path)
     """As they were written before."""
     path, text = tmp_path / "w.safetensors", json.dumps(RECORD)
     tensors = {name: each.contiguous() for name, each in TENSORS.items()}
-    path.write_bytes(save(tensors, metadata={"checked record": f"{_checksum([text, tensors])} {text}"}))
+    path.write_bytes(save(tensors, metadata={"checked record": f"{checksum([text, tensors])} {text}"}))
     assert same(load_weights(path), (TENSORS, RECORD))
     assert read_record(path) == RECORD
     content = path.read_bytes()
