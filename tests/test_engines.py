@@ -12,10 +12,12 @@ import torch
 from torch import nn
 
 from analysis.predict.predictor import Predictor
-from cache import paths
+from cache import paths, runs
 from cache.errors import UserError
 from cache.pooling import pool, pool_in_graph
+from data.build import run as run_data
 from data.manifest import Manifest
+from data.options import DataConfig
 from extract import writing
 from extract.computing import engines, machine
 from extract.loading import Batch
@@ -30,6 +32,7 @@ from finetune.detectors.logits import logits_of
 from finetune.detectors.parity import PARITY_LIMITS, compared
 from finetune.options import FinetuneConfig
 from finetune.run import run as run_finetune
+from heads.elsewhere import score_other_data
 from heads.options import HeadsConfig
 from heads.run import run as run_heads
 from heads.sweep.sweep_result import HEAD_FILE
@@ -432,3 +435,12 @@ def test_torch_judges_what_openvino_does_not_take(beside, monkeypatch, capsys):
     scorer = open_detector(beside.trained, device="cpu", batch=2, workers=0, engine="auto")
     assert scorer.engine == "torch"
     assert f"engine of {beside.trained.name}: torch (ENGINE=auto, openvino does not take it" in capsys.readouterr().out
+
+
+@installed
+def test_scores_of_other_data_say_what_ran_the_networks(beside, tmp_path):
+    other = Manifest.load(run_data(DataConfig(data=str(write_faces(tmp_path / "others", 12, start=100))))).usable
+    for engine in ("openvino", "torch"):
+        scorer = open_detector(beside.trained, device="cpu", batch=8, workers=0, engine=engine)
+        folder = score_other_data(scorer, other)
+        assert runs.result(folder)["engine"] == "openvino"  # what is there is not scored again
