@@ -9,7 +9,7 @@ RUN apt-get update \
 WORKDIR /pipeline
 # Before the code, so that a change of the code does not install five gigabytes again.
 COPY Makefile requirements.txt ./
-RUN make .venv/ready && rm -rf /root/.cache
+RUN PIP_NO_CACHE_DIR=1 make .venv/ready
 COPY . .
 # requirements.txt came again, perhaps with a newer date: what is installed is what it says.
 RUN touch .venv/ready

@@ -107,14 +107,18 @@ class Inputs:
         for backbone, (first, end) in self._backbones().items():
             spans += [(first, k, f"up to {self._named(k - 1)}") for k in range(first + 2, end)]
             spans += [(first, end, f"all of {backbone}")]
-            spans += [
-                (k, k + width, f"{self._named(k)} to {self._named(k + width - 1)}")
-                for width in WINDOWS if windows for k in range(first, end - width + 1)
-            ]  # fmt: skip
+            spans += self._neighbours(first, end) if windows else []
         distinct: dict[tuple[int, int], str] = {}
         for first, end, name in spans:
             distinct.setdefault((first, end), name)
         return [self._choice(*span, name) for span, name in distinct.items()]
+
+    def _neighbours(self, first: int, end: int) -> list[tuple[int, int, str]]:
+        """Spans of WINDOWS features between two of them, with their names."""
+        return [
+            (k, k + width, f"{self._named(k)} to {self._named(k + width - 1)}")
+            for width in WINDOWS for k in range(first, end - width + 1)
+        ]  # fmt: skip
 
     def _choice(self, first: int, end: int, name: str) -> Choice:
         return Choice(name, self.specs[first:end], slice(self.columns[first].start, self.columns[end - 1].stop))

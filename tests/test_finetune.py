@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.summary.writer import event_file_writer
 from torch import nn
 
 from cache import paths, runs
@@ -133,6 +134,14 @@ def test_a_training_starts_as_the_cached_head_and_ends_as_a_run(few, capsys):
     assert runs.test_scorings("few") == 2  # the head's and the detector's
     assert run(options(few)) == folder
     assert runs.test_scorings("few") == 2
+
+
+@pytest.fixture(autouse=True)
+def ordered_event_files(monkeypatch):
+    """TensorBoard reads files in the order of their names, which end in the number of the process's writer: where one
+    process "dies" and goes on within a second, file 10 would be read before file 9 and be purged by it.
+    """
+    monkeypatch.setattr(event_file_writer, "_global_uid", event_file_writer.AtomicCounter(100))
 
 
 def curve(folder: Path, tag: str) -> dict[int, float]:
