@@ -1,6 +1,8 @@
 """Engines: OpenVINO's features beside torch's, conversions that are kept, and networks that only torch takes."""
 
 import re
+import subprocess
+import sys
 from dataclasses import dataclass, replace
 from itertools import count
 from pathlib import Path
@@ -444,3 +446,30 @@ def test_scores_of_other_data_say_what_ran_the_networks(beside, tmp_path):
         scorer = open_detector(beside.trained, device="cpu", batch=8, workers=0, engine=engine)
         folder = score_other_data(scorer, other)
         assert runs.result(folder)["engine"] == "openvino"  # what is there is not scored again
+
+
+SIGNALLED = """
+import os, signal, subprocess, sys, threading
+from torch import nn
+from extract.computing.conversions import Conversion
+from extract.computing.openvino_graph import Graph
+
+class Halved(nn.Module):
+    def forward(self, pixels):
+        return (pixels.float() / 2,)
+
+held = [Graph(Conversion("halved", {}, 2, 8), Halved(), "fp32")]
+dropping = threading.Thread(target=held.clear)
+dropping.start()
+dropping.join()
+signal.signal(signal.SIGCHLD, lambda *_: print("told", flush=True))
+subprocess.run(["true"], check=True)
+"""
+
+
+@installed
+def test_a_signal_after_another_thread_dropped_the_engine_ends_nothing():
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNALLED], cwd=paths.ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stdout.splitlines()[-1]) == (0, "told"), done.stderr

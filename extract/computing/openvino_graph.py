@@ -5,6 +5,7 @@ from. It is in float32: the number type is chosen when it is compiled, which tak
 """
 
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -50,6 +51,16 @@ class Graph:
         return [torch.from_numpy(rows) for rows in outputs]
 
 
+@cache
+def core() -> openvino.Core:
+    """OpenVINO, once for as long as the process lives.
+
+    It gives the thread that first needs it a stack for signals, large enough for AMX, and takes that away with the last
+    reference. Where another thread drops that, the first one's next signal, Ctrl-C for example, ends the process.
+    """
+    return openvino.Core()
+
+
 def converted(conversion: Conversion, module: nn.Module) -> openvino.Model:
     """The graph of a module, compared with it and kept; as it is read again, because the last bits may differ.
 
@@ -90,7 +101,7 @@ def _kept(path: Path) -> openvino.Model | None:
         print(f"{path} is not what was written, the network is converted again")
         return None
     graph, constants = (tensors[name].numpy() for name in ("graph", "constants"))
-    return openvino.Core().read_model(graph.tobytes(), openvino.Tensor(constants))
+    return core().read_model(graph.tobytes(), openvino.Tensor(constants))
 
 
 def _graph(module: nn.Module, pixels: torch.Tensor) -> openvino.Model:
@@ -114,12 +125,12 @@ def _compiled(graph: openvino.Model, compute: str) -> openvino.CompiledModel:
         "INFERENCE_NUM_THREADS": torch.get_num_threads(),
         "ENABLE_CPU_PINNING": False,  # parts that run side by side would sit on the same cores
     }  # fmt: skip
-    return openvino.Core().compile_model(graph, "CPU", wanted)
+    return core().compile_model(graph, "CPU", wanted)
 
 
 def _refuse_number_type(compute: str) -> None:
     """OpenVINO would take float32 in its place without a word."""
-    if compute == "bf16" and "BF16" not in openvino.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+    if compute == "bf16" and "BF16" not in core().get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         raise NotTaken("openvino does not compute in bf16 on this CPU: COMPUTE=fp32")
 
 
