@@ -55,9 +55,11 @@ class ExtractConfig(Options):
             raise UserError(f"SIZE must be at most {LONGEST_SIDE} and VIEWS below {MOST_VIEWS}")
 
     def _refuse_other_clusters(self) -> None:
+        if not self.cluster:
+            return
         if not self.cluster.startswith("ray://"):
-            one_of(self.cluster, ("", "local", "auto"), what="CLUSTER (or ray://host:10001)")
-        if self.cluster and share_of(self.part)[1] > 1:
+            one_of(self.cluster, ("local", "auto", "ray://host:10001"), what="CLUSTER")
+        if share_of(self.part)[1] > 1:
             raise UserError("CLUSTER hands out parts itself: leave out PART and torchrun")
 
     def each_backbone(self) -> Iterator["ExtractConfig"]:
