@@ -6,6 +6,8 @@ Fire builds the record; wrong names and types are refused here first, because Fi
 """
 
 import inspect
+import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -41,6 +43,7 @@ def main(record: type[Options], run: str, *, command: str) -> None:
             config = parse(record, sys.argv[1:], command)
             module, _, function = run.partition(":")
             getattr(import_module(module), function)(config)
+        sys.stdout.flush()
     except UserError as error:
         sys.exit(printable(f"{command}: {error}"))
     except KeyboardInterrupt:
@@ -49,6 +52,9 @@ def main(record: type[Options], run: str, *, command: str) -> None:
             file=sys.stderr,
         )
         sys.exit(130)
+    except BrokenPipeError:  # whoever read what is printed has gone, as `| head` does; Python would flush once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(128 + signal.SIGPIPE)
 
 
 def parse(record: type[Record], arguments: list[str], command: str) -> Record:

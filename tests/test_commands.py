@@ -78,6 +78,15 @@ def test_names_of_files_command_no_terminal(faces):
     assert "1 x name that is not UTF-8" in bad.stdout
 
 
+def test_a_reader_that_leaves_is_no_fault():
+    """As `make backbones | head -1` does."""
+    command = [sys.executable, "-m", "extract.networks"]
+    with subprocess.Popen(command, cwd=paths.ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 128 + signal.SIGPIPE
+
+
 def test_help_lists_every_flag_with_its_meaning():
     call = python("data", "--help")
     assert call.returncode == 0
