@@ -1,14 +1,14 @@
 """What the report shows, and which finished run the commands beside it take."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from cache.errors import UserError
 from cache.options import Options, option, section
-from data.options import DataConfig
+from data.naming import words_of
+from data.options import OF_ONE_SET, DataConfig
 from heads.options import HeadsConfig
 
-OF_ONE = ("name", "root", "train_csv", "valid_csv", "test_csv", "group")  # options that describe one data set
+OF_ONE = ("name", "group", *OF_ONE_SET)  # options that describe one data set
 MOST_HEAT_MAPS = 400  # heat maps on a sheet
 
 
@@ -41,11 +41,11 @@ class ReportCommand(Options):
 
     def each_data(self) -> list[str]:
         """The data sets that DATA names; a path with spaces in it that is there is one of them."""
-        return [self.data] if Path(self.data).expanduser().exists() else self.data.split() or [self.data]
+        return words_of(self.data) or [self.data]
 
     def each_other(self) -> list[str]:
         """The data sets that EVAL names, but for the own one."""
-        return [data for data in dict.fromkeys(self.eval.split()) if data != self.data]
+        return [data for data in dict.fromkeys(words_of(self.eval)) if data != self.data]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -58,6 +58,9 @@ def dataset_name(name: str) -> str:
             f"{LONGEST_NAME} bytes (found {size}) without / and \\ and control characters, and neither . nor .. ; "
             "choose another with NAME=..."
         )
+    if (ROOT / "data" / name / "__init__.py").exists():
+        raise UserError(f"{name!r} cannot be the name of a data set, because it is a folder of this program: "
+                        "choose another with NAME=...")  # fmt: skip
     return name
 
 

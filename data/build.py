@@ -12,7 +12,6 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from cache import paths
@@ -21,7 +20,9 @@ from cache.errors import UserError
 from cache.key import plain
 from data import audit, made, splits
 from data.joined import join
-from data.listing import Csvs, Listing, list_images
+from data.labels import classes_of, one_means
+from data.layouts import list_images
+from data.layouts.base import Csvs, Listing, Source
 from data.manifest import BLACK_DIGEST, COLUMNS, STATISTICS, Manifest
 from data.options import SAMPLE, DataConfig
 from data.probes import are_as_listed, is_left, probe_all
@@ -44,8 +45,7 @@ def run(config: DataConfig) -> Path:
         draw_sample(config.source)
     if os.path.realpath(config.source) == os.path.realpath(path):
         return path
-    csvs = Csvs(config.train_csv, config.valid_csv, config.test_csv)
-    listing = list_images(config.source, root=config.root, csvs=csvs)
+    listing = list_images(_source(config))
     inputs = made.inputs_of(listing, config)
     kept, label = path.with_name("probes.csv"), f"data {config.dataset}"
     if not (config.rehash or is_left(kept)) and made.is_made(path.parent, inputs):
@@ -53,15 +53,21 @@ def run(config: DataConfig) -> Path:
     saved = _saved(path, config.dataset)
     _refuse_other_data(saved, listing.root, path.parent)
     probes = probe_all(listing, kept, rehash=config.rehash, label=label)
-    rows = _settle_bad_images(_join(listing, probes, config.group), config)
+    rows, salt = _join(listing, probes, config.group, saved)
+    rows = _settle_bad_images(rows, config)
     if config.leaks == "drop":
         rows = audit.drop_leaks(rows)
-    manifest = Manifest(config.dataset, listing.root, config.data == SAMPLE, rows)
+    manifest = Manifest(config.dataset, listing.root, config.data == SAMPLE, rows, salt)
     audit.refuse_leaks(manifest)
     _save(manifest, saved, path, ignored=listing.ignored, outside=listing.outside)
     if are_as_listed(probes, listing):
         made.keep(path.parent, inputs)
     return path
+
+
+def _source(config: DataConfig) -> Source:
+    csvs = Csvs(config.train_csv, config.valid_csv, config.test_csv)
+    return Source(config.source, config.root, csvs, classes_of(config.classes), one_means(config.labels))
 
 
 def _run_joined(config: DataConfig, path: Path) -> Path:
@@ -94,18 +100,21 @@ def _refuse_other_data(saved: Manifest | None, root: Path, folder: Path) -> None
         )
 
 
-def _join(listing: Listing, probes: pd.DataFrame, group: str) -> pd.DataFrame:
-    """Listing and probes as manifest rows, with groups and splits filled in and further columns of a CSV behind."""
+def _join(listing: Listing, probes: pd.DataFrame, group: str, saved: Manifest | None) -> tuple[pd.DataFrame, int]:
+    """Listing and probes as manifest rows, with groups and splits filled in and further columns of a CSV behind.
+
+    And the salt of the splits: that of the saved manifest, as long as it knows any of the groups.
+    """
     rows = listing.rows.reset_index(drop=True)
     joined = pd.concat([rows[["path", "label"]], probes.drop(columns="mtime_ns").reset_index(drop=True)], axis=1)
     joined["group"] = _groups(rows, joined, group)
-    given = rows.split.replace("", np.nan)
-    joined["split"] = splits.with_validation(
-        given.fillna(pd.Series(splits.by_hash(joined.group), index=rows.index)), joined.group
-    )
+    kept = saved is not None and joined.group.isin(saved.rows.group).any()
+    ok = joined.status == "ok"
+    salt = saved.salt if kept else splits.salt_for(rows.split[ok], joined.group[ok], rows.label[ok])
+    joined["split"] = splits.settled(rows.split, joined.group, salt)
     own = [*COLUMNS, *STATISTICS]
     further = rows[[name for name in rows if name not in (*own, "label_str") and not name.startswith("Unnamed")]]
-    return pd.concat([joined[own], further], axis=1)
+    return pd.concat([joined[own], further], axis=1), salt
 
 
 def _groups(rows: pd.DataFrame, joined: pd.DataFrame, group: str) -> pd.Series:
@@ -121,13 +130,26 @@ def _groups(rows: pd.DataFrame, joined: pd.DataFrame, group: str) -> pd.Series:
         raise UserError(f"GROUP={group}: not a pattern ({error})") from error
     if pattern.groups != 1:
         known = ", ".join(name for name in rows.columns if name not in ("path", "label", "split"))
-        raise UserError(f"GROUP={group}: neither a column ({known or 'there are none'}) nor a pattern with one (group)")
+        raise UserError(
+            f"GROUP={group}: neither a column ({known or 'there are none'}) nor a pattern with one (group)"
+            f"{_with_one_group(group)}"
+        )
     found = rows.path.str.extract(pattern, expand=False)
     if found.isna().any():
         raise UserError(
             f"GROUP={group}: {int(found.isna().sum())} paths do not match, first {rows.path[found.isna()].iloc[0]}"
         )
     return found
+
+
+def _with_one_group(pattern: str) -> str:
+    """How a pattern with several groups is written with one, as far as that is simple: '' where it is not."""
+    first, bracket, rest = pattern.partition("(")
+    once = first + bracket + re.sub(r"(?<![\\[])\((?!\?)", "(?:", rest)
+    try:
+        return f"; did you mean GROUP='{once}'?" if bracket and re.compile(once).groups == 1 else ""
+    except re.error:
+        return ""
 
 
 def _settle_bad_images(rows: pd.DataFrame, config: DataConfig) -> pd.DataFrame:

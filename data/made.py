@@ -14,7 +14,7 @@ from cache.atomic import write_json
 from cache.errors import UserError
 from cache.key import canonical, file_digest
 from cache.records import from_plain
-from data.listing import Listing
+from data.layouts.base import Listing
 from data.options import SAMPLE, DataConfig
 
 FILES = ("manifest.csv", "manifest.json", "audit.json", "probes.csv")
@@ -62,5 +62,5 @@ def _digests(folder: Path) -> dict[str, str]:
 @functools.cache
 def _program() -> bytes:
     """sha256 of this folder's code, because another version may make something else of the same images."""
-    files = sorted(Path(__file__).parent.glob("*.py"))
+    files = sorted(Path(__file__).parent.rglob("*.py"))
     return hashlib.sha256("".join(file_digest(path) for path in files).encode()).digest()

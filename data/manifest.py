@@ -27,6 +27,7 @@ import pandas as pd
 from cache.atomic import replacing, write_text
 from cache.errors import UserError
 from data.labels import LABELS, SPLITS
+from data.naming import suggestion
 
 COLUMNS = ("digest", "path", "label", "split", "group", "status", "note", "width", "height", "bytes", "format")
 STATISTICS = ("quantisation", "brightness", "colour", "sharpness")
@@ -36,12 +37,16 @@ BLACK_DIGEST = hashlib.sha256(b"").hexdigest()  # of the black image that can st
 
 @dataclass(frozen=True)
 class Manifest:
-    """Rows in a fixed order plus where they came from. `synthetic` marks the built-in sample."""
+    """Rows in a fixed order plus where they came from.
+
+    synthetic: whether it is the built-in sample. salt: of the hash that places groups in splits, as data.splits has it.
+    """
 
     dataset: str
     root: Path
     synthetic: bool
     rows: pd.DataFrame
+    salt: int = 0
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -104,6 +109,8 @@ class Manifest:
         halves belong together.
         """
         source = {"dataset": self.dataset, "root": str(self.root), "synthetic": self.synthetic}
+        if self.salt:
+            source["salt"] = self.salt
         beside, text = _beside(path), json.dumps(source, indent=2) + "\n"
         if beside.exists() and beside.read_bytes() != text.encode():
             beside.unlink()
@@ -115,12 +122,13 @@ class Manifest:
     def load(cls, path: Path) -> "Manifest":
         """Raises: UserError if there is none, or it is damaged."""
         if not path.exists():
-            raise UserError(f"no manifest at {path}: run `make data DATA=...`")
+            raise UserError(f"no manifest at {path}: run `make data DATA=...`.{suggestion(path.parent.name)}")
         if not _beside(path).exists():
             raise _damaged(path, f"{_beside(path).name}, which is written last, is not there")
         try:
             source = json.loads(_beside(path).read_bytes())
-            return cls(str(source["dataset"]), Path(source["root"]), source["synthetic"] is True, _read_rows(path))
+            dataset, root, synthetic = str(source["dataset"]), Path(source["root"]), source["synthetic"] is True
+            return cls(dataset, root, synthetic, _read_rows(path), int(source.get("salt", 0)))
         except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
             raise _damaged(path, f"{type(error).__name__}: {str(error)[:SAID]}") from error
 

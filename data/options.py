@@ -7,21 +7,25 @@ from pathlib import Path
 from cache import paths
 from cache.errors import UserError, one_of
 from cache.options import Options, option
+from data.labels import classes_of, one_means
+from data.naming import is_there, known_manifest, meant_by
 
 SAMPLE = "sample"  # the word of DATA that means the built-in data set
-OF_ONE_FOLDER = ("root", "train_csv", "valid_csv", "test_csv")  # options that describe the files of one data set
+OF_ONE_SET = ("root", "train_csv", "valid_csv", "test_csv", "classes", "labels")  # options that describe its files
 
 
 @dataclass(frozen=True, kw_only=True)
 class DataConfig(Options):
     """Build the manifest of a data set and audit it."""
 
-    data: str = option(SAMPLE, "a folder, a manifest CSV, or the word sample; several joined by + are one data set")
+    data: str = option(SAMPLE, "a folder, a list, a known name, or sample; several joined by + are one data set")
     name: str = option("", "what to call the data set (default: the folder's name)")
     root: str = option("", "where the paths in the CSVs start, if not below DATA")
     train_csv: str = option("", "CSV of the training split, relative to DATA (default train.csv)")
     valid_csv: str = option("", "CSV of the validation split (default valid.csv)")
     test_csv: str = option("", "CSV of the test split (default test.csv)")
+    classes: str = option("", "which names stand for which class, in folders and CSVs: real=a,b fake=c")
+    labels: str = option("", "what the numbers in a CSV mean: fake=1 or real=1")
     group: str = option("", "what must not be split: a CSV column, or a pattern with one (group) matched in the path")
     bad_images: str = option("skip", "skip = leave unreadable ones out, black = put a black image, fail = stop")
     leaks: str = option("stop", "the same image in two splits: stop, or drop it from the lesser split")
@@ -31,7 +35,9 @@ class DataConfig(Options):
         super().__post_init__()
         one_of(self.bad_images, ("skip", "black", "fail"), what="BAD_IMAGES")
         one_of(self.leaks, ("stop", "drop"), what="LEAKS")
-        own = [name.upper() for name in OF_ONE_FOLDER if getattr(self, name)]
+        classes_of(self.classes)
+        one_means(self.labels)
+        own = [name.upper() for name in OF_ONE_SET if getattr(self, name)]
         if self.sets and own:
             raise UserError(
                 f"{', '.join(own)} cannot be meant for all sets of DATA={self.data}: make the manifest of each with "
@@ -56,16 +62,18 @@ class DataConfig(Options):
 
     def elsewhere(self, data: str) -> "DataConfig":
         """The same options for another data set, as DATA names it."""
-        return self.but(data=data, name="", root="", train_csv="", valid_csv="", test_csv="", group="")
+        return self.but(data=data, name="", group="", **dict.fromkeys(OF_ONE_SET, ""))
 
     @property
     def sets(self) -> list["DataConfig"]:
         """The data sets that DATA joins by +, each with these options; none where it names a single one."""
-        if "+" not in self.data or self.source.exists():
+        parts = self.data.split("+")
+        if len(parts) == 1 or is_there(self.data):
             return []
-        return [self.but(data=part, name="") for part in self.data.split("+")]
+        there = all(part == SAMPLE or meant_by(part).exists() for part in parts)
+        return [self.but(data=part, name="") for part in parts] if there or not known_manifest(self.data) else []
 
     @property
     def source(self) -> Path:
-        """The folder or CSV that `data` means."""
-        return paths.sample_dir() if self.data == SAMPLE else Path(os.path.expanduser(self.data))
+        """The folder or list that `data` means."""
+        return paths.sample_dir() if self.data == SAMPLE else meant_by(self.data)

@@ -22,7 +22,7 @@ from cache.atomic import append_line, read_lines, write_bytes
 from cache.progress import Progress
 from data.disk import BadImageError, read_file
 from data.images import Probe
-from data.listing import Listing
+from data.layouts.base import Listing
 from data.manifest import STATISTICS
 from data.probing import probed
 

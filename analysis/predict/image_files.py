@@ -17,19 +17,16 @@ from PIL import Image
 from cache.errors import UserError, printable
 from data.disk import Named, read_file, walk
 from data.images import opened, pillow_errors, upright_rgb
-
-LONGEST = 16  # words of one path that holds spaces
-
+from data.manifest import Manifest
+from data.naming import is_there, known_manifest, words_of
 
 def files_of(images: str) -> list[Named]:
-    """The files of one or several paths, folders and patterns separated by spaces or line ends; none twice.
-
-    Spaces that belong to a path which exists part nothing.
+    """The files of one or several paths, folders, patterns and known data sets, as data.naming parts them; none twice.
 
     Raises:
         UserError: nothing is there that could be an image.
     """
-    found = {each.path: each for word in _words(images) for each in _expanded(word)}
+    found = {each.path: each for word in words_of(images) for each in _expanded(word)}
     if not found:
         raise UserError("IMAGES= names no image: give files, patterns or folders, for example IMAGES=photos")
     if all(each.status for each in found.values()):
@@ -39,20 +36,12 @@ def files_of(images: str) -> list[Named]:
     return list(found.values())
 
 
-def _words(images: str) -> Iterator[str]:
-    if os.path.lexists(images):
-        yield images
-        return
-    for line in images.splitlines():
-        words = line.split(" ")
-        while words:
-            count = next((n for n in range(min(len(words), LONGEST), 1, -1) if os.path.lexists(" ".join(words[:n]))), 1)
-            yield from filter(None, [" ".join(words[:count])])
-            words = words[count:]
-
-
 def _expanded(word: str) -> Iterator[Named]:
-    """The files of a path, or of a pattern that the shell left as it is."""
+    """The files of a path, of a data set, or of a pattern that the shell left as it is."""
+    if not is_there(word) and (known := known_manifest(word)):
+        manifest = Manifest.load(known)
+        yield from (_alone(str(manifest.root / path)) for path in manifest.rows.path)
+        return
     word = os.path.expanduser(word)
     matched = [word] if os.path.lexists(word) or not glob.has_magic(word) else sorted(glob.glob(word, recursive=True))
     if not matched:

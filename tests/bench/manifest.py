@@ -17,7 +17,8 @@ import numpy as np
 from PIL import Image
 
 from data import build, probing
-from data.listing import Csvs, list_images
+from data.layouts import list_images
+from data.layouts.base import Source
 from data.options import DataConfig
 from tests.bench import rounds
 
@@ -36,7 +37,7 @@ def main(count: int) -> None:
             "read, processes": lambda: read(faces, few=0),
             "manifest, all new": lambda: manifest(faces, rehash=True),
             "manifest, nothing new": lambda: manifest(faces),
-            "  of which the listing": lambda: list_images(faces, root="", csvs=Csvs()),
+            "  of which the listing": lambda: list_images(Source(faces)),
         }
         rounds({name: partial(rate, count, work) for name, work in rivals.items()}, count=ROUNDS, unit="images/s")
 
