@@ -76,7 +76,9 @@ def test_a_data_csv_is_checked_against_the_folders(faces):
     assert len(made(faces)) == 60
     rows[0] = (rows[0][0], "real")
     pd.DataFrame(rows, columns=["images_id", "label"]).to_csv(faces / "data.csv", index=False)
-    with pytest.raises(UserError, match=r"in 1 rows `label` and the class folder in its path disagree:\n  line 2: fake/0001.jpg"):
+    with pytest.raises(
+        UserError, match=r"in 1 rows `label` and the class folder in its path disagree:\n  line 2: fake/0001.jpg"
+    ):
         made(faces)
 
 

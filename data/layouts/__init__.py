@@ -36,10 +36,10 @@ def register(name: str) -> Callable[[Layout], Layout]:
     Raises:
         UserError: there is one of this name.
     """
+    if name in LAYOUTS:
+        raise UserError(f"there is a layout {name!r} already: give yours another name")
 
     def registered(layout: Layout) -> Layout:
-        if name in LAYOUTS:
-            raise UserError(f"there is a layout {name!r} already: give yours another name")
         before = dict(LAYOUTS)
         LAYOUTS.clear()
         LAYOUTS.update({name: layout, **before})

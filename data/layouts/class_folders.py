@@ -52,7 +52,8 @@ def listing(source: Source) -> Listing | None:
     if not places:
         return None
     _refuse_other_options(source)
-    source.classes.refuse_unused({place.folder.name for place in places}, f"class folders of {data}")
+    there = {folder.name for parent in _by_parent(iter(places)) for folder in _folders(parent)}
+    source.classes.refuse_unused(there, f"folders of {data}")
     ignored, rows = _rows(data, places, source.classes)
     beside = _beside(data, places)
     _refuse_unnamed_classes(source, places, beside, rows)

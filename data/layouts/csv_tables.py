@@ -69,12 +69,12 @@ def _read(path: Path, source: Source) -> tuple[pd.DataFrame, set[str]]:
     if not len(table):
         raise UserError(f"{path}: no rows")
     table["path"] = with_slashes(table.path.str.strip())
-    kinds = set(table[column])
+    kinds = table[column].str.strip()
     table["label"] = labels_of(table, path, source)
     if source.classes.several("fake") and "generator" not in table:
-        own = table[column].str.strip()
-        table["generator"] = own.where((table.label == "fake") & own.str.lower().isin(list(source.classes.own)), "")
-    return table.drop(columns={column, *MEANS} & set(table) - {"label"}), kinds
+        named = (table.label == "fake") & kinds.str.lower().isin(list(source.classes.own))
+        table["generator"] = kinds.where(named, "")
+    return table.drop(columns={column, *MEANS} & set(table) - {"label"}), set(kinds)
 
 
 def _small(name: str) -> str:
