@@ -3,7 +3,7 @@
     make heads PLUGINS="my_family my_metric"      my_family.py and my_metric.py in the working directory
 
 A plugin is imported before a command reads its options (its `--help` does without), and registers what it adds: a
-family of heads, a metric, a backbone, a perturbation.
+family of heads, a metric, a backbone, a perturbation, a data layout.
 """
 
 import importlib

@@ -30,6 +30,8 @@ from cache.options import Options
 from cache.paths import ROOT
 from cache.plugins import import_plugins
 from data.augment import Augmentation
+from data.layouts import LAYOUTS, list_images
+from data.layouts.base import Source
 from data.perturb import KINDS, PERTURBATIONS, Perturbation
 from extract.networks.catalogue import REGISTRY
 from finetune.recipes import RECIPES, Recipe
@@ -114,7 +116,7 @@ def somebody(tmp_path, monkeypatch) -> Iterator[Path]:
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    registries = (FAMILIES, METRICS, KINDS, REGISTRY)
+    registries = (FAMILIES, METRICS, KINDS, REGISTRY, LAYOUTS)
     before, listed = [dict(each) for each in registries], list(PERTURBATIONS)
     yield tmp_path
     for registry, kept in zip(registries, before, strict=True):
@@ -149,7 +151,7 @@ def asked(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
 def test_there_are_commands_to_look_at():
     assert len(commands()) > 60
     assert {line.split()[0] for line in commands()} >= {"make", "python", ".venv/bin/python", ".venv/bin/torchrun"}
-    assert set(plugins()) == {"my_family", "my_metric", "my_backbone", "my_perturbation"}
+    assert set(plugins()) == {"my_family", "my_metric", "my_backbone", "my_perturbation", "my_layout"}
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:runpy")
@@ -267,6 +269,10 @@ def test_the_plugins_do_what_is_said(somebody, monkeypatch):
     changed = Perturbation("bits", 2).of(picture(0, fake=True), "00" * 32)
     assert len(np.unique(np.asarray(changed))) <= 4
     assert sum(each.kind == "bits" for each in PERTURBATIONS) == 3
+    (somebody / "named").mkdir()
+    for name in ("real_1.jpg", "fake_1.jpg"):
+        (somebody / "named" / name).touch()
+    assert list_images(Source(somebody / "named")).rows.label.tolist() == ["fake", "real"]
     scores, fake = scores_of(80, gap=3.0)
     judged = evaluate(scores, fake, np.arange(80), calibration=calibrate(scores, fake))
     called = scores >= judged.threshold

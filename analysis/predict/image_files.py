@@ -20,6 +20,7 @@ from data.images import opened, pillow_errors, upright_rgb
 from data.manifest import Manifest
 from data.naming import is_there, known_manifest, words_of
 
+
 def files_of(images: str) -> list[Named]:
     """The files of one or several paths, folders, patterns and known data sets, as data.naming parts them; none twice.
 
