@@ -41,7 +41,7 @@ def run(config: DataConfig) -> Path:
     if config.sets:
         return _run_joined(config, path)
     if config.data == SAMPLE:
-        draw_sample(config.source)
+        draw_sample(paths.sample_dir())
     if os.path.realpath(config.source) == os.path.realpath(path):
         return path
     csvs = Csvs(config.train_csv, config.valid_csv, config.test_csv)

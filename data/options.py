@@ -68,4 +68,4 @@ class DataConfig(Options):
     @property
     def source(self) -> Path:
         """The folder or CSV that `data` means."""
-        return paths.sample_dir() if self.data == SAMPLE else Path(os.path.expanduser(self.data))
+        return paths.sample_list() if self.data == SAMPLE else Path(os.path.expanduser(self.data))
