@@ -75,8 +75,13 @@ def engines_dir() -> Path:
 
 
 def sample_dir() -> Path:
-    """The images of the built-in synthetic set, as class folders."""
+    """The images of the built-in synthetic set."""
     return data_dir() / "sample" / "images"
+
+
+def sample_list() -> Path:
+    """The CSV that says what each of them is."""
+    return sample_dir() / "images.csv"
 
 
 def manifest_file(dataset: str) -> Path:

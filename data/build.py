@@ -42,7 +42,7 @@ def run(config: DataConfig) -> Path:
     if config.sets:
         return _run_joined(config, path)
     if config.data == SAMPLE:
-        draw_sample(config.source)
+        draw_sample(paths.sample_dir())
     if os.path.realpath(config.source) == os.path.realpath(path):
         return path
     listing = list_images(_source(config))

@@ -76,4 +76,4 @@ class DataConfig(Options):
     @property
     def source(self) -> Path:
         """The folder or list that `data` means."""
-        return paths.sample_dir() if self.data == SAMPLE else meant_by(self.data)
+        return paths.sample_list() if self.data == SAMPLE else meant_by(self.data)

@@ -1,54 +1,82 @@
-"""The built-in sample: 360 synthetic 256x256 JPEG "portraits" drawn from a seed with numpy and Pillow.
+"""The built-in sample: 480 synthetic 256x256 JPEG "portraits" drawn from a seed, three frames of each of 160 "videos".
 
-Both classes show the same drawn faces, in the same size, format and JPEG tables. What differs is the chain behind:
+All show faces drawn in one way, in the same size, format and JPEG tables. What differs is the chain behind:
 
-    real    camera-like: fine skin texture, Bayer mosaic, photon and read noise, bilinear demosaicing
-    fake    generator-like: synthesis at half size, transposed-convolution upsampling with its checkerboard,
-            no sensor noise, and an inner face of slightly other colour blended in along a soft seam
+    real             a camera: fine skin texture, Bayer mosaic, photon and read noise, bilinear demosaicing
+    fake/blending    the same camera twice: an inner face of another shot, blended in along a seam that this smooths
+    fake/synthesis   synthesis at half size, transposed-convolution upsampling with its checkerboard, then that camera
 
-So that the task is no gift, some of each class went another way since: every third real one was made smaller and
-larger again, as by a messenger, and every third fake one was photographed from a screen by the camera above.
+Every third video of each was then made smaller and larger again, as by a messenger. How strong a trace is differs from
+video to video, down to next to nothing: some images nobody can tell, and so heads, layers and detectors can be told
+apart.
 
 It is there so that every command runs on a fresh machine; its figures say nothing about real faces.
-seams.json keeps the ellipse of each seam, so that a heat map can be checked against it.
+images.csv has label, split, group (the video) and generator of each image. seams.json, written last, has the ellipse of
+each seam, so that a heat map can be checked against it.
 """
 
 import io
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 from PIL import Image, ImageDraw, ImageFilter
 
-from cache.atomic import remove_leftovers, write_bytes, write_json
+from cache import paths
+from cache.atomic import remove, remove_leftovers, replacing, write_bytes, write_json
 from cache.progress import Progress
-from data.manifest import LABELS
 
-VERSION = 1  # in seams.json: a sample of another version is drawn anew
-COUNT = 360
+VERSION = 2  # in seams.json: a sample of another version is drawn anew
+VIDEOS = 160
+COUNT = 3 * VIDEOS  # images
 SIDE = 256  # pixels
 SEED = 20_250_912
 QUALITIES = (85, 90, 95)
-DETOUR = 1 / 3  # share of each class that went another way before it was saved
+DETOUR = 1 / 3  # share of the videos that a messenger made smaller
+KINDS = ("real", "fake/blending", "real", "fake/synthesis")  # of four videos in turn
+SPLITS = ("train", "val", "train", "test", "train")  # of five such fours in turn
+SEAMS = "seams.json"
+RING = 5.0  # pixels over which blending smooths
+BLENDING = (0.1, 1.2)
+SYNTHESIS = (0.0, 1.0)
+CHECKER = 0.03
+SHARPENED = (1.0, 2.5)
 
 Ellipse = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
 
+@dataclass(frozen=True)
+class Portrait:
+    """A row of images.csv."""
+
+    path: str
+    label: str
+    split: str
+    group: str
+    generator: str
+
+
 def draw_sample(folder: Path) -> None:
-    """Fill folder/real and folder/fake, unless that is done; seams.json, written last, says that it is."""
-    for place in (folder, *(folder / label for label in LABELS)):
+    """Fill folder/real, folder/fake and images.csv, unless that is done; seams.json, written last, says that it is."""
+    for place in (folder, *(folder / kind for kind in KINDS)):
         remove_leftovers(place)
-    done = folder / "seams.json"
+    done = folder / SEAMS
     if _version(done) == VERSION:
         return
+    _remove_other(folder)
+    seams: dict[str, list[float]] = {}
     with Progress("data sample: drawing", COUNT) as progress, ThreadPoolExecutor() as pool:
-        seams = {}
-        for name, content, seam in pool.map(_portrait, range(COUNT)):
-            write_bytes(folder / name, content)
+        for path, content, seam in pool.map(_drawn, range(COUNT)):
+            write_bytes(folder / path, content)
             if seam:
-                seams[name] = [round(edge, 1) for edge in seam]
+                seams[path] = [round(edge, 1) for edge in seam]
             progress.advance(1)
+    with replacing(folder / paths.sample_list().name) as temporary:
+        pd.DataFrame([asdict(_listed(index)) for index in range(COUNT)]).to_csv(temporary, index=False)
     write_json(done, {"version": VERSION, "seed": SEED, "seams": seams})
 
 
@@ -60,34 +88,58 @@ def _version(done: Path) -> int | None:
         return None
 
 
-def _portrait(index: int) -> tuple[str, bytes, Ellipse | None]:
-    """Path, JPEG bytes and seam of one portrait: a function of the index alone. Labels alternate."""
-    rng = np.random.default_rng([SEED, index])
-    label = LABELS[index % 2]
-    scene, face = _scene(rng)
-    pixels, seam = _real(scene, rng) if label == "real" else _fake(scene, face, rng)
+def _remove_other(folder: Path) -> None:
+    """Take away the images of another version, which nothing lists any more."""
+    ours = {_listed(index).path for index in range(COUNT)}
+    for path in folder.glob("*/**/*.jpg"):
+        if str(path.relative_to(folder)) not in ours:
+            remove(path)
+
+
+def _listed(index: int) -> Portrait:
+    """What an image is: a function of its number alone."""
+    video, frame = index % VIDEOS, index // VIDEOS
+    kind = KINDS[video % len(KINDS)]
+    label, _, generator = kind.partition("/")
+    split = SPLITS[video // len(KINDS) % len(SPLITS)]
+    return Portrait(f"{kind}/video_{video:03d}_{frame}.jpg", label, split, f"video_{video:03d}", generator)
+
+
+def _drawn(index: int) -> tuple[str, bytes, Ellipse | None]:
+    """Path, JPEG bytes and seam of one image: a function of its number alone.
+
+    Whom a video shows and how it was made is drawn from `whose`, what differs between its frames from `rng`.
+    """
+    portrait, video = _listed(index), index % VIDEOS
+    whose, rng = np.random.default_rng([SEED, video]), np.random.default_rng([SEED, video, index])
+    scene, face = _scene(whose, rng)
+    shot = Shot(whose)
+    if portrait.generator == "synthesis":
+        scene = _synthesis(scene, whose)
+    pixels, seam = shot.taken(scene, rng), None
+    if portrait.generator == "blending":
+        pixels, seam = _blending(pixels, shot.taken(scene, rng), face, whose, rng)
     buffer = io.BytesIO()
-    image = Image.fromarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
-    image.save(buffer, "JPEG", quality=int(rng.choice(QUALITIES)), subsampling="4:2:0")
-    return f"{label}/{label}_{index:04d}.jpg", buffer.getvalue(), seam
+    shot.sent(pixels).save(buffer, "JPEG", quality=shot.quality, subsampling="4:2:0")
+    return portrait.path, buffer.getvalue(), seam
 
 
-def _scene(rng: np.random.Generator) -> tuple[np.ndarray, Ellipse]:
-    """A drawn face without any texture: (SIDE, SIDE, 3) float 0..255, and the ellipse of the face."""
+def _scene(whose: np.random.Generator, rng: np.random.Generator) -> tuple[np.ndarray, Ellipse]:
+    """A drawn face without any texture: (SIDE, SIDE, 3) float32 0..255, and the ellipse of the face."""
     size = 2 * SIDE  # drawn at double size and reduced, for smooth edges
-    image = Image.new("RGB", (size, size), _colour(rng, 40, 200))
+    image = Image.new("RGB", (size, size), _colour(whose, 40, 200))
     draw = ImageDraw.Draw(image)
-    cx, cy = size / 2 + rng.normal(0, 18), size * 0.52 + rng.normal(0, 14)
-    rx, ry = size * rng.uniform(0.19, 0.25), size * rng.uniform(0.27, 0.33)
-    skin = rng.uniform(110, 240) * np.array([1.0, rng.uniform(0.72, 0.86), rng.uniform(0.55, 0.74)])
-    hair = _tone(np.array([1.0, rng.uniform(0.6, 0.95), rng.uniform(0.4, 0.9)]), rng.uniform(15, 150))
-    draw.ellipse((cx - rx * 2.1, cy + ry * 0.9, cx + rx * 2.1, cy + ry * 3), fill=_colour(rng, 20, 220))  # shoulders
+    cx, cy = size / 2 + whose.normal(0, 18) + rng.normal(0, 6), size * 0.52 + whose.normal(0, 14) + rng.normal(0, 5)
+    rx, ry = size * whose.uniform(0.19, 0.25), size * whose.uniform(0.27, 0.33)
+    skin = whose.uniform(110, 240) * np.array([1.0, whose.uniform(0.72, 0.86), whose.uniform(0.55, 0.74)])
+    hair = _tone(np.array([1.0, whose.uniform(0.6, 0.95), whose.uniform(0.4, 0.9)]), whose.uniform(15, 150))
+    draw.ellipse((cx - rx * 2.1, cy + ry * 0.9, cx + rx * 2.1, cy + ry * 3), fill=_colour(whose, 20, 220))  # shoulders
     draw.ellipse(_around(cx, cy - ry * 0.25, rx * 1.22, ry * 1.12), fill=hair)
     draw.rectangle((cx - rx * 0.4, cy, cx + rx * 0.4, cy + ry * 1.4), fill=_tone(skin, 0.85))  # neck
     draw.ellipse(_around(cx, cy, rx, ry), fill=_tone(skin, 1.0))
-    _features(draw, rng, cx, cy, rx, ry, skin)
+    _features(draw, whose, cx, cy, rx, ry, skin)
     image = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(0.6))
-    return _lit(np.asarray(image, np.float64), rng), tuple(edge / 2 for edge in _around(cx, cy, rx, ry))
+    return _lit(np.asarray(image, np.float32), whose, rng), tuple(edge / 2 for edge in _around(cx, cy, rx, ry))
 
 
 def _features(draw: ImageDraw.ImageDraw, rng: np.random.Generator, cx: float, cy: float, rx: float, ry: float,
@@ -108,79 +160,88 @@ def _features(draw: ImageDraw.ImageDraw, rng: np.random.Generator, cx: float, cy
     draw.arc(_around(cx, cy + ry * 0.5, mouth, ry * 0.07), 0, 180, fill=(110, 40, 45), width=4)
 
 
-def _lit(scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _lit(scene: np.ndarray, whose: np.random.Generator, rng: np.random.Generator) -> np.ndarray:
     """Light from one side."""
-    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
-    angle = rng.uniform(0, 2 * np.pi)
-    light = 1 + rng.uniform(0.05, 0.25) * (x * np.cos(angle) + y * np.sin(angle))
+    y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j].astype(np.float32)
+    strength, angle = whose.uniform(0.05, 0.25), whose.uniform(0, 2 * np.pi) + rng.normal(0, 0.1)
+    light = 1 + strength * (x * np.cos(angle) + y * np.sin(angle))
     return np.clip(scene * light[..., None], 0, 255)
 
 
-def _real(scene: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, None]:
-    textured = scene + _texture(rng, scale=1.0, strength=rng.uniform(1.0, 5.0))
-    pixels = _camera(textured, rng)
-    if rng.random() < DETOUR:
+class Shot:
+    """A camera and the way of its pictures, the same for all frames of a video."""
+
+    def __init__(self, whose: np.random.Generator):
+        self.electrons = whose.uniform(1000, 8000)  # of a white pixel
+        self.texture = whose.uniform(1.0, 5.0)  # grey levels
+        self.smaller = whose.uniform(0.5, 0.8) if whose.random() < DETOUR else 1.0
+        self.quality = int(whose.choice(QUALITIES))
+
+    def taken(self, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        """Skin, then a Bayer mosaic with photon and read noise, demosaiced bilinearly; grey levels in and out."""
+        light = np.clip(scene + _texture(rng, self.texture), 0, 255) / 255
+        masks, weights = _bayer()
+        mosaic = (light * light * masks).sum(axis=2)  # a gamma of 2
+        noise = np.sqrt(mosaic / self.electrons + 0.002**2) * rng.standard_normal(mosaic.shape, np.float32)
+        demosaiced = _smoothed((mosaic + noise)[..., None] * masks) / weights
+        return np.sqrt(np.clip(demosaiced, 0, 1)) * 255
+
+    def sent(self, pixels: np.ndarray) -> Image.Image:
         image = Image.fromarray(np.clip(pixels + 0.5, 0, 255).astype(np.uint8))
-        smaller = image.resize((round(SIDE * rng.uniform(0.5, 0.8)),) * 2, Image.Resampling.BICUBIC)
-        pixels = np.asarray(smaller.resize((SIDE, SIDE), Image.Resampling.BICUBIC), float)
-    return pixels, None
+        if self.smaller == 1:
+            return image
+        small = image.resize((round(SIDE * self.smaller),) * 2, Image.Resampling.BICUBIC)
+        return small.resize((SIDE, SIDE), Image.Resampling.BICUBIC)
 
 
-def _fake(scene: np.ndarray, face: Ellipse, rng: np.random.Generator) -> tuple[np.ndarray, Ellipse]:
-    pixels, seam = _generator(scene, face, rng)
-    return (_camera(pixels, rng) if rng.random() < DETOUR else pixels), seam
-
-
-def _camera(light: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Bayer mosaic with photon and read noise, bilinear demosaicing; grey levels in and out."""
-    linear = (np.clip(light, 0, 255) / 255) ** 2.2
-    electrons = rng.uniform(1000, 8000)  # of a white pixel
-    noisy = rng.poisson(linear * electrons) / electrons + rng.normal(0, 0.002, linear.shape)
-    masks = np.zeros((SIDE, SIDE, 3))
-    masks[0::2, 0::2, 0] = masks[0::2, 1::2, 1] = masks[1::2, 0::2, 1] = masks[1::2, 1::2, 2] = 1
-    kernel = np.array([[1, 2, 1], [2, 4, 2], [1, 2, 1]], float)
-    demosaiced = _filtered(noisy * masks, kernel) / _filtered(masks, kernel)
-    return np.clip(demosaiced, 0, 1) ** (1 / 2.2) * 255
-
-
-def _generator(scene: np.ndarray, face: Ellipse, rng: np.random.Generator) -> tuple[np.ndarray, Ellipse]:
-    """Half-size synthesis, transposed convolution with uneven overlap, an inner face blended in along a seam."""
-    textured = scene + _texture(rng, scale=1.2, strength=rng.uniform(1.0, 5.5))
-    half = textured.reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3))
-    spread = np.zeros_like(scene)
-    spread[::2, ::2] = half
-    uneven = 1 + 0.008 * rng.random() ** 2  # a kernel whose taps do not sum alike over even and odd pixels
-    row = np.array([0.5, uneven, 0.5])
-    upsampled = _filtered(spread, np.outer(row, row))
-    upsampled = _sharpened(upsampled * (scene.mean() / upsampled.mean()), rng.uniform(-0.1, 0.6))
+def _blending(
+    pixels: np.ndarray, other: np.ndarray, face: Ellipse, whose: np.random.Generator, rng: np.random.Generator
+) -> tuple[np.ndarray, Ellipse]:
+    """The inner face of another shot in slightly other colour, and along its edge what blending leaves: smooth pixels."""
+    strength = whose.uniform(*BLENDING)
     left, top, right, bottom = face
-    inset_x, inset_y = (right - left) * rng.uniform(0.08, 0.16), (bottom - top) * rng.uniform(0.1, 0.2)
+    inset_x, inset_y = (right - left) * whose.uniform(0.08, 0.16), (bottom - top) * whose.uniform(0.1, 0.2)
     seam = (left + inset_x, top + inset_y, right - inset_x, bottom - inset_y * 0.6)
     mask = Image.new("L", (SIDE, SIDE))
     ImageDraw.Draw(mask).ellipse(seam, fill=255)
-    weight = np.asarray(mask.filter(ImageFilter.GaussianBlur(1.5)), float)[..., None] / 255
-    swapped = upsampled * (1 + rng.normal(0, 0.01, 3)) + rng.normal(0, 1.5)
-    return upsampled * (1 - weight) + swapped * weight, seam
+    inner = np.asarray(mask.filter(ImageFilter.GaussianBlur(RING / 2)), np.float32)[..., None] / 255
+    swapped = other * (1 + whose.normal(0, 0.02, 3).astype(np.float32) * strength)
+    blended = pixels * (1 - inner) + swapped * inner
+    ring = np.minimum(1, 6 * inner * (1 - inner)) * min(1, strength)
+    return blended * (1 - ring) + _smoothed(_smoothed(blended)) * ring, seam
 
 
-def _texture(rng: np.random.Generator, *, scale: float, strength: float) -> np.ndarray:
-    """Smooth grey noise, (SIDE, SIDE, 1): `scale` pixels wide, `strength` grey levels of standard deviation."""
-    from scipy.ndimage import gaussian_filter  # a second to import, and the sample is drawn once
-
-    smooth = gaussian_filter(rng.normal(0, 1, (SIDE, SIDE)), scale)
-    return (smooth / smooth.std() * strength)[..., None]
-
-
-def _sharpened(pixels: np.ndarray, amount: float) -> np.ndarray:
-    """Unsharp mask with a 3x3 mean."""
-    return pixels + amount * (pixels - _filtered(pixels, np.full((3, 3), 1 / 9)))
+def _synthesis(scene: np.ndarray, whose: np.random.Generator) -> np.ndarray:
+    """Half-size synthesis, a transposed convolution with uneven overlap, and the sharpening that hides the rest."""
+    half = scene.reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3))
+    spread = np.zeros_like(scene)
+    spread[::2, ::2] = 4 * half
+    uneven = 1 + CHECKER * whose.uniform(*SYNTHESIS)  # a kernel whose taps do not sum alike over even and odd pixels
+    row = np.array([0.5, uneven, 0.5], np.float32)
+    upsampled = _smoothed(spread, row / row.sum())
+    return upsampled + whose.uniform(*SHARPENED) * (upsampled - _smoothed(upsampled))
 
 
-def _filtered(pixels: np.ndarray, kernel: np.ndarray) -> np.ndarray:
-    """Correlation of each channel of (H, W, C) with a 3x3 kernel, edges mirrored."""
-    from scipy.ndimage import correlate
+@cache
+def _bayer() -> tuple[np.ndarray, np.ndarray]:
+    """Where each colour is measured, (SIDE, SIDE, 3) of 0 and 1, and those through `_smoothed`."""
+    masks = np.zeros((SIDE, SIDE, 3), np.float32)
+    masks[0::2, 0::2, 0] = masks[0::2, 1::2, 1] = masks[1::2, 0::2, 1] = masks[1::2, 1::2, 2] = 1
+    return masks, _smoothed(masks)
 
-    return correlate(pixels, kernel[..., None], mode="mirror")
+
+def _texture(rng: np.random.Generator, strength: float) -> np.ndarray:
+    """Smooth grey noise, (SIDE, SIDE, 1), of `strength` grey levels of standard deviation."""
+    smooth = _smoothed(_smoothed(rng.standard_normal((SIDE, SIDE, 1), np.float32)))
+    return smooth / smooth.std() * strength
+
+
+def _smoothed(pixels: np.ndarray, row: np.ndarray = np.array([0.25, 0.5, 0.25], np.float32)) -> np.ndarray:
+    """Each channel of (H, W, C) through a symmetric kernel of three taps along both sides, edges mirrored."""
+    tall = np.pad(pixels, ((1, 1), (0, 0), (0, 0)), mode="reflect")
+    pixels = row[1] * pixels + row[0] * (tall[:-2] + tall[2:])
+    wide = np.pad(pixels, ((0, 0), (1, 1), (0, 0)), mode="reflect")
+    return row[1] * pixels + row[0] * (wide[:, :-2] + wide[:, 2:])
 
 
 def _around(cx: float, cy: float, rx: float, ry: float) -> Ellipse:

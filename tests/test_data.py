@@ -2,12 +2,16 @@
 
 import io
 import json
+from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
 
+from cache import paths
+from cache.atomic import write_bytes
 from cache.errors import UserError
 from cache.features import Preprocess
 from data import audit, augment, build, images, probing, sample
@@ -268,15 +272,33 @@ def test_moving_a_folder_changes_no_key(faces, tmp_path):
 
 
 def test_the_sample_is_a_function_of_its_seed(monkeypatch, tmp_path):
-    monkeypatch.setattr(sample, "COUNT", 8)
+    monkeypatch.setattr(sample, "COUNT", 20)
+    old = paths.sample_dir() / "fake" / "fake_0001.jpg"
+    write_bytes(old, b"of another version")
     manifest = made("sample")
     assert manifest.synthetic
     assert {(row.width, row.height, row.format) for row in manifest.rows.itertuples()} == {(256, 256, "JPEG")}
-    name, content, seam = sample._portrait(3)
-    assert (manifest.root / name).read_bytes() == content
+    assert not old.exists()
+    path, content, seam = sample._drawn(5)
+    assert (manifest.root / path).read_bytes() == content
     seams = json.loads((manifest.root / "seams.json").read_text())["seams"]
-    assert seams[name] == [round(edge, 1) for edge in seam]
-    assert len(seams) == 4
+    assert seams[path] == [round(edge, 1) for edge in seam]
+    assert {str(Path(each).parent) for each in seams} == {"fake/blending"}
+    assert len(seams) == 5
+
+
+def test_the_sample_has_videos_and_generators_in_every_split():
+    rows = pd.DataFrame([asdict(sample._listed(index)) for index in range(sample.COUNT)])
+    videos = rows.groupby("group")
+    assert set(videos.size()) == {3}
+    assert (videos[["label", "split", "generator"]].nunique() == 1).all(axis=None)
+    counts = rows.groupby(["split", "label", "generator"]).size().to_dict()
+    assert counts == {
+        (split, label, generator): share * images
+        for split, share in (("train", 3), ("val", 1), ("test", 1))
+        for label, generator, images in (("real", "", 48), ("fake", "blending", 24), ("fake", "synthesis", 24))
+    }
+    assert not rows.path.duplicated().any()
 
 
 def test_views_are_seeded_by_image_and_number():

@@ -215,7 +215,7 @@ def test_leftovers_of_killed_writers_go_from_data_and_sample(monkeypatch):
     places = [
         paths.data_dir() / "sample",
         paths.sample_dir(),
-        *(paths.sample_dir() / each for each in ("real", "fake")),
+        *(paths.sample_dir() / each for each in ("real", "fake/blending")),
     ]
     for place in places:
         left = place / ".x.1-ab.part.jpg"

@@ -16,7 +16,7 @@ from analysis.gradcam.faithfulness import mean_interval
 from analysis.gradcam.findings import KINDS, SHEET, TABLE, ExplainedImage
 from analysis.gradcam.heatmaps import Explained
 from analysis.gradcam.options import PREDICTED, GradcamConfig
-from analysis.gradcam.seams import on_seams, seam_bands, seam_shares
+from analysis.gradcam.seams import on_seams, seam_bands, seam_shares, seams_of
 from analysis.gradcam.selection import select
 from analysis.judge.calibrate import Calibration, calibration_of
 from cache import paths, runs
@@ -88,8 +88,8 @@ class Scored:
     @property
     def with_seams(self) -> np.ndarray:
         """Numbers of the images whose seam is known."""
-        known = self.manifest.synthetic and self.seams_file.exists()
-        return np.flatnonzero(self.found.fake) if known else np.zeros(0, int)
+        known = seams_of(self.seams_file) if self.manifest.synthetic and self.seams_file.exists() else {}
+        return np.flatnonzero([path in known for path in self.found.paths])
 
     @property
     def seams_file(self) -> Path:

@@ -1,4 +1,4 @@
-"""The built-in sample's fakes have a blending seam, and seams.json says where: do heat maps lie on it?"""
+"""Half of the built-in sample's fakes have a blending seam, and seams.json says where: do heat maps lie on it?"""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,13 +16,18 @@ from data.sample import SIDE, Ellipse
 HALF_WIDTH = 8  # pixels of the original image on either side of the seam
 
 
+def seams_of(file: Path) -> dict[str, list[float]]:
+    """seams.json of data.sample: path -> the ellipse."""
+    return read_json(file)["seams"]
+
+
 def seam_bands(file: Path, paths: Sequence[str], how: Preprocess) -> np.ndarray:
     """The bands around the seams of some of the sample's fakes, through the images' preprocess: (N, crop, crop) bool.
 
     Args:
         file: seams.json of data.sample. paths: as it names them.
     """
-    known = read_json(file)["seams"]
+    known = seams_of(file)
     return np.stack([_through(_band(tuple(known[path]), SIDE), how) for path in paths])
 
 
