@@ -4,6 +4,7 @@ folder of class folders       real/ fake/, alone or under train/, valid/, test/;
 folder with CSVs              train.csv valid.csv test.csv with `path` and `label` (1 = real, 0 = fake)
 class folders + data.csv      `images_id` (or id, path) and `label`: checked against the folders
 manifest                      a CSV with `path` and `label`; split, group and digest are taken over
+folder with manifest.csv      the same, as `make unpack` writes it
 
 valid, val, validation, validate and dev are one word. What is not taken is counted, and what could be meant in two
 ways is refused.
@@ -32,6 +33,7 @@ SPLIT_NAMES = {
 SPLIT_WORDS = {word: split for split, words in SPLIT_NAMES.items() for word in words}
 IMAGE_ROOTS = ("real_vs_fake/real-vs-fake", "real_vs_fake/real_vs_fake", "real-vs-fake", ".")
 ID_COLUMNS = ("images_id", "image_id", "id", "path", "filename")
+MANIFEST = "manifest.csv"  # beside images; one with a JSON beside it is of data/ and has its images elsewhere
 LONGEST_PATH = 4096  # bytes; no system opens more
 LONGEST_CELL = 131_072  # characters; a longer one is a quotation mark that was not closed, or no table
 INNER_SPLIT = "split that a folder inside of a class names"
@@ -85,6 +87,8 @@ def list_images(data: Path, *, root: str, csvs: Csvs) -> Listing:
 
 
 def _from_csvs(data: Path, root: str, csvs: Csvs) -> Listing | None:
+    if (data / MANIFEST).is_file() and not (data / MANIFEST).with_suffix(".json").exists() and csvs == Csvs():
+        data = data / MANIFEST
     if data.is_file():
         rows = _read_csv(data)
         return _checked(Path(root) if root else data.parent, rows, data)
