@@ -62,9 +62,8 @@ def say(out: Path) -> None:
     said = _said_of(out)
     print(f"unpack: {_there(out, said)}")
     if said["unlabelled"]:
-        print(
-            f"  {spaced(said['unlabelled'])} without a label, in {UNLABELLED}: class folders, a column or CLASSES tell it"
-        )
+        cure = "class folders, a column or CLASSES tell it"
+        print(f"  {spaced(said['unlabelled'])} without a label, in {UNLABELLED}: {cure}")
     if said["left_out"]:
         print(f"  left out: {said['why']}; {LEFT_OUT} lists all")
     if said["ignored"]:

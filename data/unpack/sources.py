@@ -43,15 +43,15 @@ def find(source: str, meaning: Meaning) -> Sources:
     ignored: Counter = Counter()
     for file, folders, why in _files(source):
         kind = kind_of(file)
-        if why or not kind:
-            ignored[why or _why_not(file)] += 1
+        if why or not (kind and file.is_file()):
+            ignored[why or (_why_not(file) if not kind else "no regular file")] += 1
             continue
         archive = _archive(file, folders, kind, meaning)
         other = archives.setdefault(archive.name, archive)
         if os.path.realpath(other.file) != os.path.realpath(file):
             raise UserError(
-                f"{other.file} and {file} would both be unpacked to {archive.name}: unpack them apart, each to an OUT of "
-                "its own, or from a folder that holds both"
+                f"{other.file} and {file} would both be unpacked to {archive.name}: unpack them apart, "
+                "each to an OUT of its own, or from a folder that holds both"
             )
     if not archives:
         found = ", ".join(f"{count} x {what}" for what, count in ignored.most_common(5)) or "nothing"

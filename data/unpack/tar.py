@@ -134,9 +134,8 @@ def _parted(name: str) -> tuple[str, str]:
 def _item(sample: _Sample, archive: Archive, asked: Asked) -> Item | LeftOut:
     name = printable(sample.name)
     if len(sample.images) != 1:
-        beside = ", ".join([*sample.images, *sample.texts, *sample.others])
-        return LeftOut(sample.number, name, f"{len(sample.images) or 'no'} image{'s' * (len(sample.images) > 1)} of this "
-                                            f"name; there is {beside}", sample.read)  # fmt: skip
+        found = ", ".join([*sample.images, *sample.texts, *sample.others])
+        return LeftOut(sample.number, name, f"not one image of this name, but {found}", sample.read)
     (content,) = sample.images.values()
     try:
         folders = [part for part in PurePosixPath(name).parts[:-1] if part not in ("/", "..", ".")]

@@ -74,13 +74,18 @@ def items(archive: Archive, asked: Asked, done: Set[int]) -> Found:
 @contextmanager
 def _stream(archive: Archive) -> Iterator[tuple[InputContainer, VideoStream]]:
     """The file and the first stream of pictures in it, closed at the end."""
-    with breaking(*ERRORS), av.open(str(archive.file), options={"format_whitelist": DEMUXERS}) as container:
+    with breaking(*ERRORS), _opened(archive) as container:
         if not container.streams.video:
             raise BadArchiveError("it holds no video")
         stream = container.streams.video[0]
         if stream.width * stream.height > ENOUGH_PIXELS:
             raise BadArchiveError(f"{stream.width}x{stream.height} pixels, over {ENOUGH_PIXELS:,}")
         yield container, stream
+
+
+def _opened(archive: Archive) -> InputContainer:
+    """By its whole path, which no protocol begins."""
+    return av.open(str(archive.file.absolute()), options={"format_whitelist": DEMUXERS})
 
 
 def _times(container: InputContainer, stream: VideoStream) -> _Times:
