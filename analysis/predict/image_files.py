@@ -29,7 +29,7 @@ def files_of(images: str) -> list[Named]:
     Raises:
         UserError: nothing is there that could be an image.
     """
-    found = {each.path: each for word in _words(images) for each in _expanded(word)}
+    found = {each.path: each for word in words_of(images) for each in _expanded(word)}
     if not found:
         raise UserError("IMAGES= names no image: give files, patterns or folders, for example IMAGES=photos")
     if all(each.status for each in found.values()):
@@ -39,7 +39,8 @@ def files_of(images: str) -> list[Named]:
     return list(found.values())
 
 
-def _words(images: str) -> Iterator[str]:
+def words_of(images: str) -> Iterator[str]:
+    """The paths, folders and patterns that IMAGES names."""
     if os.path.lexists(images):
         yield images
         return
