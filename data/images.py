@@ -112,6 +112,11 @@ def opened(content: bytes) -> Iterator[Opened]:
         yield found
 
 
+def format_of(content: bytes) -> str:
+    """What the header of a file's bytes says that it is, as Pillow names it. Raises: BadImageError where it is none."""
+    return _identified(content).format or ""
+
+
 def decode(content: bytes) -> tuple[Image.Image, str]:
     """The upright RGB image in a file's bytes, and a note of what was done to it. Raises: BadImageError as `opened`."""
     with opened(content) as found:

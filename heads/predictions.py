@@ -1,7 +1,7 @@
 """Saved scores, as every stage writes them: path, digest, label, group, score. Their one writer and one reader."""
 
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -17,12 +17,16 @@ ABOUT = ["path", "digest", "label", "group"]  # columns of an image, text all
 
 @dataclass(frozen=True)
 class Predictions:
-    """paths (N,) text, scores (N,) float64: logits of fake, fake (N,) bool, groups (N,) text."""
+    """paths (N,) text, scores (N,) float64: logits of fake, fake (N,) bool, groups (N,) text.
+
+    digests (N,) text, of the images' files; empty where they are not known.
+    """
 
     paths: np.ndarray
     scores: np.ndarray
     fake: np.ndarray
     groups: np.ndarray
+    digests: np.ndarray = field(default_factory=lambda: np.empty(0, object))
 
 
 def predictions_file(folder: Path, split: str) -> Path:
@@ -62,7 +66,7 @@ def read_predictions(path: Path) -> Predictions | None:
     table = read_scores(path)
     return Predictions(
         table.path.to_numpy(object), table.score.to_numpy(float), (table.label == "fake").to_numpy(),
-        table.group.to_numpy(object),
+        table.group.to_numpy(object), table.digest.to_numpy(object),
     )  # fmt: skip
 
 

@@ -102,6 +102,7 @@ def test_artefacts_are_ignored_and_code_is_not():
 def test_stages_are_run_functions():
     for module in (
         "data/build.py",
+        "data/unpack/run.py",
         "extract/run.py",
         "heads/sweep/run.py",
         "heads/run.py",

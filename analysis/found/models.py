@@ -12,6 +12,7 @@ from analysis.found.sweeps import Sweep, read_sweep
 from analysis.found.trainings import Training, read_training, trainings_on
 from analysis.judge.calibrate import Calibration, calibrate
 from analysis.judge.evaluate import Evaluation, evaluate
+from analysis.judge.per_group import ByGroup, by_group
 from cache import runs
 from cache.errors import UserError
 from data.manifest import Manifest
@@ -48,7 +49,7 @@ class Model(Run):
     """The chosen head of a sweep, or a fine-tuned detector, with what it reached.
 
     test: None where no test image was scored; of one class alone it has no AUC. other: by data set.
-    perturbed: None where it was not tried.
+    perturbed: None where it was not tried. by_group: None where no images belong together.
     """
 
     calibration: Calibration
@@ -56,6 +57,7 @@ class Model(Run):
     test: Evaluation | None
     other: dict[str, Other]
     perturbed: Perturbed | None
+    by_group: ByGroup | None = None
 
     @property
     def title(self) -> str:
@@ -149,9 +151,11 @@ def _model(run: Run, elsewhere: list[Path]) -> Model:
     judged = run.predictions("val")
     calibration = calibrate(judged.scores, judged.fake)
     val, test = (_evaluation(run.predictions(split), calibration) for split in ("val", "test"))
-    other = {each.result.dataset: each for each in (read_other(path, calibration) for path in elsewhere)}
+    others = (read_other(path, calibration, judged) for path in elsewhere)
+    other = {each.result.dataset: each for each in others}
+    groups = by_group(judged, run.predictions("test"))
     perturbed = read_perturbed(run.folder, calibration)
-    return Model(run.folder, run.made, calibration, val, test, other, perturbed, scored=run.scored)
+    return Model(run.folder, run.made, calibration, val, test, other, perturbed, groups, scored=run.scored)
 
 
 def _evaluation(found: Predictions | None, calibration: Calibration) -> Evaluation | None:

@@ -9,21 +9,23 @@ from pathlib import Path
 from analysis.judge.calibrate import Calibration
 from analysis.judge.evaluate import Evaluation, evaluate
 from analysis.judge.intervals import Interval
+from analysis.judge.per_group import GroupFigures, group_calibration, has_groups, judge_groups
 from cache import paths, runs
 from data.audit import examine
 from data.manifest import Manifest
 from heads.elsewhere import OTHER, OTHER_VERSION, OtherResult
-from heads.predictions import read_predictions, validation_digest
+from heads.predictions import Predictions, read_predictions, validation_digest
 
 PLAINLY = 0.05  # balanced accuracy; what a threshold loses below this is left to the tables
 
 
 @dataclass(frozen=True)
 class Other:
-    """One model on one other data set."""
+    """One model on one other data set. groups: None where no images of it belong together."""
 
     result: OtherResult
     evaluation: Evaluation
+    groups: GroupFigures | None = None
 
     @property
     def auc(self) -> Interval | None:
@@ -87,11 +89,12 @@ def scored_elsewhere(folders: Collection[Path]) -> dict[str, list[Path]]:
     return {name: [by_dataset[each] for each in sorted(by_dataset)] for name, by_dataset in found.items()}
 
 
-def read_other(folder: Path, calibration: Calibration) -> Other:
-    """Figures of a finished folder of runs/other."""
+def read_other(folder: Path, calibration: Calibration, val: Predictions) -> Other:
+    """Figures of a finished folder of runs/other; val: what the model said of its own validation images."""
     found = read_predictions(folder / "predictions.csv")
     evaluation = evaluate(found.scores, found.fake, found.groups, calibration=calibration)
-    return Other(runs.result(folder).into(OtherResult), evaluation)
+    groups = judge_groups(found, group_calibration(val)) if has_groups(found) else None
+    return Other(runs.result(folder).into(OtherResult), evaluation, groups)
 
 
 def other_data(scored: Iterable[Other]) -> list[OtherData]:

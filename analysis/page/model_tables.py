@@ -10,6 +10,7 @@ from analysis.judge.intervals import Interval
 from analysis.judge.metrics import METRICS
 from analysis.judge.rules import RULES
 from analysis.judge.slices import Slices
+from analysis.page.group_tables import beside, ranked_by_group
 from analysis.page.tables import Table
 
 UNSEEN_METRICS = {"accuracy_fake": "found at the threshold", "tpr_at_fpr_1": "found at 1 % FPR"}
@@ -23,6 +24,7 @@ def ranking_table(models: list[Model]) -> Table:
         row = {"run": model.run, "model": model.title, "reads": model.made.detail, "kept": model.made.kept}
         row |= {"validation AUC": model.val.metrics["auc"]}
         row |= {f"test {each.label}": model.test.metrics.get(each.name) if model.test else None for each in ranked}
+        row |= ranked_by_group(model, models)
         rows.append(row | {"best convex, val AUC": getattr(model.made.result, "floor_auc", None)})
     digits = {f"test {each.label}": each.digits for each in ranked}
     return Table("ranking", rows, chosen=0, hidden=("run", "best convex, val AUC"), digits=digits)
@@ -100,7 +102,7 @@ def transfer_table(models: list[Model], dataset: str, others: list[str]) -> Tabl
 
 def other_table(models: list[Model]) -> Table:
     """Every model on every other data set at the threshold that its own validation fixed."""
-    rows = []
+    rows, others = [], [other for model in models for other in model.other.values()]
     for model in models:
         for dataset, other in model.other.items():
             metrics = other.evaluation.metrics
@@ -108,7 +110,7 @@ def other_table(models: list[Model]) -> Table:
                 "run": model.run, "model": model.title, "data": dataset, "images": other.evaluation.images,
                 "AUC": metrics.get("auc"), "accuracy": metrics["accuracy"],
                 "accuracy on real": metrics.get("accuracy_real"), "accuracy on fake": metrics.get("accuracy_fake"),
-                "balanced accuracy": metrics.get("balanced_accuracy"),
+                "balanced accuracy": metrics.get("balanced_accuracy"), **beside(other, others),
                 "with a threshold placed there": other.within_reach if other.auc else None,
                 "ECE": metrics["ece"], "decided": metrics["coverage"],
             })  # fmt: skip

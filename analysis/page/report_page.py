@@ -16,6 +16,7 @@ from analysis.found.models import Model
 from analysis.judge.metrics import METRICS
 from analysis.page import model_tables, run_tables
 from analysis.page.contents import Contents, ReportConfig, read_contents
+from analysis.page.group_tables import groups_table
 from analysis.page.html import write_page
 from analysis.page.pictures.atlas_picture import atlas_picture
 from analysis.page.pictures.charts import Picture
@@ -91,6 +92,8 @@ def _tables(contents: Contents) -> list[Table]:
     others = sorted({name for model in models for name in model.other})
     if others:
         made += [model_tables.transfer_table(models, manifest.dataset, others), model_tables.other_table(models)]
+    if best.by_group:
+        made.append(groups_table(best))
     if contents.unseen:
         made.append(model_tables.generators_table(contents.unseen))
     if contents.perturbed:

@@ -10,6 +10,7 @@ from analysis.found.other_data import Other
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import METRICS
+from analysis.judge.per_group import ByGroup, GroupFigures
 from cache import runs
 from data.manifest import Manifest
 
@@ -25,7 +26,7 @@ def summary(manifest: Manifest, models: list[Model]) -> dict:
             {
                 "run": model.run, "stage": model.made.stage, **model.made.facts,
                 "calibration": asdict(model.calibration),
-                "val": _figures(model.val), "test": _figures(model.test),
+                "val": _figures(model.val), "test": _figures(model.test), "groups": _by_group(model.by_group),
                 "other": {dataset: _other_figures(each) for dataset, each in model.other.items()},
                 "perturbed": _perturbed_figures(model.perturbed),
             }
@@ -44,6 +45,8 @@ def models_table(models: list[Model]) -> pd.DataFrame:
         for split, evaluation in {"val": model.val, "test": model.test, **other}.items():
             if evaluation:
                 rows.append(about | {"split": split} | _figures(evaluation))
+        rows += [about | {"split": f"{split}, by group"} | _figures(each.evaluation)
+                 for split, each in _groups_of(model).items()]  # fmt: skip
     return pd.DataFrame(rows).drop(columns="confusion")
 
 
@@ -59,13 +62,37 @@ def _figures(evaluation: Evaluation | None) -> dict | None:
     return flat
 
 
+def _groups_of(model: Model) -> dict[str, GroupFigures]:
+    """Split -> what the model reaches on its groups, as far as there are any."""
+    own = {"val": model.by_group.val, "test": model.by_group.test} if model.by_group else {}
+    other = {f"other:{dataset}": each.groups for dataset, each in model.other.items()}
+    return {split: each for split, each in {**own, **other}.items() if each}
+
+
+def _by_group(found: ByGroup | None) -> dict | None:
+    """What validation groups fix, and what `_figures` has, of groups."""
+    if found is None:
+        return None
+    figures = {"val": _group_figures(found.val), "test": _group_figures(found.test)}
+    return {"calibration": asdict(found.calibration), **figures}
+
+
+def _group_figures(found: GroupFigures | None) -> dict | None:
+    """`images` is the number of all images here, and `groups` that of what was judged."""
+    if found is None:
+        return None
+    counts = {"groups": found.groups, "images": found.images, "mixed": found.mixed}
+    return _figures(found.evaluation) | counts
+
+
 def _bounds(interval: Interval | None) -> list[float] | None:
     return [interval.low, interval.high] if interval else None
 
 
 def _other_figures(other: Other) -> dict:
     """What `_figures` has of a split, and which images of the other data set were scored."""
-    return {"synthetic": other.result.synthetic, "known": other.result.known, **_figures(other.evaluation)}
+    return {"synthetic": other.result.synthetic, "known": other.result.known, **_figures(other.evaluation),
+            "groups": _group_figures(other.groups)}  # fmt: skip
 
 
 def _perturbed_figures(perturbed: Perturbed | None) -> dict | None:

@@ -42,7 +42,7 @@ def template_values(contents: Contents) -> Mapping[str, Any]:
         "sweeps": contents.sweeps, "gain": _gain(contents), "other_data": others, "saved": saved,
         "perturbed": first.result if first else None,
         "scorings": runs.test_scorings(contents.manifest.dataset), "too_small": contents.slices.too_small,
-        "unseen": contents.unseen,
+        "unseen": contents.unseen, "by_group": contents.best.by_group,
         "heat": contents.heat, "no_heat": contents.config.no_heat_maps, "environment": environment,
         "again": command(environment),
         **_of_data(contents.manifest, contents.audit), **_of_model(contents.best, saved),

@@ -3,6 +3,7 @@
     python -m analysis.predict --images="photos more/*.jpg" --run=name
 
 runs/predict/<run>-<key>/predictions.csv         a line an image, also for those that cannot be scored; for spreadsheets
+                         predictions-groups.csv  a line a group, where a manifest in IMAGES has groups
                          predictions.jsonl       the same for programs (JSON Lines), every name as it is
                          predictions-about.json  what judged them, and how many are what
                          heat-0001-face.png      where the evidence lies, of as many images as HEAT_MAPS says
@@ -25,6 +26,7 @@ import pandas as pd
 from analysis.found.run_option import chosen_run
 from analysis.judge.calibrate import calibration_of
 from analysis.judge.rules import RULES
+from analysis.predict.group_verdicts import groups_of, told, write_groups
 from analysis.predict.image_files import files_of
 from analysis.predict.options import PredictConfig
 from analysis.predict.prediction import Prediction
@@ -55,9 +57,9 @@ def run(config: PredictConfig) -> Path:
     Raises:
         UserError: no such run, or no image there.
     """
-    files = files_of(config.images)
+    files, groups = files_of(config.images), groups_of(config.images)
     judge = chosen_run(config.run)
-    identity = _identity(judge, config, files)
+    identity = _identity(judge, config, files, groups)
     folder = Path(config.out).expanduser() if config.out else paths.run_dir(STAGE, f"{judge.name}-{identity}")
     if _said_of(folder).get("key") != identity:
         from analysis.predict.predictor import Predictor  # with the network, which takes seconds to import
@@ -67,11 +69,13 @@ def run(config: PredictConfig) -> Path:
                                  engine=config.engine)  # fmt: skip
         draw = _Drawer(predictor, config.heat_maps)
         predictions = [replace(draw(each), path=printable(each.path)) for each in _scored(predictor, files)]
-        closing = _closing(predictions, predictor)
         _clear(folder, earlier)
         for name, picture in draw.pictures.items():
             write_bytes(folder / name, picture)
-        _write(folder, predictions, {"key": identity, "closing": closing} | _about(predictor, predictions))
+        counts = write_groups(folder, predictions, groups, run=judge, rule=config.threshold)
+        closing = _closing(predictions, predictor) + told(counts)
+        about = {"key": identity, "closing": closing, "groups": counts} | _about(predictor, predictions)
+        _write(folder, predictions, about)
     print(f"predict: {_said_of(folder)['closing']} -> {folder / TABLE}")
     return folder
 
@@ -111,13 +115,13 @@ class _Drawer:
         return replace(one, heat_map=name)
 
 
-def _identity(judge: Path, config: PredictConfig, files: list[Named]) -> str:
+def _identity(judge: Path, config: PredictConfig, files: list[Named], groups: Mapping[str, str]) -> str:
     """What the tables depend on. Files are known by size and date, so that none is read before it is scored."""
     known = [[each.path, each.status, *_stamp(each.path)] for each in files]
     model, calibration = file_digest(model_file(judge)), plain(calibration_of(judge))
-    engine = {} if config.engine == TORCH else {"engine": config.engine}
+    further = ({} if config.engine == TORCH else {"engine": config.engine}) | ({"groups": groups} if groups else {})
     return key({"version": VERSION, "run": judge.name, "model": model, "calibration": calibration, "files": known,
-                "rule": config.threshold, "heat_maps": config.heat_maps} | engine)  # fmt: skip
+                "rule": config.threshold, "heat_maps": config.heat_maps} | further)  # fmt: skip
 
 
 def _stamp(path: str) -> tuple[int, int]:

@@ -1,9 +1,11 @@
 """CSVs of paths and labels.
 
 train.csv valid.csv test.csv    in a folder, as the "140k" set of Kaggle has them; or TRAIN_CSV= VALID_CSV= TEST_CSV=
+folder with manifest.csv        as `make unpack` and `make crop` leave it
 any.csv                         split, group and generator are taken over; a manifest is one
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +23,7 @@ PATH_COLUMNS = (
     "image", "img", "file",
 )  # fmt: skip
 IMAGE_ROOTS = ("real_vs_fake/real-vs-fake", "real_vs_fake/real_vs_fake", "real-vs-fake", ".")
+MANIFEST = "manifest.csv"
 VARIABLES = {"train": "TRAIN_CSV", "val": "VALID_CSV", "test": "TEST_CSV"}
 
 
@@ -30,6 +33,8 @@ def listing(source: Source) -> Listing | None:
     Raises:
         UserError: a table that cannot be read, columns missing, labels nobody can read, images that are not there.
     """
+    if _is_with_manifest(source):
+        source = replace(source, data=source.data / MANIFEST)
     if source.data.is_file():
         rows, kinds = _read(source.data, source)
         root, places = _root_of_manifest(source.data), [source.data.parent]
@@ -44,6 +49,12 @@ def listing(source: Source) -> Listing | None:
         root, places = None, [source.data / name for name in IMAGE_ROOTS]
     source.classes.refuse_unused(kinds, f"labels of {source.data}")
     return _checked(rows, Path(source.root) if source.root else root, places, source.data)
+
+
+def _is_with_manifest(source: Source) -> bool:
+    """Whether a list lies beside the images; one with a JSON beside it is of data/ and has its images elsewhere."""
+    listed = source.data / MANIFEST
+    return listed.is_file() and not listed.with_suffix(".json").exists() and not any(vars(source.csvs).values())
 
 
 def _csvs(source: Source) -> dict[str, Path | None]:
