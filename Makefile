@@ -1,6 +1,6 @@
 # Every target is one python process that runs what it needs; `make` alone prints this help.
 # Stage names are folder names, hence .PHONY: without it make would call them up to date.
-.PHONY: help data backbones extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean
+.PHONY: help data crop backbones extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 READY := .venv/ready
@@ -8,6 +8,7 @@ PY := .venv/bin/python
 
 # What each command takes.
 data.options := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
+crop.options := $(data.options) OUT FACES MARGIN SIZE ALIGN LEAST
 extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED ENGINE DEVICE PART CLUSTER PARTS CORES BATCH WORKERS SHARD_MB
 heads.options := $(extract.options) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS MEMORY CHOOSE
 finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE
@@ -21,7 +22,7 @@ backbones.options :=
 test.options := ARGS
 # What every command reads from its environment: where things are kept, and modules that add to its registries.
 EVERYWHERE := CACHE_DIR DATA_DIR RUNS_DIR PLUGINS
-OPTIONS := $(sort $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
+OPTIONS := $(sort $(crop.options) $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
 
 given := $(filter-out MAKEFLAGS MAKEOVERRIDES,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
 # Their text is taken as it is: a $ in a path or a pattern is no variable of make's, and $(shell ...) in one never runs.
@@ -59,6 +60,9 @@ help: ## this help
 
 data: $(READY) ## DATA=path: manifest and audit
 	@$(PY) -m data $(call flags,$@)
+
+crop: $(READY) ## DATA=photos OUT=faces FACES=all: the faces of a data set, cut out, as one of their own
+	@$(PY) -m data.crop $(call flags,$@)
 
 backbones: $(READY) ## the backbones that are written down: weights at hand, input, licence, features
 	@$(PY) -m extract.networks
