@@ -10,7 +10,8 @@ from data.manifest import COLUMNS, STATISTICS, Manifest
 CSVS = {"train": "train.csv", "val": "valid.csv", "test": "test.csv"}
 LEFT_OUT = "left_out.csv"
 CARRIED = ("label", "split", "group", "generator")
-OWN = ("source", "source_digest", "face", "faces", "face_score", "face_box", "angle", "outside")
+SOURCE_DIGEST = "source_digest"
+OWN = ("source", SOURCE_DIGEST, "face", "faces", "face_score", "face_box", "angle", "outside")
 
 
 def tables(manifest: Manifest, known: Mapping[str, crops_log.Image]) -> dict[str, pd.DataFrame]:
@@ -45,7 +46,7 @@ def _rows(source: dict, known: Mapping[str, crops_log.Image]) -> list[dict]:
         return []
     carried = {name: source[name] for name in CARRIED if name in source}
     further = {name: value for name, value in source.items() if name not in (*COLUMNS, *STATISTICS, *CARRIED, *OWN)}
-    about = {"source": source["path"], "source_digest": source["digest"], "faces": len(image.faces)}
+    about = {"source": source["path"], SOURCE_DIGEST: source["digest"], "faces": len(image.faces)}
     return [{"path": face.path, **carried, **about, "face": number, "face_score": face.face_score,
              "face_box": face.face_box, "angle": face.angle, "outside": face.outside, **further}
             for number, face in enumerate(image.faces, start=1)]  # fmt: skip
