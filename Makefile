@@ -1,6 +1,6 @@
 # Every target is one python process that runs what it needs; `make` alone prints this help.
 # Stage names are folder names, hence .PHONY: without it make would call them up to date.
-.PHONY: help data unpack backbones extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean
+.PHONY: help data unpack backbones extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean crop
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 READY := .venv/ready
@@ -9,20 +9,21 @@ PY := .venv/bin/python
 # What each command takes.
 data.options := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV CLASSES LABELS GROUP BAD_IMAGES LEAKS REHASH
 unpack.options := SOURCE OUT FRAMES COLUMNS LABELS CLASSES
+crop.options := $(data.options) OUT FACES MARGIN SIZE ALIGN LEAST
 extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED ENGINE DEVICE PART CLUSTER PARTS CORES BATCH WORKERS SHARD_MB
 heads.options := $(extract.options) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS MEMORY CHOOSE
 finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE
 tune.options := $(finetune.options) TRIALS STORAGE
 report.options := $(heads.options) EVAL PERTURB FACES NUM_SAMPLES
 gradcam.options := RUN DATA NUM_SAMPLES TARGET SPLIT METHOD DEVICE
-predict.options := IMAGES RUN DATA OUT ENGINE DEVICE BATCH THRESHOLD HEAT_MAPS
+predict.options := IMAGES RUN DATA OUT FACES ENGINE DEVICE BATCH THRESHOLD HEAT_MAPS
 export.options := RUN DATA OUT OPSET
 sweep.options := $(heads.options)
 backbones.options :=
 test.options := ARGS
 # What every command reads from its environment: where things are kept, and modules that add to its registries.
 EVERYWHERE := CACHE_DIR DATA_DIR RUNS_DIR PLUGINS
-OPTIONS := $(sort $(unpack.options) $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
+OPTIONS := $(sort $(crop.options) $(unpack.options) $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
 
 given := $(filter-out MAKEFLAGS MAKEOVERRIDES,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
 # Their text is taken as it is: a $ in a path or a pattern is no variable of make's, and $(shell ...) in one never runs.
@@ -63,6 +64,8 @@ data: $(READY) ## DATA=path: manifest and audit
 
 unpack: $(READY) ## SOURCE=files-or-folders OUT=faces FRAMES=16: images and a manifest out of Parquet, tar and videos
 	@$(PY) -m data.unpack $(call flags,$@)
+crop: $(READY) ## DATA=photos OUT=faces FACES=all: the faces of a data set, cut out, as one of their own
+	@$(PY) -m data.crop $(call flags,$@)
 
 backbones: $(READY) ## the backbones that are written down: weights at hand, input, licence, features
 	@$(PY) -m extract.networks

@@ -6,7 +6,10 @@ from analysis.judge.rules import DEFAULT_RULE, RULES
 from analysis.options import RunOptions
 from cache.errors import UserError, one_of
 from cache.options import Options, option, section
+from data.crop.options import ALL, FACES
 from extract.options import ENGINES, TORCH
+
+WORDS = {"1": ALL, "0": ""}  # what FACES=1 and FACES=0 say
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -20,10 +23,13 @@ class PredictConfig(Options):
     engine: str = option(TORCH, "of a trained network: torch, openvino (on CPUs) or auto; a head has its features'")
     batch: int = option(0, "images in a forward pass (default 32 on a CPU, 256 on a GPU)")
     threshold: str = option(DEFAULT_RULE, f"{', '.join(RULES)}: which of the run's thresholds decides")
+    faces: str = option("", "judge faces that are found in the images, each by itself: 1 or all, or largest")
     heat_maps: int = option(0, "of how many images, the first ones, to draw where the evidence lies")
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        object.__setattr__(self, "faces", WORDS.get(self.faces, self.faces))
+        one_of(self.faces, ("", *FACES), what="FACES")
         one_of(self.threshold, RULES, what="THRESHOLD")
         one_of(self.engine, ENGINES, what="ENGINE")
         if min(self.batch, self.heat_maps) < 0:

@@ -10,6 +10,8 @@ class Prediction:
     digest: sha256 of the file's bytes, or of the pixels of an image in memory; '' where nothing could be read.
     score: logit of fake. probability: of fake, calibrated. decision: real or fake. note: what was done to the image.
     seen: the split of the run's own data that holds it, else ''. heat_map: the name of its picture, if one was drawn.
+    face, face_score, face_box: with FACES=1 which of the image's faces, of which 1 is the largest; how sure of it who
+    found it is; left, top, right and bottom of it in pixels of the upright image.
     """
 
     path: str
@@ -23,3 +25,6 @@ class Prediction:
     note: str = ""
     seen: str = ""
     heat_map: str = ""
+    face: int | None = None
+    face_score: float | None = None
+    face_box: str = ""

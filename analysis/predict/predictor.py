@@ -22,11 +22,13 @@ from PIL import Image
 from analysis.found.run_option import find_run
 from analysis.judge.calibrate import Calibration, calibration_of
 from analysis.judge.rules import DEFAULT_RULE, RULES
+from analysis.predict.faces import NO_FACE, FaceFinder
 from analysis.predict.image_files import contents, upright
 from analysis.predict.prediction import Prediction
 from cache import runs
 from cache.errors import UserError, one_of
 from cache.features import Preprocess
+from data.crop.crop_tables import SOURCE_DIGEST
 from data.disk import BadImageError, Named
 from data.manifest import SPLITS, Manifest
 from data.preprocess import of_view, to_input
@@ -43,33 +45,36 @@ Source = Named | str | Path | Image.Image | np.ndarray
 class Predictor:
     """A finished run, ready to judge images.
 
-    scorer: what judges. rule: of rules.RULES. seen: digest of the run's own images -> split.
+    scorer: what judges. rule: of rules.RULES. seen: digest of the run's own images -> split. finder: of the faces that
+    are judged instead of whole images, if so.
     """
 
     scorer: DetectorScorer
     calibration: Calibration
     rule: str
     seen: dict[str, str]
+    finder: FaceFinder | None = None
 
     @classmethod
     def load(cls, run: str = "", *, data: str = "", device: str = "auto", batch: int = 0,
-             threshold: str = DEFAULT_RULE, engine: str = TORCH) -> "Predictor":  # fmt: skip
+             threshold: str = DEFAULT_RULE, engine: str = TORCH, faces: str = "") -> "Predictor":  # fmt: skip
         """run, data: as analysis.found.run_option.find_run takes them. device: auto, cpu, cuda, cuda:1. engine: as of
-        `open_detector`.
+        `open_detector`. faces: all, or largest: faces are found in the images, and each is judged by itself.
 
         Raises:
             UserError: no such run, or one without what it needs; an unknown rule; a device that is not there.
         """
-        return cls.of(find_run(run, dataset=data), device=device, batch=batch, threshold=threshold, engine=engine)
+        return cls.of(find_run(run, dataset=data), device=device, batch=batch, threshold=threshold, engine=engine,
+                      faces=faces)  # fmt: skip
 
     @classmethod
     def of(cls, folder: Path, *, device: str = "auto", batch: int = 0, threshold: str = DEFAULT_RULE,
-           engine: str = TORCH) -> "Predictor":  # fmt: skip
+           engine: str = TORCH, faces: str = "") -> "Predictor":  # fmt: skip
         """Of the folder of a finished run. Raises: UserError as `load`."""
         one_of(threshold, RULES, what="THRESHOLD")
         calibration = calibration_of(folder)
         scorer = open_detector(folder, device=device, batch=batch, engine=engine)
-        return cls(scorer, calibration, threshold, _seen(scorer))
+        return cls(scorer, calibration, threshold, _seen(scorer), FaceFinder.of(folder, faces))
 
     @property
     def folder(self) -> Path:
@@ -91,7 +96,7 @@ class Predictor:
         return self.calibration.thresholds[self.rule]
 
     def score(self, images: Iterable[Source] | Source) -> list[Prediction]:
-        """One Prediction an image, in their order; a bad file is one with a status and a reason.
+        """One Prediction an image, or a face, in their order; a bad file is one with a status and a reason.
 
         images: paths, PIL images, or RGB arrays (H, W, 3) uint8; one or several.
 
@@ -106,38 +111,60 @@ class Predictor:
         starts = range(0, len(images), self.size)
         ahead = 0 if self.scorer.device == "cpu" else 1  # beside a CPU's forward it would be in the way
         with ThreadPoolExecutor(cores()) as pool:
-            waiting: deque[list[Future[_Opened]]] = deque()
+            waiting: deque[list[Future[list[_Opened]]]] = deque()
             for start in starts:
                 waiting.append([pool.submit(self._open, each) for each in images[start : start + self.size]])
                 if len(waiting) > ahead:
-                    yield from self._judged([each.result() for each in waiting.popleft()])
+                    yield from self._judged([one for each in waiting.popleft() for one in each.result()])
             for part in waiting:
-                yield from self._judged([each.result() for each in part])
+                yield from self._judged([one for each in part for one in each.result()])
 
-    def inputs(self, source: Source) -> list[np.ndarray]:
+    def inputs(self, source: Source, face: int | None = None) -> list[np.ndarray]:
         """What the detector takes of an image in the evaluation view: (side, side, 3) uint8 for each preprocessing.
+
+        Args:
+            face: which of its faces, the largest is 1; None = the whole image.
 
         Raises:
             BadImageError: it cannot be read.
         """
         with upright(contents(source)[0]) as (image, _):
+            if self.finder and face:
+                image = list(self.finder.crops(image))[face - 1].image
             return [_input(image, how, "", 0) for how in self.detector.preprocesses]
 
-    def _open(self, source: Source) -> "_Opened":
+    def _open(self, source: Source) -> list["_Opened"]:
         path = source.path if isinstance(source, Named) else str(source) if isinstance(source, str | Path) else ""
         if isinstance(source, Named) and source.status:
-            return _Opened(Prediction(path, status=source.status, reason=source.reason))
+            return [_Opened(Prediction(path, status=source.status, reason=source.reason))]
         digest = ""
         try:
             content, digest = contents(source)
             with upright(content) as (image, note):
-                pixels = [[_input(image, how, digest, view) for how in self.detector.preprocesses]
-                          for view in range(self.scorer.views)]  # fmt: skip
+                whole = Prediction(path, digest, note=note, seen=self.seen.get(digest, ""))
+                return self._in_view(image, whole) if self.finder is None else self._faces(image, whole)
         except BadImageError as error:
-            return _Opened(Prediction(path, digest, error.status, str(error)))
-        return _Opened(Prediction(path, digest, note=note, seen=self.seen.get(digest, "")), pixels)
+            return [_Opened(Prediction(path, digest, error.status, str(error)))]
+
+    def _in_view(self, image: Image.Image, of: Prediction) -> list["_Opened"]:
+        """The one image, as the detector takes it in each view."""
+        return [_Opened(of, [[_input(image, how, of.digest, view) for how in self.detector.preprocesses]
+                             for view in range(self.scorer.views)])]  # fmt: skip
+
+    def _faces(self, image: Image.Image, of: Prediction) -> list["_Opened"]:
+        """The same of each of its faces; where there is none, why it is not judged."""
+        found = []
+        for number, crop in enumerate(self.finder.crops(image), start=1):
+            about = replace(of, face=number, face_score=round(crop.score, 3), face_box=crop.edges)
+            found += self._in_view(crop.image, about)
+        return found or [_Opened(replace(of, status=NO_FACE, reason=self.finder.why_none))]
 
     def _judged(self, images: list["_Opened"]) -> Iterator[Prediction]:
+        """Of any number of images, as many at once as the detector takes."""
+        for start in range(0, len(images), self.size):
+            yield from self._of_one_batch(images[start : start + self.size])
+
+    def _of_one_batch(self, images: list["_Opened"]) -> Iterator[Prediction]:
         good = [each.pixels for each in images if each.pixels]
         scores = self._scores(good) if good else np.zeros(0)
         judged = zip(scores, self.calibration.probability(scores), self.calibration.uncertain(scores), strict=True)
@@ -183,7 +210,8 @@ def _seen(scorer: DetectorScorer) -> dict[str, str]:
     """Digest -> split of the run's own images: of its data set or, where that has changed since, of what it scored."""
     own = _own(scorer.manifest_file)
     if own and own.key == runs.result(scorer.folder)["manifest_key"]:
-        return dict(zip(own.rows.digest, own.rows.split, strict=True))
+        known = own.rows[[name for name in ("digest", SOURCE_DIGEST) if name in own.rows]]  # faces, and whose they are
+        return {digest: split for name in known for digest, split in zip(known[name], own.rows.split, strict=True)}
     files = {split: predictions_file(scorer.folder, split) for split in SPLITS}
     tables = {split: read_scores(file).digest for split, file in files.items() if file.exists()}
     return {digest: split for split, digests in tables.items() for digest in digests}

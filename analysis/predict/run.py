@@ -26,6 +26,7 @@ import pandas as pd
 from analysis.found.run_option import chosen_run
 from analysis.judge.calibrate import calibration_of
 from analysis.judge.rules import RULES
+from analysis.predict.faces import NO_FACE, FaceFinder, warning
 from analysis.predict.group_verdicts import groups_of, told, write_groups
 from analysis.predict.image_files import files_of
 from analysis.predict.options import PredictConfig
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from analysis.predict.predictor import Predictor
 
 STAGE = "predict"
-VERSION = 2  # of the files; in their key, so that a table of another version is made anew
+VERSION = 3  # of the files; in their key, so that a table of another version is made anew
 LONGEST = 40  # letters of an image's name in that of its heat map
 TABLE, LINES, ABOUT = "predictions.csv", "predictions.jsonl", "predictions-about.json"
 PICTURE = re.compile(r"heat-\d{4,}-[\w.+-]*\.png")  # what `_Drawer` calls a heat map: never a path
@@ -66,7 +67,8 @@ def run(config: PredictConfig) -> Path:
 
         earlier = _earlier_pictures(folder)
         predictor = Predictor.of(judge, device=config.device, batch=config.batch, threshold=config.threshold,
-                                 engine=config.engine)  # fmt: skip
+                                 engine=config.engine, faces=config.faces)  # fmt: skip
+        strange = "" if config.faces else warning(judge, files)
         draw = _Drawer(predictor, config.heat_maps)
         predictions = [replace(draw(each), path=printable(each.path)) for each in _scored(predictor, files)]
         _clear(folder, earlier)
@@ -74,8 +76,10 @@ def run(config: PredictConfig) -> Path:
             write_bytes(folder / name, picture)
         counts = write_groups(folder, predictions, groups, run=judge, rule=config.threshold)
         closing = _closing(predictions, predictor) + told(counts)
-        about = {"key": identity, "closing": closing, "groups": counts} | _about(predictor, predictions)
-        _write(folder, predictions, about)
+        about = {"key": identity, "closing": closing, "groups": counts, "warning": strange}
+        _write(folder, predictions, about | _about(predictor, predictions))
+    if strange := _said_of(folder).get("warning"):
+        print(f"predict: {strange}")
     print(f"predict: {_said_of(folder)['closing']} -> {folder / TABLE}")
     return folder
 
@@ -84,7 +88,7 @@ def _scored(predictor: "Predictor", files: list[Named]) -> Iterator[Prediction]:
     with Progress("predict", len(files)) as progress:
         for each in predictor.stream(files):
             yield each
-            progress.advance(1)
+            progress.advance(each.face in (None, 1))
 
 
 class _Drawer:
@@ -108,7 +112,7 @@ class _Drawer:
 
         from analysis.gradcam.overlays import side_by_side
 
-        (pixels,) = self.predictor.inputs(one.path)
+        (pixels,) = self.predictor.inputs(one.path, one.face)
         (heat,) = self.explained.maps(torch.tensor(pixels)[None], [one.decision])
         name = f"heat-{len(self.pictures) + 1:04d}-{paths.safe(printable(Path(one.path).stem))[:LONGEST]}.png"
         self.pictures[name] = side_by_side(pixels, heat)
@@ -120,6 +124,8 @@ def _identity(judge: Path, config: PredictConfig, files: list[Named], groups: Ma
     known = [[each.path, each.status, *_stamp(each.path)] for each in files]
     model, calibration = file_digest(model_file(judge)), plain(calibration_of(judge))
     further = ({} if config.engine == TORCH else {"engine": config.engine}) | ({"groups": groups} if groups else {})
+    if finder := FaceFinder.of(judge, config.faces):
+        further["faces"] = asdict(finder)
     return key({"version": VERSION, "run": judge.name, "model": model, "calibration": calibration, "files": known,
                 "rule": config.threshold, "heat_maps": config.heat_maps} | further)  # fmt: skip
 
@@ -180,7 +186,7 @@ def _about(predictor: "Predictor", predictions: list[Prediction]) -> dict:
         "dataset": result["dataset"], "synthetic": result["synthetic"], "random_weights": result["random_weights"],
         "preprocess": [asdict(each) for each in predictor.detector.preprocesses], "views": predictor.scorer.views,
         "compute": predictor.detector.compute, "device": predictor.scorer.device, "engine": predictor.scorer.engine,
-        "batch": predictor.size,
+        "batch": predictor.size, "faces": asdict(predictor.finder) if predictor.finder else None,
         "score": "logit of fake; at or above the threshold an image is called fake",
         "threshold": predictor.threshold, "rule": predictor.rule, "rule_meaning": RULES[predictor.rule],
         "probability": "of fake: 1 / (1 + exp(-score / temperature)), fixed on the run's validation images",
@@ -218,13 +224,15 @@ def _closing(predictions: list[Prediction], predictor: "Predictor") -> str:
         return _sentence(predictions[0], judge, predictor.threshold)
     counts = _counts(predictions)
     judged = counts["real"] + counts["fake"]
-    bad = Counter(each.status for each in predictions if each.status not in ("ok", SKIPPED))
+    bad = Counter(each.status for each in predictions if each.status not in ("ok", SKIPPED, NO_FACE))
     reasons = ", ".join(f"{count} {status}" for status, count in sorted(bad.items()))
     more = {
         "of them too close to call": counts["uncertain"], "of them it was trained on": counts["trained_on"],
-        f"bad ({reasons})": sum(bad.values()), "skipped, no images by their names": counts[SKIPPED],
+        "images without a face": counts[NO_FACE], f"bad ({reasons})": sum(bad.values()),
+        "skipped, no images by their names": counts[SKIPPED],
     }  # fmt: skip
-    first = f"{judged} image{'s' * (judged != 1)} judged by {judge}: {counts['fake']} fake, {counts['real']} real"
+    what = "image" if predictor.finder is None else "face"
+    first = f"{judged} {what}{'s' * (judged != 1)} judged by {judge}: {counts['fake']} fake, {counts['real']} real"
     return "; ".join([first, *(f"{count} {words}" for words, count in more.items() if count)])
 
 

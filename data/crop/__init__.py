@@ -1,0 +1,1 @@
+"""Faces in photographs: found, cut out, written as a data set of their own."""
