@@ -6,9 +6,10 @@ from analysis.found.models import Model
 from analysis.found.other_data import Other
 from analysis.found.unseen import Areas, Unseen
 from analysis.judge.differences import Lead
+from analysis.judge.false_alarms import false_alarms
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import METRICS
-from analysis.judge.rules import RULES
+from analysis.judge.rules import DEFAULT_RULE, RULES
 from analysis.judge.slices import Slices
 from analysis.page.tables import Table
 
@@ -55,16 +56,19 @@ def metrics_table(model: Model) -> Table:
 def thresholds_table(model: Model) -> Table:
     """What each threshold that validation fixed gave there and gives on the split that the page shows."""
     rows = []
-    for rule, meaning in RULES.items():
-        before, at = model.val.operating[rule], model.evaluation.operating[rule]
+    judged, chosen = model.predictions(model.split), list(RULES).index(DEFAULT_RULE)
+    for rule in RULES:
+        before, at, found = model.val.operating[rule], model.evaluation.operating[rule], model.calibration.named(rule)
+        alarms = false_alarms(judged, found.score, split=model.split)
         rows.append({
-            "rule": rule, "on validation": meaning, "score": at.threshold,
-            "probability": model.calibration.probability(at.threshold),
+            "rule": rule, "on validation": found.meaning, "score": found.score, "from probability": found.probability,
+            "uncertain from": float(model.calibration.probability(found.band[0])),
+            "uncertain to": float(model.calibration.probability(found.band[1])),
             "fake found, validation": before.tpr.value, f"fake found, {model.split}": at.tpr,
             "real called fake, validation": before.fpr.value, f"real called fake, {model.split}": at.fpr,
-            "accuracy": at.accuracy,
+            "real called fake, at most": alarms.at_most if alarms else None, "accuracy": at.accuracy,
         })  # fmt: skip
-    return Table("thresholds", rows, chosen=0)
+    return Table("thresholds", rows, chosen, hidden=("score", "uncertain from", "uncertain to"))
 
 
 def calibration_table(model: Model) -> Table:

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -20,21 +22,23 @@ import torch
 from PIL import Image
 
 from analysis.found.run_option import find_run
-from analysis.judge.calibrate import Calibration, calibration_of
-from analysis.judge.rules import DEFAULT_RULE, RULES
+from analysis.judge.calibrate import Calibration, Threshold, calibration_of
+from analysis.judge.false_alarms import FalseAlarms, of_splits
+from analysis.judge.rules import DEFAULT_RULE, given_probability
 from analysis.predict.image_files import contents, upright
 from analysis.predict.prediction import Prediction
 from cache import runs
-from cache.errors import UserError, one_of
+from cache.errors import UserError
 from cache.features import Preprocess
 from data.disk import BadImageError, Named
 from data.manifest import SPLITS, Manifest
+from data.perturb import COPIES
 from data.preprocess import of_view, to_input
 from data.probing import cores
 from extract.options import TORCH
 from finetune.detectors.detector import Detector
 from finetune.detectors.image_scorer import DetectorScorer, open_detector
-from heads.predictions import predictions_file, read_scores
+from heads.predictions import predictions_file, read_predictions, read_scores
 
 Source = Named | str | Path | Image.Image | np.ndarray
 
@@ -43,33 +47,37 @@ Source = Named | str | Path | Image.Image | np.ndarray
 class Predictor:
     """A finished run, ready to judge images.
 
-    scorer: what judges. rule: of rules.RULES. seen: digest of the run's own images -> split.
+    scorer: what judges. rule: of rules.RULES, or a probability of fake as text. seen: digest of the run's own images ->
+    split. copies: whether the copies of data.perturb.COPIES are scored too.
     """
 
     scorer: DetectorScorer
     calibration: Calibration
     rule: str
     seen: dict[str, str]
+    copies: bool = False
 
     @classmethod
-    def load(cls, run: str = "", *, data: str = "", device: str = "auto", batch: int = 0,
-             threshold: str = DEFAULT_RULE, engine: str = TORCH) -> "Predictor":  # fmt: skip
-        """run, data: as analysis.found.run_option.find_run takes them. device: auto, cpu, cuda, cuda:1. engine: as of
-        `open_detector`.
+    def load(cls, run: str = "", *, data: str = "", device: str = "auto", batch: int = 0, engine: str = TORCH,
+             threshold: str | float = DEFAULT_RULE, copies: bool = False) -> "Predictor":  # fmt: skip
+        """run, data: as analysis.found.run_option.find_run takes them. device: auto, cpu, cuda, cuda:1. threshold: a
+        rule, or a probability of fake. engine: as of `open_detector`. copies: say of each image whether its verdict
+        holds on copies of it too, which is seven times the work.
 
         Raises:
             UserError: no such run, or one without what it needs; an unknown rule; a device that is not there.
         """
-        return cls.of(find_run(run, dataset=data), device=device, batch=batch, threshold=threshold, engine=engine)
+        return cls.of(find_run(run, dataset=data), device=device, batch=batch, threshold=threshold, engine=engine,
+                      copies=copies)  # fmt: skip
 
     @classmethod
-    def of(cls, folder: Path, *, device: str = "auto", batch: int = 0, threshold: str = DEFAULT_RULE,
-           engine: str = TORCH) -> "Predictor":  # fmt: skip
+    def of(cls, folder: Path, *, device: str = "auto", batch: int = 0, threshold: str | float = DEFAULT_RULE,
+           engine: str = TORCH, copies: bool = False) -> "Predictor":  # fmt: skip
         """Of the folder of a finished run. Raises: UserError as `load`."""
-        one_of(threshold, RULES, what="THRESHOLD")
+        given_probability(str(threshold))
         calibration = calibration_of(folder)
         scorer = open_detector(folder, device=device, batch=batch, engine=engine)
-        return cls(scorer, calibration, threshold, _seen(scorer))
+        return cls(scorer, calibration, str(threshold), _seen(scorer), copies)
 
     @property
     def folder(self) -> Path:
@@ -88,7 +96,18 @@ class Predictor:
     @property
     def threshold(self) -> float:
         """Logit; a score at or above it is called fake."""
-        return self.calibration.thresholds[self.rule]
+        return self.decides.score
+
+    @property
+    def decides(self) -> Threshold:
+        """What parts real from fake."""
+        return self.calibration.named(self.rule)
+
+    @cached_property
+    def false_alarms(self) -> dict[str, FalseAlarms]:
+        """By split of the run's own data, as far as real images of it were scored."""
+        scored = {split: read_predictions(predictions_file(self.folder, split)) for split in ("val", "test")}
+        return of_splits(scored, self.threshold)
 
     def score(self, images: Iterable[Source] | Source) -> list[Prediction]:
         """One Prediction an image, in their order; a bad file is one with a status and a reason.
@@ -131,25 +150,36 @@ class Predictor:
         try:
             content, digest = contents(source)
             with upright(content) as (image, note):
-                pixels = [[_input(image, how, digest, view) for how in self.detector.preprocesses]
-                          for view in range(self.scorer.views)]  # fmt: skip
+                versions = [image, *(each.of(image, digest) for each in COPIES if self.copies)]
+                pixels = [self._views(each, digest) for each in versions]
         except BadImageError as error:
             return _Opened(Prediction(path, digest, error.status, str(error)))
         return _Opened(Prediction(path, digest, note=note, seen=self.seen.get(digest, "")), pixels)
 
-    def _judged(self, images: list["_Opened"]) -> Iterator[Prediction]:
-        good = [each.pixels for each in images if each.pixels]
-        scores = self._scores(good) if good else np.zeros(0)
-        judged = zip(scores, self.calibration.probability(scores), self.calibration.uncertain(scores), strict=True)
-        for each in images:
-            yield self._verdict(each.prediction, *next(judged)) if each.pixels else each.prediction
+    def _views(self, image: Image.Image, digest: str) -> list[list[np.ndarray]]:
+        """Of an upright image, each view for each preprocessing."""
+        return [[_input(image, how, digest, view) for how in self.detector.preprocesses]
+                for view in range(self.scorer.views)]  # fmt: skip
 
-    def _verdict(self, of: Prediction, score: float, probability: float, uncertain: bool) -> Prediction:
-        if not np.isfinite(score):
+    def _judged(self, images: list["_Opened"]) -> Iterator[Prediction]:
+        versions = [pixels for each in images for pixels in each.versions]
+        parts = [self._scores(versions[start : start + self.size]) for start in range(0, len(versions), self.size)]
+        scores = iter(np.concatenate(parts) if parts else [])
+        for each in images:
+            of_image = np.fromiter(islice(scores, len(each.versions)), float)
+            yield self._verdict(each.prediction, of_image) if len(of_image) else each.prediction
+
+    def _verdict(self, of: Prediction, scores: np.ndarray) -> Prediction:
+        """scores (1,) of the image, or (1 + copies,) with those of its copies."""
+        if not np.isfinite(scores).all():
             return replace(of, status="failed", reason="the network's output for it is not finite")
-        decision = "fake" if score >= self.threshold else "real"
-        return replace(of, score=float(score), probability=float(probability), decision=decision,
-                       uncertain=bool(uncertain))  # fmt: skip
+        decides, score = self.decides, scores[0]
+        decision = "fake" if score >= decides.score else "real"
+        return replace(
+            of, score=float(score), probability=float(self.calibration.probability(score)), decision=decision,
+            threshold=decides.probability, rule=decides.rule, uncertain=bool(decides.uncertain(score)),
+            **_flips((scores >= decides.score) != (score >= decides.score)),
+        )  # fmt: skip
 
     @torch.inference_mode()
     def _scores(self, images: list[list[list[np.ndarray]]]) -> np.ndarray:
@@ -169,10 +199,20 @@ class Predictor:
 
 @dataclass(frozen=True)
 class _Opened:
-    """pixels: of each view, for each preprocessing; None where there is no image."""
+    """versions: the image and its copies, of each the pixels of each view for each preprocessing; none where there is
+    no image.
+    """
 
     prediction: Prediction
-    pixels: list[list[np.ndarray]] | None = None
+    versions: Sequence[list[list[np.ndarray]]] = ()
+
+
+def _flips(flipped: np.ndarray) -> dict[str, int | str]:
+    """flipped (1 + copies,): which versions of an image are called otherwise than the first, the image itself."""
+    if len(flipped) == 1:
+        return {}
+    by = [copy.words for copy, one in zip(COPIES, flipped[1:], strict=True) if one]
+    return {"copies": len(COPIES), "flips": len(by), "flipped_by": "; ".join(by)}
 
 
 def _input(image: Image.Image, how: Preprocess, digest: str, view: int) -> np.ndarray:
