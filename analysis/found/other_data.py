@@ -24,6 +24,7 @@ class Other:
 
     result: OtherResult
     evaluation: Evaluation
+    folder: Path | None = None
 
     @property
     def auc(self) -> Interval | None:
@@ -91,7 +92,7 @@ def read_other(folder: Path, calibration: Calibration) -> Other:
     """Figures of a finished folder of runs/other."""
     found = read_predictions(folder / "predictions.csv")
     evaluation = evaluate(found.scores, found.fake, found.groups, calibration=calibration)
-    return Other(runs.result(folder).into(OtherResult), evaluation)
+    return Other(runs.result(folder).into(OtherResult), evaluation, folder)
 
 
 def other_data(scored: Iterable[Other]) -> list[OtherData]:

@@ -14,16 +14,15 @@ from analysis.judge.slices import Slices
 from analysis.page.tables import Table
 
 UNSEEN_METRICS = {"accuracy_fake": "found at the threshold", "tpr_at_fpr_1": "found at 1 % FPR"}
-CALIBRATED = {"log_loss": "log loss", "brier": "Brier score", "ece": "expected calibration error"}
 
 
 def ranking_table(models: list[Model]) -> Table:
     """A row for each model, the best first."""
     ranked, rows = [each for each in METRICS.values() if each.ranked], []
     for model in models:
-        row = {"run": model.run, "model": model.title, "reads": model.made.detail, "kept": model.made.kept}
-        row |= {"validation AUC": model.val.metrics["auc"]}
+        row = {"run": model.run, "model": model.title}
         row |= {f"test {each.label}": model.test.metrics.get(each.name) if model.test else None for each in ranked}
+        row |= {"validation AUC": model.val.metrics["auc"], "reads": model.made.detail, "kept": model.made.kept}
         rows.append(row | {"best convex, val AUC": getattr(model.made.result, "floor_auc", None)})
     digits = {f"test {each.label}": each.digits for each in ranked}
     return Table("ranking", rows, chosen=0, hidden=("run", "best convex, val AUC"), digits=digits)
@@ -49,7 +48,7 @@ def metrics_table(model: Model) -> Table:
     """Every metric on validation and test."""
     splits = {"validation": model.val} | ({"test": model.test} if model.test else {})
     rows = [{"metric": metric.label} | {split: each.metrics.get(metric.name) for split, each in splits.items()}
-            for metric in METRICS.values()]  # fmt: skip
+            for metric in METRICS.values() if any(metric.name in each.metrics for each in splits.values())]  # fmt: skip
     return Table("metrics", rows, digits={metric.label: metric.digits for metric in METRICS.values()})
 
 
@@ -71,21 +70,13 @@ def thresholds_table(model: Model) -> Table:
     return Table("thresholds", rows, chosen, hidden=("score", "uncertain from", "uncertain to"))
 
 
-def calibration_table(model: Model) -> Table:
-    """How good the probabilities are, before and after temperature scaling."""
-    metrics = model.evaluation.metrics
-    rows = [{"measure": label, "before": metrics[f"{name}_before"], "after": metrics[name]}
-            for name, label in CALIBRATED.items()]  # fmt: skip
-    return Table("calibration", rows)
-
-
 def slices_table(found: Slices, *, limit: int) -> Table:
     """Parts of a split, the worst first; limit: rows on the page."""
     rows = [
         {
-            "part": each.column, "value": each.value, "images": each.images, "real": each.real, "fake": each.fake,
-            "accuracy": each.accuracy, "accuracy on real": each.accuracy_real, "accuracy on fake": each.accuracy_fake,
-            "AUC": each.auc,
+            "part": each.column, "value": each.value, "accuracy": each.accuracy, "AUC": each.auc, "real": each.real,
+            "fake": each.fake, "images": each.images, "accuracy on real": each.accuracy_real,
+            "accuracy on fake": each.accuracy_fake,
         }
         for each in found.found
     ]  # fmt: skip
@@ -127,6 +118,7 @@ def perturbed_table(models: dict[str, Perturbed]) -> Table:
             rows.append({
                 "name": each.name, "model": title, "images": each.words, "AUC": each.auc, "accuracy": each.accuracy,
                 "accuracy on real": each.accuracy_real, "accuracy on fake": each.accuracy_fake,
+                "verdict flips": each.flips,
             })  # fmt: skip
     return Table("perturbations", rows, hidden=("name",))
 
