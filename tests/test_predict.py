@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from analysis.judge.calibrate import calibration_of
+from analysis.judge.rules import GIVEN
 from analysis.predict import predictor
 from analysis.predict import run as predict
 from analysis.predict.image_files import files_of
@@ -28,6 +29,7 @@ from analysis.predict.predictor import Predictor
 from cache import paths
 from cache.errors import UserError
 from data import disk
+from data.perturb import COPIES
 from finetune.detectors import image_scorer
 from finetune.detectors.image_scorer import open_detector
 from finetune.options import FinetuneConfig
@@ -261,6 +263,25 @@ def test_a_score_at_the_threshold_is_called_fake_and_the_band_holds_its_lower_en
     assert called(score, (score + 2, score - 2)) == ("fake", False)  # few errors, no band
     assert called(score - 1, (score - 2, score)) == ("fake", False)
     assert called(np.nextafter(score, np.inf), (score, score)) == ("real", True)  # the band holds the threshold
+
+
+def test_copies_of_an_image_are_scored_as_the_images_they_are(made):
+    path = made.faces / "real" / "0000.jpg"
+    plain = Predictor.of(made.sweep, batch=8)
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    scores = [each.score for each in plain.score([image, *(copy.of(image, "00" * 32) for copy in COPIES)])]
+    at = float(plain.calibration.probability(np.sort(scores)[3]))
+    judge = Predictor.of(made.sweep, batch=8, threshold=at, copies=True)
+    one, missing, other = judge.score([path, made.faces / "none.jpg", made.faces / "fake" / "0001.jpg"])
+    called = np.array(scores) >= judge.threshold
+    assert (one.score, one.threshold, one.rule) == (pytest.approx(scores[0]), pytest.approx(at), GIVEN)
+    assert one.flipped_by == "; ".join(
+        each.words for each, it in zip(COPIES, called[1:], strict=True) if it != called[0]
+    )
+    assert (missing.status, missing.copies, other.copies) == ("missing", None, len(COPIES))
+    assert replace(other, copies=None, flips=None, flipped_by="") == Predictor.of(
+        made.sweep, batch=8, threshold=at).score(made.faces / "fake" / "0001.jpg")[0]  # fmt: skip
 
 
 def test_a_score_that_is_no_number_is_a_failure_of_that_image(made, monkeypatch):
