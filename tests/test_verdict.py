@@ -46,7 +46,7 @@ def test_a_rule_is_one_function_from_outside(rules):
         name: (scores[fake] < at).mean() + 10 * (scores[~fake] >= at).mean() for name, at in found.thresholds.items()
     }
     assert min(costs, key=costs.get) == "careful"
-    assert found.named("careful").meaning == meaning
+    assert found.named("careful").meaning == "a false alarm as bad as ten misses"
     for name in ("careful", GIVEN, "two words"):
         with pytest.raises(UserError, match="a threshold rule cannot be called"):
             register(Rule(name, "", lambda cuts: 0.0))
