@@ -47,9 +47,10 @@ def edges(sweep: Sweep) -> list[str]:
 
     A bound that the setting itself has, as a dropout of 0, is no edge.
     """
-    chosen, family = sweep.settings[sweep.is_chosen], FAMILIES.get(sweep.result.family)
-    alike = sweep.settings[sweep.settings.family == sweep.result.family]
-    known = [each for each in fields(family) if each.name in alike] if family and len(chosen) else []
+    chosen = sweep.settings[sweep.is_chosen]
+    alike = sweep.settings[sweep.settings.family.isin(chosen.family)]
+    kinds = [FAMILIES[name] for name in chosen.family if name in FAMILIES]
+    known = [each for kind in kinds for each in fields(kind) if each.name in alike]
     return [_at_the_edge(each.name, *found) for each in known if (found := _edge(each, alike, chosen))]
 
 

@@ -12,12 +12,13 @@ not depend on which others came with it.
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
@@ -119,6 +120,12 @@ class Predictor:
         """
         one = isinstance(images, Source) and not (isinstance(images, np.ndarray) and images.ndim == 4)
         return list(self.stream([images] if one else list(images)))
+
+    def table(self, images: Iterable[Source] | Source) -> pd.DataFrame:
+        """The same as a table, a row an image; its columns are the fields of a Prediction."""
+        return pd.DataFrame(
+            [asdict(each) for each in self.score(images)], columns=[each.name for each in fields(Prediction)]
+        )
 
     def stream(self, images: Sequence[Source]) -> Iterator[Prediction]:
         """The same one after another; no more than two batches of images are in memory."""

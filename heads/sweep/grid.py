@@ -1,6 +1,7 @@
 """The grid: which heads a sweep trains, as a named grid, a JSON file, or JSON itself.
 
-A list of objects, one for each family, or one object alone; a setting may have one value or a list of them, and all combinations are taken:
+A list of objects, one for each family, or one object alone; a setting may have one value or a list of them, and all
+combinations are taken:
 
     [{"family": "linear", "lr": [1e-3, 1e-2], "weight_decay": [0.01, 0.1]}, {"family": "svm-rbf", "C": [1, 10]}]
 
