@@ -60,12 +60,13 @@ def thresholds_table(model: Model) -> Table:
         before, at, found = model.val.operating[rule], model.evaluation.operating[rule], model.calibration.named(rule)
         alarms = false_alarms(judged, found.score, split=model.split)
         rows.append({
-            "rule": rule, "on validation": found.meaning, "score": found.score, "from probability": found.probability,
+            "rule": rule, "score": found.score, "from probability": found.probability,
             "uncertain from": float(model.calibration.probability(found.band[0])),
             "uncertain to": float(model.calibration.probability(found.band[1])),
-            "fake found, validation": before.tpr.value, f"fake found, {model.split}": at.tpr,
-            "real called fake, validation": before.fpr.value, f"real called fake, {model.split}": at.fpr,
-            "real called fake, at most": alarms.at_most if alarms else None, "accuracy": at.accuracy,
+            f"real called fake, {model.split}": at.fpr, "at most": alarms.at_most if alarms else None,
+            f"fake found, {model.split}": at.tpr, "accuracy": at.accuracy,
+            "real called fake, validation": before.fpr.value, "fake found, validation": before.tpr.value,
+            "on validation": found.meaning,
         })  # fmt: skip
     return Table("thresholds", rows, chosen, hidden=("score", "uncertain from", "uncertain to"))
 

@@ -6,7 +6,7 @@ from analysis.predict import Predictor, saved_predictions
 from importlib import import_module
 from typing import Any
 
-MODULES = {"Predictor": "analysis.predict.predictor", "saved_predictions": "analysis.predict.saved_predictions"}
+MODULES = {"Predictor": "analysis.predict.predictor", "saved_predictions": "analysis.predict.own_images"}
 
 
 def __getattr__(name: str) -> Any:
