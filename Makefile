@@ -16,7 +16,7 @@ finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP
 tune.options := $(finetune.options) TRIALS STORAGE
 report.options := $(heads.options) EVAL PERTURB FACES NUM_SAMPLES
 gradcam.options := RUN DATA NUM_SAMPLES TARGET SPLIT METHOD DEVICE
-predict.options := IMAGES RUN DATA OUT FACES ENGINE DEVICE BATCH THRESHOLD HEAT_MAPS
+predict.options := IMAGES RUN DATA OUT FACES ENGINE DEVICE BATCH THRESHOLD HEAT_MAPS COPIES
 export.options := RUN DATA OUT OPSET
 sweep.options := $(heads.options)
 backbones.options :=
@@ -34,8 +34,10 @@ define newline
 endef
 $(foreach v,$(given),$(if $(findstring $(newline),$(value $(v))),$(error $(v) holds a line break, which make would take for a second command)))
 
+quoted = '$(subst ','\'',$(1))'
+near = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' $(call quoted,$(1)) $(OPTIONS))
 unknown := $(filter-out $(OPTIONS) $(EVERYWHERE) ARGS PYTHON,$(given))
-$(if $(unknown),$(error unknown: $(unknown). Known: $(OPTIONS) $(EVERYWHERE)))
+$(if $(unknown),$(error unknown: $(unknown)$(foreach u,$(unknown),$(foreach n,$(call near,$(u)), (did you mean $(n)?))). Known: $(OPTIONS) $(EVERYWHERE)))
 taken := $(foreach goal,$(MAKECMDGOALS),$($(goal).options))
 idle := $(filter-out $(taken) $(EVERYWHERE) PYTHON,$(given))
 $(if $(and $(MAKECMDGOALS),$(idle)),$(error make $(MAKECMDGOALS) takes no $(idle). It takes: $(or $(sort $(taken)),no options)))
@@ -44,7 +46,6 @@ $(if $(and $(MAKECMDGOALS),$(idle)),$(error make $(MAKECMDGOALS) takes no $(idle
 elsewhere := $(foreach v,$(filter-out NAME,$(sort $(taken))),$(if $(filter environment,$(origin $(v))),$(v)))
 $(foreach v,$(elsewhere),$(warning $(v) in the environment is not used; to use it: make $(MAKECMDGOALS) $(v)=...))
 
-quoted = '$(subst ','\'',$(1))'
 lower = $(shell echo $(1) | tr A-Z a-z)
 # Every variable that a command takes becomes its flag: DATA=faces -> --data='faces'
 flags = $(foreach v,$(filter $(given),$($(1).options)),--$(call lower,$(v))=$(call quoted,$(value $(v))))

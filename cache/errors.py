@@ -16,6 +16,12 @@ SECRETS = re.compile(
 # What a terminal obeys and does not show (line ends and tabs are harmless), and bytes of names that are no UTF-8.
 UNPRINTABLE = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 
+# What other programs call a setting.
+ALIASES = {
+    "learning_rate": "lr", "batch_size": "batch", "optimizer": "optimiser", "wd": "weight_decay", "alpha": "penalty",
+    "num_epochs": "epochs", "n_epochs": "epochs", "hidden_size": "hidden", "model": "backbone", "path": "data",
+}  # fmt: skip
+
 
 class UserError(Exception):
     """Something only the user can put right. The command line prints its text and no traceback."""
@@ -57,7 +63,9 @@ def one_of(word: str, choices: Iterable[str], *, what: str) -> str:
     choices = list(choices)
     if word in choices:
         return word
-    near = get_close_matches(word[:LONGEST], choices, n=3, cutoff=0.5)
+    near = (
+        [ALIASES[word]] if ALIASES.get(word) in choices else get_close_matches(word[:LONGEST], choices, n=3, cutoff=0.5)
+    )
     meant = f"; did you mean {' or '.join(near)}?" if near else ""
     known = f" Known: {', '.join(choices)}." if 0 < len(choices) <= 30 else ""
     raise UserError(f"unknown {what} {shown(word)}{meant or '.'}{known}")

@@ -134,4 +134,9 @@ KINDS = {
         (1, 2, 3),
     ),
 }
+# What becomes of most images that are saved, shown and sent on. A verdict that these change is none to sign.
+COPIES = (
+    Perturbation("jpeg", 85), Perturbation("jpeg", 50), Perturbation("rescale", 0.75), Perturbation("rescale", 0.5),
+    Perturbation("messenger", 1), Perturbation("messenger", 2),
+)  # fmt: skip
 PERTURBATIONS = [Perturbation(name, strength) for name, kind in KINDS.items() for strength in kind.strengths]

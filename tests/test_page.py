@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 
 from analysis.found import changed_images as perturbed
 from analysis.found.changed_images import Perturbed, Strength, read_perturbed
 from analysis.found.models import Model
 from analysis.found.other_data import Other
-from analysis.found.savings import saving
+from analysis.found.sweep_seconds import sweep_seconds
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
 from analysis.page.datasets import DataSet, _pictures
@@ -80,19 +79,12 @@ def test_costs_by_hand(tmp_path):
     assert all(each in row["what"] for each, row in zip(words, rows[:3], strict=True))
 
 
-def test_what_the_cache_saved_by_hand(tmp_path):
-    """A hundred heads at ten images a second would have taken a hundred passes of six seconds."""
+def test_seconds_of_a_sweep_and_its_extraction_are_said_only_where_all_was_computed_at_once(tmp_path):
     runs.begin(tmp_path, {"specs": [SPEC.to_json()]})
-
-    def of(heads: int, computed: int = 60):
-        models = [model(tmp_path, sweep([ridge(1.0, 0.9)], heads=heads, seconds=2.0))]
-        return saving(models, [replace(EXTRACTED, computed=computed)], distinct=60)
-
-    found = of(100)
-    assert (found.heads, found.images, found.seconds, found.without, found.factor) == (100, 60, 10.0, 600.0, 60.0)
-    assert of(4).factor == pytest.approx(2.4)
-    assert of(3) is None  # less than twice as long is not worth a word
-    assert of(100, computed=59) is None
+    models = [model(tmp_path, sweep([ridge(1.0, 0.9)], seconds=2.0))]
+    assert sweep_seconds(models, [EXTRACTED], distinct=60) == 10.0
+    assert sweep_seconds(models, [replace(EXTRACTED, computed=59)], distinct=60) is None
+    assert sweep_seconds([], [EXTRACTED], distinct=60) is None
 
 
 def strengths(**values: float) -> dict[str, Strength]:

@@ -19,6 +19,7 @@ import pytest
 from PIL import Image
 
 from analysis.judge.calibrate import calibration_of
+from analysis.judge.rules import GIVEN
 from analysis.predict import predictor
 from analysis.predict import run as predict
 from analysis.predict.image_files import files_of
@@ -28,6 +29,7 @@ from analysis.predict.predictor import Predictor
 from cache import paths
 from cache.errors import UserError
 from data import disk
+from data.perturb import COPIES
 from finetune.detectors import image_scorer
 from finetune.detectors.image_scorer import open_detector
 from finetune.options import FinetuneConfig
@@ -200,8 +202,16 @@ def test_the_json_says_the_same_and_who_judged(made):
     record, images = said(out)
     rows, calibration = table(out), calibration_of(made.sweep)
     assert (record["run"], record["dataset"], record["random_weights"]) == (made.sweep.name, "faces", True)
-    assert (record["rule"], record["threshold"]) == ("eer", calibration.thresholds["eer"])
-    assert (record["temperature"], tuple(record["uncertain_band"])) == (calibration.temperature, calibration.band)
+    assert (record["rule"], record["threshold"]) == ("eer", calibration.named("eer").probability)
+    assert record["threshold_score"] == calibration.thresholds["eer"]
+    assert (
+        record["false_alarms"]["test"]["reals"]
+        == (pd.read_csv(made.sweep / "predictions-test.csv").label == "real").sum()
+    )
+    assert (record["temperature"], tuple(record["uncertain_band"])) == (
+        calibration.temperature,
+        calibration.named("eer").band,
+    )
     assert record["preprocess"][0]["crop"] == 64
     assert record["environment"]["packages"]["torch"]
     assert record["counts"] == {"uncertain": rows.uncertain.sum(), **rows.decision.value_counts(), "trained_on": (
@@ -210,7 +220,9 @@ def test_the_json_says_the_same_and_who_judged(made):
     np.testing.assert_array_equal([each["score"] for each in images], rows.score)
     scores = rows.score.to_numpy()
     np.testing.assert_array_equal(rows.decision == "fake", scores >= calibration.thresholds["eer"])
-    np.testing.assert_array_equal(rows.uncertain.astype(str).str.lower() == "true", calibration.uncertain(scores))
+    np.testing.assert_array_equal(
+        rows.uncertain.astype(str).str.lower() == "true", calibration.named("eer").uncertain(scores)
+    )
     np.testing.assert_allclose(rows.probability, 1 / (1 + np.exp(-scores / calibration.temperature)))
 
 
@@ -243,12 +255,33 @@ def test_a_score_at_the_threshold_is_called_fake_and_the_band_holds_its_lower_en
     score = judge.score(image)[0].score
 
     def called(threshold: float, band: tuple[float, float]) -> tuple[str, bool]:
-        known = replace(judge.calibration, thresholds={judge.rule: threshold}, band=band)
+        known = replace(judge.calibration, thresholds={judge.rule: threshold}, limits=band)
         (found,) = replace(judge, calibration=known).score(image)
         return found.decision, found.uncertain
 
     assert called(score, (score, score + 1)) == ("fake", True)
-    assert called(np.nextafter(score, np.inf), (score - 1, score)) == ("real", False)
+    assert called(score, (score + 2, score - 2)) == ("fake", False)  # few errors, no band
+    assert called(score - 1, (score - 2, score)) == ("fake", False)
+    assert called(np.nextafter(score, np.inf), (score, score)) == ("real", True)  # the band holds the threshold
+
+
+def test_copies_of_an_image_are_scored_as_the_images_they_are(made):
+    path = made.faces / "real" / "0000.jpg"
+    plain = Predictor.of(made.sweep, batch=8)
+    with Image.open(path) as opened:
+        image = opened.convert("RGB")
+    scores = [each.score for each in plain.score([image, *(copy.of(image, "00" * 32) for copy in COPIES)])]
+    at = float(plain.calibration.probability(np.sort(scores)[3]))
+    judge = Predictor.of(made.sweep, batch=8, threshold=at, copies=True)
+    one, missing, other = judge.score([path, made.faces / "none.jpg", made.faces / "fake" / "0001.jpg"])
+    called = np.array(scores) >= judge.threshold
+    assert (one.score, one.threshold, one.rule) == (pytest.approx(scores[0]), pytest.approx(at), GIVEN)
+    assert one.flipped_by == "; ".join(
+        each.words for each, it in zip(COPIES, called[1:], strict=True) if it != called[0]
+    )
+    assert (missing.status, missing.copies, other.copies) == ("missing", None, len(COPIES))
+    assert replace(other, copies=None, flips=None, flipped_by="") == Predictor.of(
+        made.sweep, batch=8, threshold=at).score(made.faces / "fake" / "0001.jpg")[0]  # fmt: skip
 
 
 def test_a_score_that_is_no_number_is_a_failure_of_that_image(made, monkeypatch):
@@ -382,6 +415,8 @@ def test_an_earlier_table_that_is_damaged_is_told_before_anything_is_scored(made
         ({"run": "", "data": "nowhere"}, "no manifest"),
         ({"threshold": "best"}, "unknown THRESHOLD 'best'"),
         ({"batch": -1}, "BATCH and HEAT_MAPS must not be negative"),
+        ({"threshold": "1.5"}, "THRESHOLD=1.5: a number is a probability of fake, more than 0 and less than 1"),
+        ({"copies": "yes"}, "unknown COPIES 'yes'"),
         ({"device": "cuda:99"}, "DEVICE=cuda:99 cannot be used here"),
     ],
 )

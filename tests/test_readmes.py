@@ -116,7 +116,7 @@ def somebody(tmp_path, monkeypatch) -> Iterator[Path]:
     (tmp_path / "photos").mkdir()
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
-    registries = (FAMILIES, METRICS, KINDS, REGISTRY, LAYOUTS)
+    registries = (FAMILIES, METRICS, KINDS, REGISTRY, LAYOUTS, RULES)
     before, listed = [dict(each) for each in registries], list(PERTURBATIONS)
     yield tmp_path
     for registry, kept in zip(registries, before, strict=True):
@@ -151,7 +151,7 @@ def asked(module: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) ->
 def test_there_are_commands_to_look_at():
     assert len(commands()) > 60
     assert {line.split()[0] for line in commands()} >= {"make", "python", ".venv/bin/python", ".venv/bin/torchrun"}
-    assert set(plugins()) == {"my_family", "my_metric", "my_backbone", "my_perturbation", "my_layout"}
+    assert set(plugins()) == {"my_family", "my_metric", "my_backbone", "my_perturbation", "my_layout", "my_rule"}
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning:runpy")
@@ -257,7 +257,7 @@ def test_the_other_examples_work_on_finished_runs(earlier, somebody):
     }  # fmt: skip
     (somebody / "run").symlink_to(training)
     left = [(path, code) for path in READMES if path.parent.name != "extract" for code in examples(path)]
-    assert [path.parent.name for path, _ in left] == ["cache", "heads", "finetune", "predict"]
+    assert [path.parent.name for path, _ in left] == ["cache", "heads", "finetune", "predict", "predict"]
     for _, code in left:
         exec(code, here := dict(names))
         if "scores" in here:
@@ -276,6 +276,7 @@ def test_the_plugins_do_what_is_said(somebody, monkeypatch):
     scores, fake = scores_of(80, gap=3.0)
     judged = evaluate(scores, fake, np.arange(80), calibration=calibrate(scores, fake))
     called = scores >= judged.threshold
+    assert judged.operating["careful"].fpr.value <= judged.operating["youden"].fpr.value
     assert judged.metrics["mcc"].value == pytest.approx(matthews_corrcoef(fake, called))
 
 

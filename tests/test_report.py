@@ -14,7 +14,6 @@ from sklearn import metrics as theirs
 from analysis.found.models import Model, find_models
 from analysis.found.other_data import Other, scored_elsewhere
 from analysis.found.run_option import find_run
-from analysis.found.savings import extractions_on, saving
 from analysis.found.sentences import drifts
 from analysis.judge.calibrate import calibration_of
 from analysis.options import ReportCommand
@@ -38,7 +37,7 @@ from tests.browser import CHROMIUM, opened
 from tests.conftest import jpeg, picture, write_faces
 from tests.small import RESULTS, RIDGE, SMALL, Saying
 
-TABLES = {"splits", "shortcuts", "left_out", "ranking", "metrics", "thresholds", "calibration", "cost", "provenance",
+TABLES = {"splits", "shortcuts", "left_out", "ranking", "metrics", "thresholds", "cost", "provenance",
           "sweep_leaders"}  # fmt: skip
 PICTURES = RESULTS | {"leaders", "landscape", "penalties", "settings", "training", "inputs"}
 
@@ -397,20 +396,6 @@ def test_equal_probabilities_are_one_point_of_the_reliability_curve():
     for each, said in zip(found.shares, found.probability, strict=True):
         assert each.value == pytest.approx(said, abs=0.05)
         assert each.low < each.value < each.high
-
-
-def test_what_the_cache_saved_is_said_only_where_all_was_computed_at_once(faces):
-    for count in (1, 2):  # the second time a few images are missing only
-        run(HeadsConfig.of(data=str(faces), **SMALL))
-        manifest = Manifest.load(paths.manifest_file("faces"))
-        found = saving(find_models(manifest), extractions_on("faces"), distinct=manifest.usable.rows.digest.nunique())
-        if count == 1:
-            heads = runs.result(runs.complete_runs("heads")[0])["heads"]
-            (extraction,) = extractions_on("faces")
-            assert (found.heads, found.images) == (heads, 60)
-            assert found.without == pytest.approx(heads * 60 / extraction.rate)
-            write_faces(faces, 4, start=60)
-    assert found is None
 
 
 def test_images_that_are_gone_leave_a_grey_place(faces):

@@ -26,6 +26,7 @@ class Other:
     result: OtherResult
     evaluation: Evaluation
     groups: GroupFigures | None = None
+    folder: Path | None = None
 
     @property
     def auc(self) -> Interval | None:
@@ -94,7 +95,7 @@ def read_other(folder: Path, calibration: Calibration, val: Predictions) -> Othe
     found = read_predictions(folder / "predictions.csv")
     evaluation = evaluate(found.scores, found.fake, found.groups, calibration=calibration)
     groups = judge_groups(found, group_calibration(val)) if has_groups(found) else None
-    return Other(runs.result(folder).into(OtherResult), evaluation, groups)
+    return Other(runs.result(folder).into(OtherResult), evaluation, groups, folder)
 
 
 def other_data(scored: Iterable[Other]) -> list[OtherData]:

@@ -1,12 +1,16 @@
 """What is said of a model in sentences, by the page and by the model card alike."""
 
+from dataclasses import Field, fields
 from math import ceil
+
+import pandas as pd
 
 from analysis.found.models import Model
 from analysis.found.sweeps import Sweep
 from analysis.found.trainings import Training
 from analysis.judge.bootstrap import too_few
 from analysis.judge.intervals import Interval
+from heads.families import FAMILIES
 from heads.sweep import VALIDATION
 from heads.sweep.sweep_result import SweepResult
 
@@ -35,7 +39,34 @@ def how_chosen(sweep: Sweep) -> str:
     if len(result.offered) > 1:
         text += f"; its inputs, {quoted(result.inputs)}, are one of {len(result.offered)} choices"
     views = f" Heads were trained on {result.views} views of each image." if result.views > 1 else ""
-    return f"{text}. {_averaged(result)}{views}"
+    return " ".join([f"{text}.", f"{_averaged(result)}{views}", *edges(sweep)])
+
+
+def edges(sweep: Sweep) -> list[str]:
+    """Settings of the chosen head whose value is the largest or smallest of those tried with its family, in sentences.
+
+    A bound that the setting itself has, as a dropout of 0, is no edge.
+    """
+    chosen = sweep.settings[sweep.is_chosen]
+    alike = sweep.settings[sweep.settings.family.isin(chosen.family)]
+    kinds = [FAMILIES[name] for name in chosen.family if name in FAMILIES]
+    known = [each for kind in kinds for each in fields(kind) if each.name in alike]
+    return [_at_the_edge(each.name, *found) for each in known if (found := _edge(each, alike, chosen))]
+
+
+def _edge(setting: Field, alike: pd.DataFrame, chosen: pd.DataFrame) -> tuple[float, str, int] | None:
+    """The chosen value, at which end it lies, and of how many; None where it lies at none."""
+    tried = pd.to_numeric(alike[setting.name], errors="coerce").dropna().unique()
+    value = pd.to_numeric(chosen[setting.name], errors="coerce").iloc[0]
+    for word, end, bound in (("largest", max, "most"), ("smallest", min, "least")):
+        if len(tried) > 1 and value == end(tried) and value != setting.metadata.get(bound):
+            return value, word, len(tried)
+    return None
+
+
+def _at_the_edge(name: str, value: float, word: str, count: int) -> str:
+    what = name.replace("_", " ")
+    return f"Its {what}, {value:g}, is the {word} of {count} that were tried; what lies beyond may be better."
 
 
 def quoted(inputs: str) -> str:

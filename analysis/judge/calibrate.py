@@ -1,6 +1,6 @@
 """What validation scores fix, once: thresholds, a temperature, and the band of scores that are too close to call.
 
-Test images, other data, perturbed images and new ones are then judged by it as it is.
+Test images, other data, perturbed images and new ones are then judged by it as it is. Every threshold has its band.
 """
 
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 from scipy.optimize import minimize_scalar
-from scipy.special import expit
+from scipy.special import expit, logit
 
-from analysis.judge.rules import DEFAULT_RULE
+from analysis.judge.rules import DEFAULT_RULE, GIVEN, RULES, given_probability
 from cache.errors import UserError
 from heads.predictions import predictions_file, read_predictions
 
@@ -19,14 +19,34 @@ TEMPERATURES = (1e-3, 1e3)
 
 
 @dataclass(frozen=True)
+class Threshold:
+    """A score at or above it is called fake. rule: of rules.RULES, or GIVEN. meaning: of the rule.
+
+    score: logit. probability: the same as a calibrated probability of fake. band: scores in [low, high) are uncertain.
+    """
+
+    rule: str
+    meaning: str
+    score: float
+    probability: float
+    band: tuple[float, float]
+
+    def uncertain(self, scores: np.ndarray) -> np.ndarray:
+        """(N,) -> (N,) bool."""
+        return (scores >= self.band[0]) & (scores < self.band[1])
+
+
+@dataclass(frozen=True)
 class Calibration:
-    """thresholds: rule of RULES -> logit; a score at or above it is called fake. temperature: scores / temperature
-    are the logits of calibrated probabilities. band: scores in [low, high) are uncertain. images: it was fixed on.
+    """thresholds: rule of RULES -> logit. temperature: scores / temperature are the logits of calibrated probabilities.
+
+    limits: the highest score below which at most BAND of the fake images lie, and the lowest from which on at most BAND
+    of the real ones do. images: it was fixed on.
     """
 
     thresholds: dict[str, float]
     temperature: float
-    band: tuple[float, float]
+    limits: tuple[float, float]
     images: int
 
     @property
@@ -34,43 +54,60 @@ class Calibration:
         """The threshold of the default rule."""
         return self.thresholds[DEFAULT_RULE]
 
+    @property
+    def band(self) -> tuple[float, float]:
+        """Of the default rule."""
+        return self.band_of(self.threshold)
+
+    def band_of(self, threshold: float) -> tuple[float, float]:
+        """Which scores [low, high) are uncertain where `threshold` decides, which it holds.
+
+        Outside it at most BAND of each class of the validation images are decided wrongly. A detector with fewer errors
+        than that has an empty band, one that knows nothing a band that holds all.
+        """
+        return min(self.limits[0], threshold), max(self.limits[1], threshold)
+
+    def named(self, word: str | float = DEFAULT_RULE) -> Threshold:
+        """The threshold that THRESHOLD= names: a rule, or a calibrated probability of fake.
+
+        Raises:
+            UserError: neither.
+        """
+        given = given_probability(str(word))
+        if given is None:
+            return self._threshold(str(word), RULES[str(word)].meaning, self.thresholds[str(word)])
+        return self._threshold(GIVEN, f"probability {given:g}", float(logit(given)) * self.temperature)
+
     def probability(self, scores: np.ndarray | float) -> np.ndarray | float:
         """Calibrated probability of fake: of one score, or (N,) -> (N,)."""
         return expit(scores / self.temperature)
 
     def uncertain(self, scores: np.ndarray) -> np.ndarray:
-        """(N,) -> (N,) bool."""
-        return (scores >= self.band[0]) & (scores < self.band[1])
+        """(N,) -> (N,) bool, at the threshold of the default rule."""
+        return self.named().uncertain(scores)
+
+    def _threshold(self, rule: str, meaning: str, score: float) -> Threshold:
+        return Threshold(rule, meaning, score, float(self.probability(score)), self.band_of(score))
 
 
 def calibrate(scores: np.ndarray, fake: np.ndarray) -> Calibration:
     """From validation scores (N,) and fake (N,) bool, both classes among them.
 
-    Thresholds lie halfway between two neighbouring scores, equal ones together: `youden` has the highest balanced
-    accuracy (Youden 1950), `eer` the closest error rates, `fpr_5` and `fpr_1` are the lowest that call at most that
-    share of real images fake (none of fewer than 20, or 100). Of equally good ones the lowest is taken.
-
-    The band reaches from the highest threshold that misses at most 5 % of the fake images to the lowest that calls at
-    most 5 % of the real ones fake, and holds the default threshold: of each class at most 5 % are decided wrongly.
-    A detector with fewer errors than that has an empty band, one that knows nothing a band that holds all.
+    Thresholds lie halfway between two neighbouring scores, equal ones together; analysis.judge.rules says which.
 
     Raises:
-        UserError: one class only.
+        UserError: one class only, or a rule whose threshold is no number.
     """
     if fake.all() or not fake.any():
         raise UserError("validation scores of one class fix no threshold: the val split needs real and fake images")
-    cuts = _Cuts.of(scores, fake)
-    threshold = cuts.at(np.argmin(cuts.missed + cuts.alarms))
-    low, high = cuts.at(np.flatnonzero(cuts.missed / cuts.pairs <= BAND)[-1]), cuts.sparing(BAND)
-    thresholds = {
-        DEFAULT_RULE: threshold,
-        "eer": cuts.at(np.argmin(np.abs(cuts.missed - cuts.alarms))),
-        "fpr_5": cuts.sparing(0.05),
-        "fpr_1": cuts.sparing(0.01),
-        "half": 0.0,
-    }
-    band = (min(low, threshold), max(high, threshold))
-    return Calibration(thresholds, _temperature(scores, fake), band, len(scores))
+    cuts = Cuts.of(scores, fake)
+    thresholds = {name: float(rule.place(cuts)) for name, rule in RULES.items()}
+    for name, threshold in thresholds.items():
+        if not np.isfinite(threshold):
+            raise UserError(f"the threshold rule {name} gives {threshold} on {len(scores)} validation images: "
+                            "expected a finite score")  # fmt: skip
+    limits = cuts.at(np.flatnonzero(cuts.missed / cuts.pairs <= BAND)[-1]), cuts.sparing(BAND)
+    return Calibration(thresholds, _temperature(scores, fake), limits, len(scores))
 
 
 def calibration_of(folder: Path) -> Calibration:
@@ -89,7 +126,7 @@ def calibration_of(folder: Path) -> Calibration:
 
 
 @dataclass(frozen=True)
-class _Cuts:
+class Cuts:
     """Every place (U + 1,) that parts the sorted scores, equal ones together, from calling all fake to calling none.
 
     missed: share of the fake images below it, alarms: of the real ones at or above it; both (U + 1,) int64, in units
@@ -102,7 +139,7 @@ class _Cuts:
     pairs: int
 
     @classmethod
-    def of(cls, scores: np.ndarray, fake: np.ndarray) -> "_Cuts":
+    def of(cls, scores: np.ndarray, fake: np.ndarray) -> "Cuts":
         values, index = np.unique(scores, return_inverse=True)
         below = [np.cumsum(np.bincount(index[chosen], minlength=len(values))) for chosen in (fake, ~fake)]
         fakes, reals = (np.concatenate([[0], each]) for each in below)
@@ -113,6 +150,10 @@ class _Cuts:
 
     def at(self, number: int) -> float:
         return float(self.places[number])
+
+    def lowest(self, figure: np.ndarray) -> float:
+        """Where a figure (U + 1,) of all places is lowest; the lowest of equally good ones."""
+        return self.at(np.argmin(figure))
 
     def sparing(self, share: float) -> float:
         """The lowest that calls at most that share of the real images fake."""

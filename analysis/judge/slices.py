@@ -1,6 +1,6 @@
 """How a model does on parts of a split: where images come from, how they were stored, what they look like."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from os.path import commonpath
 from pathlib import PurePosixPath
 
@@ -11,7 +11,7 @@ from analysis.judge.bootstrap import bootstrap
 from analysis.judge.calibrate import Calibration
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import interval_of
-from analysis.judge.ranking import Verdicts
+from analysis.judge.ranking import Pairs, Verdicts
 from cache.errors import UserError
 from data.manifest import COLUMNS, STATISTICS, Manifest
 from heads.predictions import Predictions
@@ -31,7 +31,8 @@ LUMINANCE = np.array([  # the luminance table of the JPEG standard (ITU-T T.81, 
 class Slice:
     """The images with one value of a column; what their classes do not define is None.
 
-    accuracy, of all and of each class, is that at the threshold that validation fixed.
+    accuracy, of all and of each class, is that at the threshold that validation fixed. auc: of a part of one class, a
+    generator's fakes for example, against all images of the other class.
     """
 
     column: str
@@ -76,6 +77,8 @@ def slices(predictions: Predictions, manifest: Manifest, calibration: Calibratio
         _slice(column, value, predictions.scores[where], predictions.fake[where], groups[where], calibration.threshold)
         for column, value, where in large
     ]
+    found = [each if each.auc else replace(each, auc=_against_the_others(predictions, where, groups))
+             for each, (_, _, where) in zip(found, large, strict=True)]  # fmt: skip
     return Slices(sorted(found, key=lambda each: each.accuracy.value), len(parts) - len(large))
 
 
@@ -101,6 +104,17 @@ def _slice(
         column, value, len(fake), int((~fake).sum()), int(fake.sum()), found["accuracy"],
         found.get("accuracy_real"), found.get("accuracy_fake"), found.get("auc"),
     )  # fmt: skip
+
+
+def _against_the_others(predictions: Predictions, where: np.ndarray, groups: np.ndarray) -> Interval | None:
+    """AUC of images of one class against all of the other; None where there is no other."""
+    fake = predictions.fake
+    both = np.concatenate([where, np.flatnonzero(fake != fake[where[0]])])
+    if len(both) == len(where):
+        return None
+    pairs = Pairs(predictions.scores[both], fake[both])
+    draws = bootstrap(lambda weights: {"auc": pairs.auc(weights)}, fake[both], groups[both])
+    return interval_of("auc", draws["auc"])
 
 
 def _rows(predictions: Predictions, manifest: Manifest) -> pd.DataFrame:

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from analysis.found.changed_images import Perturbed
 from analysis.found.models import Model, find_models, of_stage
-from analysis.found.savings import extractions_on
+from analysis.found.sweep_seconds import extractions_on
 from analysis.found.sweeps import Sweep
 from analysis.found.trainings import Training
 from analysis.found.unseen import Unseen, on_generators

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from analysis.found.changed_images import NAMED
+from analysis.found.commands import command
 from analysis.found.models import Model, find_models
 from analysis.judge.intervals import Interval
 from analysis.page.html import PAGE, write_page
@@ -63,7 +64,7 @@ def run(config: ComparisonConfig) -> Path:
     write_json(folder / "summary.json", {each.name: _summary(each, datasets) for each in found})
     write_page(
         folder, TEMPLATE, tables=[_overview(found), _transfer(found)], pictures=_pictures(found), keep=(),
-        found=found, page=PAGE, environment=describe_environment(),
+        found=found, page=PAGE, environment=(made_by := describe_environment()), again=command(made_by),
         links={each.name: f"../{paths.report_dir(each.name).name}/{PAGE}" for each in found},
     )  # fmt: skip
     print(f"report of {len(found)} data sets: {', '.join(datasets)} -> {folder / PAGE}")

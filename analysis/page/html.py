@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib import rc_context
 
 from analysis.page.pictures.charts import Picture
-from analysis.page.tables import Table, interval
+from analysis.page.tables import Table, command, interval
 from cache.atomic import copy, write_bytes, write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -37,7 +37,7 @@ def write_page(folder: Path, template: str, *, tables: Iterable[Table], pictures
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters["interval"] = interval
+    environment.filters |= {"interval": interval, "command": command}
     write_text(folder / PAGE, environment.get_template(template).render(t=t, p=p, images=images, **context))
     _remove_others(
         folder, {PAGE, *keep, *(f"{name}.csv" for name in t), *(f"{n}.{end}" for n in p for end in ("png", "svg"))}

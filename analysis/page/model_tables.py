@@ -6,25 +6,25 @@ from analysis.found.models import Model
 from analysis.found.other_data import Other
 from analysis.found.unseen import Areas, Unseen
 from analysis.judge.differences import Lead
+from analysis.judge.false_alarms import false_alarms
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import METRICS
-from analysis.judge.rules import RULES
+from analysis.judge.rules import DEFAULT_RULE, RULES
 from analysis.judge.slices import Slices
 from analysis.page.group_tables import beside, ranked_by_group
 from analysis.page.tables import Table
 
 UNSEEN_METRICS = {"accuracy_fake": "found at the threshold", "tpr_at_fpr_1": "found at 1 % FPR"}
-CALIBRATED = {"log_loss": "log loss", "brier": "Brier score", "ece": "expected calibration error"}
 
 
 def ranking_table(models: list[Model]) -> Table:
     """A row for each model, the best first."""
     ranked, rows = [each for each in METRICS.values() if each.ranked], []
     for model in models:
-        row = {"run": model.run, "model": model.title, "reads": model.made.detail, "kept": model.made.kept}
-        row |= {"validation AUC": model.val.metrics["auc"]}
+        row = {"run": model.run, "model": model.title}
         row |= {f"test {each.label}": model.test.metrics.get(each.name) if model.test else None for each in ranked}
         row |= ranked_by_group(model, models)
+        row |= {"validation AUC": model.val.metrics["auc"], "reads": model.made.detail, "kept": model.made.kept}
         rows.append(row | {"best convex, val AUC": getattr(model.made.result, "floor_auc", None)})
     digits = {f"test {each.label}": each.digits for each in ranked}
     return Table("ranking", rows, chosen=0, hidden=("run", "best convex, val AUC"), digits=digits)
@@ -50,40 +50,36 @@ def metrics_table(model: Model) -> Table:
     """Every metric on validation and test."""
     splits = {"validation": model.val} | ({"test": model.test} if model.test else {})
     rows = [{"metric": metric.label} | {split: each.metrics.get(metric.name) for split, each in splits.items()}
-            for metric in METRICS.values()]  # fmt: skip
+            for metric in METRICS.values() if any(metric.name in each.metrics for each in splits.values())]  # fmt: skip
     return Table("metrics", rows, digits={metric.label: metric.digits for metric in METRICS.values()})
 
 
 def thresholds_table(model: Model) -> Table:
     """What each threshold that validation fixed gave there and gives on the split that the page shows."""
     rows = []
-    for rule, meaning in RULES.items():
-        before, at = model.val.operating[rule], model.evaluation.operating[rule]
+    judged, chosen = model.predictions(model.split), list(RULES).index(DEFAULT_RULE)
+    for rule in RULES:
+        before, at, found = model.val.operating[rule], model.evaluation.operating[rule], model.calibration.named(rule)
+        alarms = false_alarms(judged, found.score, split=model.split)
         rows.append({
-            "rule": rule, "on validation": meaning, "score": at.threshold,
-            "probability": model.calibration.probability(at.threshold),
-            "fake found, validation": before.tpr.value, f"fake found, {model.split}": at.tpr,
-            "real called fake, validation": before.fpr.value, f"real called fake, {model.split}": at.fpr,
-            "accuracy": at.accuracy,
+            "rule": rule, "score": found.score, "from probability": found.probability,
+            "uncertain from": float(model.calibration.probability(found.band[0])),
+            "uncertain to": float(model.calibration.probability(found.band[1])),
+            f"real called fake, {model.split}": at.fpr, "at most": alarms.at_most if alarms else None,
+            f"fake found, {model.split}": at.tpr, "accuracy": at.accuracy,
+            "real called fake, validation": before.fpr.value, "fake found, validation": before.tpr.value,
+            "on validation": found.meaning,
         })  # fmt: skip
-    return Table("thresholds", rows, chosen=0)
-
-
-def calibration_table(model: Model) -> Table:
-    """How good the probabilities are, before and after temperature scaling."""
-    metrics = model.evaluation.metrics
-    rows = [{"measure": label, "before": metrics[f"{name}_before"], "after": metrics[name]}
-            for name, label in CALIBRATED.items()]  # fmt: skip
-    return Table("calibration", rows)
+    return Table("thresholds", rows, chosen, hidden=("score", "uncertain from", "uncertain to"))
 
 
 def slices_table(found: Slices, *, limit: int) -> Table:
     """Parts of a split, the worst first; limit: rows on the page."""
     rows = [
         {
-            "part": each.column, "value": each.value, "images": each.images, "real": each.real, "fake": each.fake,
-            "accuracy": each.accuracy, "accuracy on real": each.accuracy_real, "accuracy on fake": each.accuracy_fake,
-            "AUC": each.auc,
+            "part": each.column, "value": each.value, "accuracy": each.accuracy, "AUC": each.auc, "real": each.real,
+            "fake": each.fake, "images": each.images, "accuracy on real": each.accuracy_real,
+            "accuracy on fake": each.accuracy_fake,
         }
         for each in found.found
     ]  # fmt: skip
@@ -125,6 +121,7 @@ def perturbed_table(models: dict[str, Perturbed]) -> Table:
             rows.append({
                 "name": each.name, "model": title, "images": each.words, "AUC": each.auc, "accuracy": each.accuracy,
                 "accuracy on real": each.accuracy_real, "accuracy on fake": each.accuracy_fake,
+                "verdict flips": each.flips,
             })  # fmt: skip
     return Table("perturbations", rows, hidden=("name",))
 

@@ -85,9 +85,8 @@ def _tables(contents: Contents) -> list[Table]:
     made = [
         *run_tables.data_tables(manifest, contents.audit), model_tables.ranking_table(models),
         model_tables.comparison_table(models, against_the_first(models)), model_tables.metrics_table(best),
-        model_tables.thresholds_table(best), model_tables.calibration_table(best),
-        model_tables.slices_table(contents.slices, limit=SLICES), run_tables.cost_table(models, contents.extractions),
-        run_tables.provenance_table(best, manifest),
+        model_tables.thresholds_table(best), model_tables.slices_table(contents.slices, limit=SLICES),
+        run_tables.cost_table(models, contents.extractions), run_tables.provenance_table(best, manifest),
     ]  # fmt: skip
     others = sorted({name for model in models for name in model.other})
     if others:

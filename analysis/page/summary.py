@@ -7,12 +7,15 @@ import pandas as pd
 from analysis.found.changed_images import Perturbed
 from analysis.found.models import Model
 from analysis.found.other_data import Other
-from analysis.judge.evaluate import Evaluation
+from analysis.judge.evaluate import OPERATING, Evaluation, Operating
+from analysis.judge.false_alarms import of_splits
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import METRICS
 from analysis.judge.per_group import ByGroup, GroupFigures
+from analysis.judge.rules import DEFAULT_RULE, RULES
 from cache import runs
 from data.manifest import Manifest
+from data.perturb import COPIES
 
 
 def summary(manifest: Manifest, models: list[Model]) -> dict:
@@ -25,10 +28,12 @@ def summary(manifest: Manifest, models: list[Model]) -> dict:
         "models": [
             {
                 "run": model.run, "stage": model.made.stage, **model.made.facts,
-                "calibration": asdict(model.calibration),
+                "calibration": asdict(model.calibration) | {"band": model.calibration.band}, "rule": DEFAULT_RULE,
+                "thresholds": {rule: _threshold_figures(model, rule) for rule in RULES},
                 "val": _figures(model.val), "test": _figures(model.test), "groups": _by_group(model.by_group),
                 "other": {dataset: _other_figures(each) for dataset, each in model.other.items()},
-                "perturbed": _perturbed_figures(model.perturbed),
+                "perturbed": _perturbed_figures(model.perturbed), "copies": [each.name for each in COPIES],
+                **_valued("flips", model.perturbed.flips if model.perturbed else None),
             }
             for model in models
         ],
@@ -56,9 +61,7 @@ def _figures(evaluation: Evaluation | None) -> dict | None:
         return None
     flat: dict = {"images": evaluation.images, "threshold": evaluation.threshold, "confusion": evaluation.confusion}
     for name in METRICS:
-        interval = evaluation.metrics.get(name)
-        flat[name] = interval.value if interval else None
-        flat[f"{name}_ci"] = _bounds(interval)
+        flat |= _valued(name, evaluation.metrics.get(name))
     return flat
 
 
@@ -85,6 +88,23 @@ def _group_figures(found: GroupFigures | None) -> dict | None:
     return _figures(found.evaluation) | counts
 
 
+def _threshold_figures(model: Model, rule: str) -> dict:
+    """Where a threshold lies, and what it gives by split, with the upper bound of its false alarms."""
+    found = model.calibration.named(rule)
+    scored = {split: model.predictions(split) for split in ("val", "test")}
+    alarms = {split: asdict(each) for split, each in of_splits(scored, found.score).items()}
+    rates = {
+        split: {name: each.value if each else None for name, each in _rates(evaluation.operating[rule]).items()}
+        for split, evaluation in (("val", model.val), ("test", model.test)) if evaluation
+    }  # fmt: skip
+    splits = {split: rates[split] | {"false_alarms": alarms.get(split)} for split in rates}
+    return {"score": found.score, "probability": found.probability, "band": found.band, **splits}
+
+
+def _rates(at: Operating) -> dict[str, Interval | None]:
+    return {name: getattr(at, name) for name in OPERATING}
+
+
 def _bounds(interval: Interval | None) -> list[float] | None:
     return [interval.low, interval.high] if interval else None
 
@@ -99,7 +119,10 @@ def _perturbed_figures(perturbed: Perturbed | None) -> dict | None:
     if perturbed is None:
         return None
     return {
-        name: {"auc": each.auc.value if each.auc else None, "auc_ci": _bounds(each.auc),
-               "accuracy": each.accuracy.value, "accuracy_ci": _bounds(each.accuracy)}
+        name: _valued("auc", each.auc) | _valued("accuracy", each.accuracy) | _valued("flips", each.flips)
         for name, each in perturbed.strengths.items()
-    }  # fmt: skip
+    }
+
+
+def _valued(name: str, interval: Interval | None) -> dict:
+    return {name: interval.value if interval else None, f"{name}_ci": _bounds(interval)}

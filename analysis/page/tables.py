@@ -1,5 +1,6 @@
 """What the page shows as a table and the folder holds as a CSV: one record for both, so that neither lags behind."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,8 @@ from markupsafe import Markup, escape
 
 from analysis.judge.intervals import Interval
 from analysis.predict.spreadsheet import write_for_people
+
+WORD = re.compile(r"(?:'[^']*'|\S)+")  # of a command, as shlex.join writes it
 
 
 @dataclass(frozen=True)
@@ -44,9 +47,8 @@ class Table:
         return len(self.rows) - len(self.rows_on_page)
 
     def is_number(self, column: str) -> bool:
-        """Whether a column is set flush right: numbers and nothing else."""
-        values = [row[column] for row in self.rows if row[column] is not None]
-        return bool(values) and all(isinstance(each, int | float | Interval) for each in values)
+        """Whether a column is set flush right: numbers, and words where there is none."""
+        return any(isinstance(row[column], int | float | Interval) for row in self.rows)
 
     def cell(self, row: Mapping[str, Any], column: str) -> Markup:
         """A value as HTML."""
@@ -62,6 +64,12 @@ def interval(value: Interval, digits: int = 3) -> Markup:
     """.950 [.926, .969], with the bounds in a softer colour."""
     low, high = f"{value.low:.{digits}f}", f"{value.high:.{digits}f}"
     return Markup('{} <span class="soft">[{}, {}]</span>').format(f"{value.value:.{digits}f}", low, high)
+
+
+def command(line: str) -> Markup:
+    """A command, which breaks between its words: a browser would break flags behind their hyphens too."""
+    words = (Markup('<span class="word">{}</span>').format(each) for each in WORD.findall(line))
+    return Markup("<code>{}</code>").format(Markup(" ").join(words))
 
 
 def _as_html(value: Any, digits: int) -> Markup:

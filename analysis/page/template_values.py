@@ -3,22 +3,28 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
+from analysis.found.commands import command, commands
 from analysis.found.comparisons import auc_gain
 from analysis.found.models import Model
 from analysis.found.other_data import other_data
-from analysis.found.savings import Saving, saving
 from analysis.found.sentences import drifts, how_made
+from analysis.found.sweep_seconds import sweep_seconds
 from analysis.found.sweeps import Sweep
 from analysis.judge.bootstrap import FEWEST_GROUPS, too_few
+from analysis.judge.false_alarms import error_free_needed, false_alarms
 from analysis.judge.intervals import Interval
+from analysis.judge.rules import DEFAULT_RULE, RULES
 from analysis.page.contents import Contents
 from cache import runs
 from cache.environment import describe_environment
 from data.audit import SHORTCUT_AUC, Audit
 from data.manifest import Manifest
+from data.perturb import COPIES
 
+SIGNED = 0.01  # false alarms that people would sign
 FEW_REALS = 100  # below, 1 % of them is less than one
 
 
@@ -33,20 +39,25 @@ class Gain:
 
 def template_values(contents: Contents) -> Mapping[str, Any]:
     """What the words of the page need beside tables and pictures."""
-    saved = saving(contents.models, contents.extractions, distinct=contents.manifest.usable.rows.digest.nunique())
+    distinct = contents.manifest.usable.rows.digest.nunique()
+    seconds = sweep_seconds(contents.models, contents.extractions, distinct=distinct)
     first, environment = next(iter(contents.perturbed.values()), None), describe_environment()
     others = other_data(each for model in contents.models for each in model.other.values())
     return {
         "manifest": contents.manifest, "audit": contents.audit, "models": contents.models, "best": contents.best,
         "evaluation": contents.best.evaluation, "split": "test" if contents.best.test else "validation",
-        "sweeps": contents.sweeps, "gain": _gain(contents), "other_data": others, "saved": saved,
+        "sweeps": contents.sweeps, "gain": _gain(contents), "other_data": others,
         "perturbed": first.result if first else None,
         "scorings": runs.test_scorings(contents.manifest.dataset), "too_small": contents.slices.too_small,
         "unseen": contents.unseen, "by_group": contents.best.by_group,
         "heat": contents.heat, "no_heat": contents.config.no_heat_maps, "environment": environment,
-        "again": command(environment),
-        **_of_data(contents.manifest, contents.audit), **_of_model(contents.best, saved),
+        "again": commands(contents.models, _heat_folders(contents), last=command(environment)),
+        **_of_data(contents.manifest, contents.audit), **_of_model(contents.best, seconds),
     }  # fmt: skip
+
+
+def _heat_folders(contents: Contents) -> list[Path]:
+    return [contents.heat.folder] if contents.heat else []
 
 
 def _gain(contents: Contents) -> Gain | None:
@@ -67,16 +78,24 @@ def decided_wrongly(model: Model) -> dict[str, float]:
     return {label: float(wrong[these].mean()) for label, these in classes.items() if these.any()}
 
 
+def where_band(model: Model) -> str:
+    """On which side of the threshold the uncertain scores lie."""
+    (low, high), threshold = model.calibration.band, model.calibration.threshold
+    sides = {"below": low < threshold, "above": threshold < high}
+    return " and ".join(side for side, there in sides.items() if there)
+
+
 def _of_data(manifest: Manifest, audit: Audit) -> dict[str, Any]:
     """kinds of files; the strongest shortcut and the limit for warnings; how many images are black by choice."""
     return {
         "kinds": _kinds(manifest), "black": int((manifest.rows.status == "black").sum()),
+        "made_by_generators": _generators(manifest), "copies": [each.words for each in COPIES],
         "shortcut_limit": SHORTCUT_AUC, "strongest": next(iter(audit.shortcuts.items()), None),
     }  # fmt: skip
 
 
-def _of_model(best: Model, saved: Saving | None) -> dict[str, Any]:
-    """Where its threshold and band lie and what they do, what it cost, how to make it again."""
+def _of_model(best: Model, seconds: float | None) -> dict[str, Any]:
+    """Where its threshold and band lie and what they do, and what it cost."""
     val, judged = best.predictions("val"), best.predictions(best.split)
     reals = int((~val.fake).sum())
     made = runs.read_json(best.folder / "environment.json")
@@ -86,10 +105,23 @@ def _of_model(best: Model, saved: Saving | None) -> dict[str, Any]:
         "few_reals": reals if reals < FEW_REALS else 0,
         "few_groups": FEWEST_GROUPS if too_few(judged.fake, judged.groups) else 0,
         "probability_at_threshold": best.calibration.probability(best.calibration.threshold),
-        "band": tuple(map(best.calibration.probability, best.calibration.band)),
-        "costs_of_best": _costs(best, saved), "trained_in": made, "made_by": command(made),
+        "band": tuple(map(best.calibration.probability, best.calibration.band)), "where_band": where_band(best),
+        "false_alarms": false_alarms(judged, best.calibration.threshold, split=best.split),
+        "error_free": error_free_needed(SIGNED), "rule_meaning": RULES[DEFAULT_RULE].meaning,
+        "cost_of_best": _cost(best, seconds), "trained_in": made,
         "written": datetime.now().strftime("%Y-%m-%d"),
     }  # fmt: skip
+
+
+def _generators(manifest: Manifest) -> str:
+    """Who made the fakes, so that nobody takes figures of one generator for figures of all."""
+    rows = manifest.usable.rows
+    names = sorted(set(manifest.usable.generator[(rows.label == "fake").to_numpy()]) - {""})
+    if not names:
+        return "Nothing is known of what made the fakes; figures say nothing of other generators."
+    if len(names) == 1:
+        return f"All fakes that are named are of {names[0]}: figures say nothing of other generators."
+    return f"The fakes are of {len(names)} generators ({', '.join(names)}); figures say nothing of others."
 
 
 def _kinds(manifest: Manifest) -> str:
@@ -102,14 +134,9 @@ def _kinds(manifest: Manifest) -> str:
     return ", ".join(common) + (f", and {len(sizes) - 3} more" if len(sizes) > 3 else "")
 
 
-def _costs(best: Model, saved: Saving | None) -> list[str]:
-    """saved: of the best sweep, which the best model need not come from."""
+def _cost(best: Model, seconds: float | None) -> str:
+    """seconds: of the best sweep and its extraction, which the best model need not come from."""
     of_sweep = best.made.stage == Sweep.stage
-    what = "the sweep" if of_sweep else "fine-tuning"
-    features = [f"extraction and sweep together took {saved.seconds:.0f} s"] if saved and of_sweep else []
-    return features or [f"{what} took {best.made.result.seconds:.0f} s"]
-
-
-def command(environment: dict) -> str:
-    """What to type to do again what a run's environment.json tells of."""
-    return f".venv/bin/python -m {environment['command']}"
+    if seconds and of_sweep:
+        return f"extraction and sweep together took {seconds:.0f} s"
+    return f"{'the sweep' if of_sweep else 'fine-tuning'} took {best.made.result.seconds:.0f} s"

@@ -1,15 +1,16 @@
-"""What a finished run says of new images.
+"""What a finished run says of new images, and what it said of its own.
 
-from analysis.predict import Predictor
+from analysis.predict import Predictor, saved_predictions
 """
 
+from importlib import import_module
 from typing import Any
+
+MODULES = {"Predictor": "analysis.predict.predictor", "saved_predictions": "analysis.predict.own_images"}
 
 
 def __getattr__(name: str) -> Any:
-    """The Predictor, imported when it is asked for: its network takes seconds, and the command's help none."""
-    if name == "Predictor":
-        from analysis.predict.predictor import Predictor
-
-        return Predictor
+    """Imported when it is asked for: a Predictor's network takes seconds, and the command's help none."""
+    if name in MODULES:
+        return getattr(import_module(MODULES[name]), name)
     raise AttributeError(name)

@@ -65,9 +65,10 @@ def _table(predictions: list[Prediction], groups: Mapping[str, str], fixed: Cali
     found = rows[rows.group != ""].groupby("group").score
     table = pd.DataFrame({"images": found.size(), "judged": found.count(), "score": found.mean()}).reset_index()
     scores, judged = table.score.to_numpy(), table.judged.to_numpy() > 0
-    called, close = np.where(scores >= fixed.thresholds[rule], "fake", "real"), fixed.uncertain(scores)
+    at = fixed.named(rule)
+    called, close = np.where(scores >= at.score, "fake", "real"), at.uncertain(scores)
     return table.assign(
-        threshold=fixed.thresholds[rule],
+        threshold=at.score,
         rule=rule,
         probability=fixed.probability(scores),
         decision=np.where(judged, called, ""),

@@ -12,31 +12,36 @@ not depend on which others came with it.
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
+from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from PIL import Image
 
 from analysis.found.run_option import find_run
-from analysis.judge.calibrate import Calibration, calibration_of
-from analysis.judge.rules import DEFAULT_RULE, RULES
+from analysis.judge.calibrate import Calibration, Threshold, calibration_of
+from analysis.judge.false_alarms import FalseAlarms, of_splits
+from analysis.judge.rules import DEFAULT_RULE, given_probability
 from analysis.predict.faces import NO_FACE, FaceFinder
 from analysis.predict.image_files import contents, upright
 from analysis.predict.prediction import Prediction
 from cache import runs
-from cache.errors import UserError, one_of
+from cache.errors import UserError
 from cache.features import Preprocess
 from data.crop.crop_tables import SOURCE_DIGEST
 from data.disk import BadImageError, Named
 from data.manifest import SPLITS, Manifest
+from data.perturb import COPIES
 from data.preprocess import of_view, to_input
 from data.probing import cores
 from extract.options import TORCH
 from finetune.detectors.detector import Detector
 from finetune.detectors.image_scorer import DetectorScorer, open_detector
-from heads.predictions import predictions_file, read_scores
+from heads.predictions import predictions_file, read_predictions, read_scores
 
 Source = Named | str | Path | Image.Image | np.ndarray
 
@@ -45,36 +50,40 @@ Source = Named | str | Path | Image.Image | np.ndarray
 class Predictor:
     """A finished run, ready to judge images.
 
-    scorer: what judges. rule: of rules.RULES. seen: digest of the run's own images -> split. finder: of the faces that
-    are judged instead of whole images, if so.
+    scorer: what judges. rule: of rules.RULES, or a probability of fake as text. seen: digest of the run's own images ->
+    split. copies: whether the copies of data.perturb.COPIES are scored too. finder: of the faces that are judged
+    instead of whole images, if so.
     """
 
     scorer: DetectorScorer
     calibration: Calibration
     rule: str
     seen: dict[str, str]
+    copies: bool = False
     finder: FaceFinder | None = None
 
     @classmethod
-    def load(cls, run: str = "", *, data: str = "", device: str = "auto", batch: int = 0,
-             threshold: str = DEFAULT_RULE, engine: str = TORCH, faces: str = "") -> "Predictor":  # fmt: skip
-        """run, data: as analysis.found.run_option.find_run takes them. device: auto, cpu, cuda, cuda:1. engine: as of
-        `open_detector`. faces: all, or largest: faces are found in the images, and each is judged by itself.
+    def load(cls, run: str = "", *, data: str = "", device: str = "auto", batch: int = 0, engine: str = TORCH,
+             threshold: str | float = DEFAULT_RULE, copies: bool = False, faces: str = "") -> "Predictor":  # fmt: skip
+        """run, data: as analysis.found.run_option.find_run takes them. device: auto, cpu, cuda, cuda:1. threshold: a
+        rule, or a probability of fake. engine: as of `open_detector`. copies: say of each image whether its verdict
+        holds on copies of it too, which is seven times the work. faces: all, or largest: faces are found in the images,
+        and each is judged by itself.
 
         Raises:
             UserError: no such run, or one without what it needs; an unknown rule; a device that is not there.
         """
         return cls.of(find_run(run, dataset=data), device=device, batch=batch, threshold=threshold, engine=engine,
-                      faces=faces)  # fmt: skip
+                      copies=copies, faces=faces)  # fmt: skip
 
     @classmethod
-    def of(cls, folder: Path, *, device: str = "auto", batch: int = 0, threshold: str = DEFAULT_RULE,
-           engine: str = TORCH, faces: str = "") -> "Predictor":  # fmt: skip
+    def of(cls, folder: Path, *, device: str = "auto", batch: int = 0, threshold: str | float = DEFAULT_RULE,
+           engine: str = TORCH, copies: bool = False, faces: str = "") -> "Predictor":  # fmt: skip
         """Of the folder of a finished run. Raises: UserError as `load`."""
-        one_of(threshold, RULES, what="THRESHOLD")
+        given_probability(str(threshold))
         calibration = calibration_of(folder)
         scorer = open_detector(folder, device=device, batch=batch, engine=engine)
-        return cls(scorer, calibration, threshold, _seen(scorer), FaceFinder.of(folder, faces))
+        return cls(scorer, calibration, str(threshold), _seen(scorer), copies, FaceFinder.of(folder, faces))
 
     @property
     def folder(self) -> Path:
@@ -93,7 +102,18 @@ class Predictor:
     @property
     def threshold(self) -> float:
         """Logit; a score at or above it is called fake."""
-        return self.calibration.thresholds[self.rule]
+        return self.decides.score
+
+    @property
+    def decides(self) -> Threshold:
+        """What parts real from fake."""
+        return self.calibration.named(self.rule)
+
+    @cached_property
+    def false_alarms(self) -> dict[str, FalseAlarms]:
+        """By split of the run's own data, as far as real images of it were scored."""
+        scored = {split: read_predictions(predictions_file(self.folder, split)) for split in ("val", "test")}
+        return of_splits(scored, self.threshold)
 
     def score(self, images: Iterable[Source] | Source) -> list[Prediction]:
         """One Prediction an image, or a face, in their order; a bad file is one with a status and a reason.
@@ -105,6 +125,12 @@ class Predictor:
         """
         one = isinstance(images, Source) and not (isinstance(images, np.ndarray) and images.ndim == 4)
         return list(self.stream([images] if one else list(images)))
+
+    def table(self, images: Iterable[Source] | Source) -> pd.DataFrame:
+        """The same as a table, a row an image; its columns are the fields of a Prediction."""
+        return pd.DataFrame(
+            [asdict(each) for each in self.score(images)], columns=[each.name for each in fields(Prediction)]
+        )
 
     def stream(self, images: Sequence[Source]) -> Iterator[Prediction]:
         """The same one after another; no more than two batches of images are in memory."""
@@ -147,9 +173,9 @@ class Predictor:
             return [_Opened(Prediction(path, digest, error.status, str(error)))]
 
     def _in_view(self, image: Image.Image, of: Prediction) -> list["_Opened"]:
-        """The one image, as the detector takes it in each view."""
-        return [_Opened(of, [[_input(image, how, of.digest, view) for how in self.detector.preprocesses]
-                             for view in range(self.scorer.views)])]  # fmt: skip
+        """The one image, and its copies, as the detector takes them in each view."""
+        versions = [image, *(each.of(image, of.digest) for each in COPIES if self.copies)]
+        return [_Opened(of, [self._views(each, of.digest) for each in versions])]
 
     def _faces(self, image: Image.Image, of: Prediction) -> list["_Opened"]:
         """The same of each of its faces; where there is none, why it is not judged."""
@@ -159,24 +185,30 @@ class Predictor:
             found += self._in_view(crop.image, about)
         return found or [_Opened(replace(of, status=NO_FACE, reason=self.finder.why_none))]
 
+    def _views(self, image: Image.Image, digest: str) -> list[list[np.ndarray]]:
+        """Of an upright image, each view for each preprocessing."""
+        return [[_input(image, how, digest, view) for how in self.detector.preprocesses]
+                for view in range(self.scorer.views)]  # fmt: skip
+
     def _judged(self, images: list["_Opened"]) -> Iterator[Prediction]:
-        """Of any number of images, as many at once as the detector takes."""
-        for start in range(0, len(images), self.size):
-            yield from self._of_one_batch(images[start : start + self.size])
-
-    def _of_one_batch(self, images: list["_Opened"]) -> Iterator[Prediction]:
-        good = [each.pixels for each in images if each.pixels]
-        scores = self._scores(good) if good else np.zeros(0)
-        judged = zip(scores, self.calibration.probability(scores), self.calibration.uncertain(scores), strict=True)
+        versions = [pixels for each in images for pixels in each.versions]
+        parts = [self._scores(versions[start : start + self.size]) for start in range(0, len(versions), self.size)]
+        scores = iter(np.concatenate(parts) if parts else [])
         for each in images:
-            yield self._verdict(each.prediction, *next(judged)) if each.pixels else each.prediction
+            of_image = np.fromiter(islice(scores, len(each.versions)), float)
+            yield self._verdict(each.prediction, of_image) if len(of_image) else each.prediction
 
-    def _verdict(self, of: Prediction, score: float, probability: float, uncertain: bool) -> Prediction:
-        if not np.isfinite(score):
+    def _verdict(self, of: Prediction, scores: np.ndarray) -> Prediction:
+        """scores (1,) of the image, or (1 + copies,) with those of its copies."""
+        if not np.isfinite(scores).all():
             return replace(of, status="failed", reason="the network's output for it is not finite")
-        decision = "fake" if score >= self.threshold else "real"
-        return replace(of, score=float(score), probability=float(probability), decision=decision,
-                       uncertain=bool(uncertain))  # fmt: skip
+        decides, score = self.decides, scores[0]
+        decision = "fake" if score >= decides.score else "real"
+        return replace(
+            of, score=float(score), probability=float(self.calibration.probability(score)), decision=decision,
+            threshold=decides.probability, rule=decides.rule, uncertain=bool(decides.uncertain(score)),
+            **_flips((scores >= decides.score) != (score >= decides.score)),
+        )  # fmt: skip
 
     @torch.inference_mode()
     def _scores(self, images: list[list[list[np.ndarray]]]) -> np.ndarray:
@@ -196,10 +228,20 @@ class Predictor:
 
 @dataclass(frozen=True)
 class _Opened:
-    """pixels: of each view, for each preprocessing; None where there is no image."""
+    """versions: the image and its copies, of each the pixels of each view for each preprocessing; none where there is
+    no image.
+    """
 
     prediction: Prediction
-    pixels: list[list[np.ndarray]] | None = None
+    versions: Sequence[list[list[np.ndarray]]] = ()
+
+
+def _flips(flipped: np.ndarray) -> dict[str, int | str]:
+    """flipped (1 + copies,): which versions of an image are called otherwise than the first, the image itself."""
+    if len(flipped) == 1:
+        return {}
+    by = [copy.words for copy, one in zip(COPIES, flipped[1:], strict=True) if one]
+    return {"copies": len(COPIES), "flips": len(by), "flipped_by": "; ".join(by)}
 
 
 def _input(image: Image.Image, how: Preprocess, digest: str, view: int) -> np.ndarray:

@@ -25,7 +25,6 @@ import pandas as pd
 
 from analysis.found.run_option import chosen_run
 from analysis.judge.calibrate import calibration_of
-from analysis.judge.rules import RULES
 from analysis.predict.faces import NO_FACE, FaceFinder, warning
 from analysis.predict.group_verdicts import groups_of, told, write_groups
 from analysis.predict.image_files import files_of
@@ -39,6 +38,7 @@ from cache.errors import UserError, printable
 from cache.key import file_digest, key, plain
 from cache.progress import Progress
 from data.disk import SKIPPED, Named
+from data.perturb import COPIES
 from extract.options import TORCH
 from finetune.detectors.image_scorer import model_file
 
@@ -67,7 +67,8 @@ def run(config: PredictConfig) -> Path:
 
         earlier = _earlier_pictures(folder)
         predictor = Predictor.of(judge, device=config.device, batch=config.batch, threshold=config.threshold,
-                                 engine=config.engine, faces=config.faces)  # fmt: skip
+                                 engine=config.engine, copies=config.scores_copies_of(len(files)),
+                                 faces=config.faces)  # fmt: skip
         strange = "" if config.faces else warning(judge, files)
         draw = _Drawer(predictor, config.heat_maps)
         predictions = [replace(draw(each), path=printable(each.path)) for each in _scored(predictor, files)]
@@ -127,7 +128,8 @@ def _identity(judge: Path, config: PredictConfig, files: list[Named], groups: Ma
     if finder := FaceFinder.of(judge, config.faces):
         further["faces"] = asdict(finder)
     return key({"version": VERSION, "run": judge.name, "model": model, "calibration": calibration, "files": known,
-                "rule": config.threshold, "heat_maps": config.heat_maps} | further)  # fmt: skip
+                "rule": config.threshold, "heat_maps": config.heat_maps,
+                "copies": config.scores_copies_of(len(files))} | further)  # fmt: skip
 
 
 def _stamp(path: str) -> tuple[int, int]:
@@ -180,6 +182,7 @@ def _clear(folder: Path, pictures: list[Path]) -> None:
 def _about(predictor: "Predictor", predictions: list[Prediction]) -> dict:
     """What judged the images, as JSON-able values."""
     judge, calibration, model = predictor.folder, predictor.calibration, model_file(predictor.folder)
+    decides = predictor.decides
     result = runs.result(judge)
     return {
         "run": judge.name, "folder": str(judge), "model": {"file": model.name, "sha256": file_digest(model)},
@@ -187,11 +190,14 @@ def _about(predictor: "Predictor", predictions: list[Prediction]) -> dict:
         "preprocess": [asdict(each) for each in predictor.detector.preprocesses], "views": predictor.scorer.views,
         "compute": predictor.detector.compute, "device": predictor.scorer.device, "engine": predictor.scorer.engine,
         "batch": predictor.size, "faces": asdict(predictor.finder) if predictor.finder else None,
-        "score": "logit of fake; at or above the threshold an image is called fake",
-        "threshold": predictor.threshold, "rule": predictor.rule, "rule_meaning": RULES[predictor.rule],
+        "score": "logit of fake; from threshold_score on an image is called fake",
+        "threshold_score": decides.score, "threshold": decides.probability, "rule": decides.rule,
+        "rule_meaning": decides.meaning,
         "probability": "of fake: 1 / (1 + exp(-score / temperature)), fixed on the run's validation images",
-        "temperature": calibration.temperature, "uncertain_band": list(calibration.band),
-        "calibrated_on": calibration.images, "counts": dict(_counts(predictions)),
+        "temperature": calibration.temperature, "uncertain_band": list(decides.band),
+        "calibrated_on": calibration.images,
+        "false_alarms": {split: asdict(each) for split, each in predictor.false_alarms.items()},
+        "copies": [each.name for each in COPIES if predictor.copies], "counts": dict(_counts(predictions)),
         "environment": describe_environment(),
     }  # fmt: skip
 
@@ -206,42 +212,57 @@ def _write(folder: Path, predictions: list[Prediction], about: Mapping[str, Any]
 
 
 def _counts(predictions: Iterable[Prediction]) -> Counter:
-    """How many images are what: decisions, or statuses where there is none; uncertain and seen images once more."""
+    """How many images are what: decisions, or statuses where there is none; uncertain, seen and flipped once more."""
     counts: Counter = Counter()
     for each in predictions:
         counts[each.decision or each.status] += 1
         counts["uncertain"] += bool(each.uncertain)
         counts["trained_on"] += each.seen == "train"
+        if each.copies:
+            counts["flipped"] += bool(each.flips)
     return counts
 
 
 def _closing(predictions: list[Prediction], predictor: "Predictor") -> str:
-    """One image in a sentence, several in numbers."""
+    """One image in a sentence, several in numbers; and what a verdict of fake is worth."""
     result = runs.result(predictor.folder)
     words = {"random weights": result["random_weights"], "trained on synthetic images": result["synthetic"]}
     judge = " ".join([predictor.folder.name, *(f"({word})" for word, holds in words.items() if holds)])
-    if len(predictions) == 1:
-        return _sentence(predictions[0], judge, predictor.threshold)
+    what = "face" if predictor.finder else "image"
+    said = _sentence(predictions[0], judge) if len(predictions) == 1 else _numbers(predictions, judge, what)
+    return ". ".join([said, *_worth(predictor)])
+
+
+def _worth(predictor: "Predictor") -> list[str]:
+    """How often real images are called fake at this threshold: on test images, else on those that chose it."""
+    known = predictor.false_alarms
+    return [known[split].words for split in ("test", "val") if split in known][:1]
+
+
+def _numbers(predictions: list[Prediction], judge: str, what: str) -> str:
+    """what: image or face."""
     counts = _counts(predictions)
     judged = counts["real"] + counts["fake"]
     bad = Counter(each.status for each in predictions if each.status not in ("ok", SKIPPED, NO_FACE))
     reasons = ", ".join(f"{count} {status}" for status, count in sorted(bad.items()))
     more = {
-        "of them too close to call": counts["uncertain"], "of them it was trained on": counts["trained_on"],
-        "images without a face": counts[NO_FACE], f"bad ({reasons})": sum(bad.values()),
-        "skipped, no images by their names": counts[SKIPPED],
+        "of them too close to call": counts["uncertain"],
+        f"of them called otherwise on one of {len(COPIES)} copies or more": counts["flipped"],
+        "of them it was trained on": counts["trained_on"], "images without a face": counts[NO_FACE],
+        f"bad ({reasons})": sum(bad.values()), "skipped, no images by their names": counts[SKIPPED],
     }  # fmt: skip
-    what = "image" if predictor.finder is None else "face"
     first = f"{judged} {what}{'s' * (judged != 1)} judged by {judge}: {counts['fake']} fake, {counts['real']} real"
     return "; ".join([first, *(f"{count} {words}" for words, count in more.items() if count)])
 
 
-def _sentence(one: Prediction, judge: str, threshold: float) -> str:
+def _sentence(one: Prediction, judge: str) -> str:
     if one.status != "ok":
         return f"{one.path} cannot be judged, it is {one.status}: {one.reason}"
     close = "; too close to call" if one.uncertain else ""
+    held = f"; so are its {one.copies} copies" if one.copies else ""
+    flips = f"; {one.flips} of {one.copies} copies are not ({one.flipped_by})" if one.flips else held
     known = f"; it is in the {one.seen} split of the run's own data" if one.seen else ""
     return (
-        f"{one.path} is called {one.decision} by {judge}: probability of fake {one.probability:.3f} (score "
-        f"{one.score:.2f}, threshold {threshold:.2f}){close}{known}"
+        f"{one.path} is called {one.decision} by {judge}: probability of fake {one.probability:.3f}, fake from "
+        f"{one.threshold:.3f} on ({one.rule}){flips}{close}{known}"
     )

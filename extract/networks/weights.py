@@ -16,6 +16,7 @@ from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from safetensors import SafetensorError
 
+from cache.checkpoint import holds_more
 from cache.errors import UserError, shown
 from cache.key import file_digest
 from extract.options import RANDOM
@@ -59,9 +60,14 @@ class Weights:
             if self.path.suffix == ".safetensors":
                 return load_file(self.path)
             content = torch.load(self.path, map_location="cpu", weights_only=True)
-        except (SafetensorError, RuntimeError, EOFError, ValueError, OSError) as error:
-            raise UserError(f"cannot read the weights {self.path}: {error}") from error
         except Exception as error:
+            if holds_more(error):
+                raise UserError(
+                    f"{self.path} holds more than tensors and was not read, because such a file may run anything: "
+                    "save the network's state_dict() alone, best as safetensors"
+                ) from error
+            if isinstance(error, SafetensorError | RuntimeError | EOFError | ValueError | OSError):
+                raise UserError(f"cannot read the weights {self.path}: {error}") from error
             raise UserError(f"{self.path} is not a weight file (safetensors or .pth of tensors): {error}") from error
         if isinstance(content, dict):
             content = next((content[name] for name in ("state_dict", "model") if name in content), content)

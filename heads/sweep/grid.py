@@ -1,6 +1,7 @@
 """The grid: which heads a sweep trains, as a named grid, a JSON file, or JSON itself.
 
-A list of objects, one for each family; a setting may have one value or a list of them, and all combinations are taken:
+A list of objects, one for each family, or one object alone; a setting may have one value or a list of them, and all
+combinations are taken:
 
     [{"family": "linear", "lr": [1e-3, 1e-2], "weight_decay": [0.01, 0.1]}, {"family": "svm-rbf", "C": [1, 10]}]
 
@@ -105,7 +106,9 @@ def _blocks(text: str) -> tuple[str, list[dict]]:
     if text in ("", *GRIDS):
         return f"grid {text or 'default'}", GRIDS[text or "default"]
     otherwise = f", and no grid of that name ({', '.join(GRIDS)})"
-    where, blocks = read_given(text, begins="[", option="GRID", otherwise=otherwise)
+    begins = "{" if text.lstrip().startswith("{") else "["  # an object alone is a grid of one family
+    where, given = read_given(text, begins=begins, option="GRID", otherwise=otherwise)
+    blocks = [given] if isinstance(given, dict) else given
     if not isinstance(blocks, list) or not all(isinstance(block, dict) for block in blocks):
         raise UserError(f'{where}: expected a list of objects like {{"family": "linear", "lr": [0.001]}}')
     return where, blocks
