@@ -10,7 +10,8 @@ from sklearn.metrics import roc_auc_score
 
 from cache.errors import UserError
 from heads import families
-from heads.families import Estimator, Logistic, Member
+from heads.families import Discriminant, Estimator, Logistic, Member
+from heads.families.discriminant import discriminant_logits
 from heads.families.logistic import logistic_path
 from heads.families.ridge import left_out_scores, ridge_path
 from heads.fitting.convex import Principal, fit_convex, to_logits
@@ -128,13 +129,42 @@ def test_rows_are_left_out_whatever_their_groups_and_penalties():
     np.testing.assert_allclose(hardly, little, atol=1e-3)
 
 
-def test_ridge_scores_are_logits_also_of_several_views_of_the_same_images():
+@pytest.mark.parametrize(("rows", "columns"), [(300, 7), (40, 90)])
+@pytest.mark.parametrize("reals", [1.0, 0.4])
+def test_a_discriminant_is_the_difference_of_the_means_by_the_covariance(rows, columns, reals):
+    X, fake = table(rows, columns)
+    config, X = Discriminant(penalty=0.3, reals=reals), X.astype(np.float64)
+    weights, intercepts = discriminant_logits(principal(X), fake, [config], groups=np.arange(rows))
+    of_reals, of_fakes = (np.cov(X[rows].T, bias=True) for rows in (~fake, fake))
+    both = fake.mean() * of_fakes + (~fake).mean() * of_reals
+    C = reals * of_reals + (1 - reals) * both + 0.3 * np.eye(columns)
+    expected = np.linalg.solve(C, X[fake].mean(axis=0) - X[~fake].mean(axis=0))
+    scale = np.linalg.norm(weights[0]) / np.linalg.norm(expected)
+    np.testing.assert_allclose(weights[0], expected * scale, atol=1e-6 * np.abs(weights[0]).max())
+    assert np.isfinite(intercepts).all()
+
+
+def test_a_discriminant_of_both_classes_orders_images_as_ridge_regression_does():
+    X, fake = table(300, 7)
+    theirs = Ridge(alpha=0.3 * 300).fit(X, np.where(fake, 1.0, -1.0)).coef_
+    ours = discriminant_logits(principal(X), fake, [Discriminant(penalty=0.3, reals=0.0)], groups=np.arange(300))[0][0]
+    np.testing.assert_allclose(ours / np.linalg.norm(ours), theirs / np.linalg.norm(theirs), atol=1e-6)
+
+
+def test_a_discriminant_of_one_group_a_class_has_no_parts_and_still_a_head():
+    X, fake = table(60, 7)
+    weights, _ = discriminant_logits(principal(X), fake, [Discriminant(penalty=1.0)], groups=fake.astype(int))
+    assert roc_auc_score(fake, X @ weights[0].numpy()) > 0.6
+
+
+@pytest.mark.parametrize("head", [families.Ridge(penalty=1.0), Discriminant(penalty=0.01)])
+def test_scores_are_logits_also_of_several_views_of_the_same_images(head):
     """Rows of one image say nothing new: its label must not come back through another view."""
     rng = np.random.default_rng(0)
     fake = np.arange(400) % 4 == 0
     images = rng.standard_normal((400, 300)) + 0.1 * fake[:, None]
     X = (images + 0.1 * rng.standard_normal((4, 400, 300))).astype(np.float32)
-    (found,) = fit_convex([Member(families.Ridge(penalty=1.0), 0, 0)], Task.of(in_memory(X), fake, folds(400, 1)))
+    (found,) = fit_convex([Member(head, 0, 0)], Task.of(in_memory(X), fake, folds(400, 1)))
     assert found.val_loss < log_loss_of_the_share(fake)
 
 

@@ -26,9 +26,9 @@ class Ridge(Penalised):
     family: ClassVar[str] = "ridge"
 
     @classmethod
-    def path(cls, principal: "Principal", fake: np.ndarray, penalties: list[float], *,
+    def path(cls, principal: "Principal", fake: np.ndarray, configs: "list[Ridge]", *,
              groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
-        return ridge_logits(principal, fake, penalties, groups=groups)
+        return ridge_logits(principal, fake, [config.penalty for config in configs], groups=groups)
 
 
 def ridge_path(principal: "Principal", fake: np.ndarray, penalties: list[float]) -> "tuple[torch.Tensor, torch.Tensor]":

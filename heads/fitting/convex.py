@@ -14,7 +14,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from heads.families import Fitted, Member
-from heads.fitting.task import SomeRows, Task, judge
+from heads.fitting.task import PART_NUMBERS, SomeRows, Task, judge
 
 SMALLEST_VALUE = 1e-12  # of the largest eigenvalue; smaller ones are rounding
 USUAL_STEPS = 300  # until the last penalty has converged; for the estimate of time alone
@@ -78,6 +78,17 @@ class Principal:
         read = self.rows.read(positions.ravel()).to(self.device)
         return ((read - self.centre) @ self.axes).unflatten(0, positions.shape)
 
+    def moments(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of some rows, by number, the sum (r,) and the products (r, r) of their coordinates."""
+        total = torch.zeros(len(self.values), dtype=torch.float64, device=self.device)
+        square = torch.zeros(len(total), len(total), dtype=torch.float64, device=self.device)
+        at_once = max(1, PART_NUMBERS // max(1, len(total)))
+        for some in np.array_split(positions, range(at_once, len(positions), at_once)):
+            part = self.coordinates(some)
+            total += part.sum(dim=0)
+            square += _squared(part)
+        return total, square
+
     def weights(self, v: torch.Tensor) -> torch.Tensor:
         """On the standardised columns of X: (r, P) -> (P, D)."""
         if not self.wide:
@@ -131,8 +142,7 @@ def fit_convex(members: list[Member], task: Task) -> list[Fitted]:
         of_fold = [member for member in members if member.fold == fold]
         for kind in dict.fromkeys(type(member.config) for member in of_fold):
             mine = [member for member in of_fold if type(member.config) is kind]
-            penalties = [member.config.penalty for member in mine]
-            path = kind.path(principal, fake, penalties, groups=groups)
+            path = kind.path(principal, fake, [member.config for member in mine], groups=groups)
             fitted |= _judged(mine, *path, task)
     return [fitted[member] for member in members]
 
