@@ -20,10 +20,10 @@ INNER = 3  # fits on parts of the training rows, which give the scores of rows t
 class Discriminant(Penalised):
     """The difference of the class means, divided by a covariance: (C + penalty)^-1 (mean of fakes - mean of reals).
 
-    reals: C is so much of the covariance of the real images and else of that within both classes, as of Friedman's
-    regularised discriminant (1989). With 0 its direction is that of ridge regression. With 1 the fakes give no more than
-    their mean: what one generator's images vary in is not taken for noise, as where a detector is whitened by a
-    background alone (Hariharan, Malik and Ramanan 2012). penalty: added to the variance along every direction, where
+    reals: C is so much of the covariance of the real images and else of that within both classes, as in Friedman's
+    regularised discriminant (1989). With 0 its direction is that of ridge regression. With 1 the fakes give no more
+    than their mean: what the images of some generators vary in is not taken for noise, as where a detector is whitened
+    by a background alone (Hariharan, Malik and Ramanan 2012). penalty: added to the variance along every direction;
     that of a column is 1.
     """
 

@@ -153,8 +153,7 @@ def _state(trainings: "list[_Training]", epoch: int) -> tuple[dict[str, torch.Te
     tensors = {}
     for number, training in enumerate(trainings):
         tensors |= with_prefix(str(number), training.tensors())
-    record = [{"running": each.running, "scaler": each.scaler.state_dict(), **each.best.to_json()} for each in trainings]
-    return tensors, {"epoch": epoch, "members": record}
+    return tensors, {"epoch": epoch, "members": [training.record() for training in trainings]}
 
 
 def _restore(trainings: "list[_Training]", tensors: dict[str, torch.Tensor], record: dict) -> int:
@@ -266,13 +265,18 @@ class _Training:
             found |= with_prefix(f"optimiser{number}", moments)
         return found
 
+    def record(self) -> dict:
+        """What is known beside the tensors."""
+        return {"running": self.running, "scaler": self.scaler.state_dict(), **self.best.to_json()}
+
     def restore(self, tensors: dict[str, torch.Tensor], record: dict) -> None:
+        """Go on from what both of these gave."""
         load_strictly(self.network, part_of(tensors, "now"), where="unfinished tail")
         self.best = Fitted.of_json(record, self.member, part_of(tensors, "best"))
         self.running = record["running"]
         optimiser = self.optimiser.state_dict()
-        parts = {number: part_of(tensors, f"optimiser{number}") for number in range(len(list(self.network.parameters())))}
-        optimiser["state"] = {number: part for number, part in parts.items() if part}
+        numbers = [number for group in optimiser["param_groups"] for number in group["params"]]
+        optimiser["state"] = {number: part_of(tensors, f"optimiser{number}") for number in numbers}
         self.optimiser.load_state_dict(optimiser)
         self.scaler.load_state_dict(record["scaler"])
 
