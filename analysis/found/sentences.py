@@ -35,7 +35,7 @@ def how_chosen(sweep: Sweep) -> str:
     if len(result.offered) > 1:
         text += f"; its inputs, {quoted(result.inputs)}, are one of {len(result.offered)} choices"
     views = f" Heads were trained on {result.views} views of each image." if result.views > 1 else ""
-    return f"{text}. {_averaged(result)}{views}"
+    return " ".join(filter(None, (f"{text}. {_averaged(result)}{views}", result.doubt)))
 
 
 def quoted(inputs: str) -> str:
