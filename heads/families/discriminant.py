@@ -11,7 +11,7 @@ from heads.families.penalised import Penalised
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Principal
+    from heads.fitting.convex import Lines, Principal
 
 INNER = 3  # fits on parts of the training rows, which give the scores of rows that their head did not see
 
@@ -33,7 +33,7 @@ class Discriminant(Penalised):
     @classmethod
     def path(cls, principal: "Principal", fake: np.ndarray, configs: "list[Discriminant]", *,
              groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
-        return discriminant_logits(principal, fake, configs, groups=groups)
+        return discriminant_lines(principal, fake, configs, groups=groups).logits(fake)
 
 
 @dataclass(frozen=True)
@@ -57,17 +57,16 @@ class Sums:
         return self.square - self.total.outer(self.mean)
 
 
-def discriminant_logits(principal: "Principal", fake: np.ndarray, configs: list[Discriminant], *,
-                        groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
-    """Weights (P, D) and intercepts (P,), float64, of every setting; scores are scaled to logits by fits on parts of
-    the rows, each of what the others say of rows that they leave out.
+def discriminant_lines(principal: "Principal", fake: np.ndarray, configs: list[Discriminant], *,
+                       groups: np.ndarray) -> "Lines":  # fmt: skip
+    """Every setting's head, float64, and what heads that are fitted without a part of the rows say of it.
 
     Args:
         fake: (N,) bool. groups: (N,) int64.
     """
     import torch
 
-    from heads.fitting.convex import to_logits
+    from heads.fitting.convex import Lines
 
     parts = _parts(fake, groups)  # (k, N) bool
     real = [_sums(principal, part & ~fake) for part in parts]
@@ -80,10 +79,8 @@ def discriminant_logits(principal: "Principal", fake: np.ndarray, configs: list[
             inner, inner_levels = _heads(both[0] - of_real, both[1] - of_made, configs)
             at = torch.from_numpy(part).to(fair.device)
             fair[at] = (principal.scores(inner) + inner_levels)[at]
-    slopes, offsets = axes.new_tensor([to_logits(scores, fake) for scores in fair.cpu().numpy().T]).T
     weights = principal.weights(axes)
-    intercepts = levels - weights @ principal.offset
-    return weights * slopes[:, None], intercepts * slopes + offsets
+    return Lines(weights, levels - weights @ principal.offset, fair)
 
 
 def _parts(fake: np.ndarray, groups: np.ndarray) -> np.ndarray:

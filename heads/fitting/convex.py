@@ -7,6 +7,7 @@ tens of steps where it needs hundreds on the features themselves.
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -177,6 +178,28 @@ def to_logits(scores: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
     share = fake.mean()
     error = 1 / np.sqrt(len(fake) * share * (1 - share))
     return max(float(model.coef_[0, 0]), error) / scale, float(model.intercept_[0])
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Heads that are linear in standardised features, and what they say of rows that they did not see.
+
+    weights: (P, D). intercepts: (P,). fair: (N, P), scores of all training rows by heads that were fitted without them.
+    """
+
+    weights: torch.Tensor
+    intercepts: torch.Tensor
+    fair: torch.Tensor
+
+    def scaled(self, slopes: torch.Tensor, offsets: torch.Tensor | float = 0.0) -> "Lines":
+        """slope * score + offset, (P,) each."""
+        return Lines(self.weights * slopes[:, None], self.intercepts * slopes + offsets, self.fair * slopes + offsets)
+
+    def logits(self, fake: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights and intercepts whose scores are logits of fake, by those of rows that they did not see."""
+        fair = self.fair.cpu().numpy()
+        scaled = self.scaled(*self.weights.new_tensor([to_logits(scores, fake) for scores in fair.T]).T)
+        return scaled.weights, scaled.intercepts
 
 
 def _judged(members: list[Member], weights: torch.Tensor, intercepts: torch.Tensor,
