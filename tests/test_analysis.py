@@ -170,6 +170,18 @@ def test_how_a_head_was_chosen_in_words():
     assert how_chosen(simple).endswith("trained on 3 views of each image.")
 
 
+def test_so_few_images_that_luck_chose_are_told():
+    few = {"real": 6, "fake": 7}
+    text = how_chosen(sweep([ridge(1.0, 0.9)] * 3, folds=1, members=1, chosen_on=few))
+    assert text.endswith(
+        "Only 6 real and 7 fake images chose among 3 settings: which one is best is partly luck, and its validation "
+        "AUC is too high; with FOLDS=5 all images of train and val would."
+    )
+    for unsaid in ({"chosen_on": few, "settings": 1}, {"chosen_on": {"real": 50, "fake": 50}}, {}):
+        assert "Only" not in how_chosen(sweep([ridge(1.0, 0.9)] * 3, **unsaid))
+    assert how_chosen(sweep([ridge(1.0, 0.9)] * 3, folds=5, members=5, chosen_on=few)).endswith("AUC is too high.")
+
+
 def scored(columns: dict[str, float], first: int = 0, count: int = 200) -> pd.DataFrame:
     """scores-inputs.csv: rows first.. of one world of images; columns: name -> how far fakes score above reals."""
     rng = np.random.default_rng(3)

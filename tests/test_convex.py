@@ -10,13 +10,14 @@ from sklearn.metrics import roc_auc_score
 
 from cache.errors import UserError
 from heads import families
-from heads.families import Estimator, Logistic, Member
+from heads.families import Blend, Discriminant, Estimator, Logistic, Member
+from heads.families.discriminant import discriminant_lines
 from heads.families.logistic import logistic_path
-from heads.families.ridge import left_out_scores, ridge_path
+from heads.families.ridge import left_out_scores, ridge_lines, ridge_path
 from heads.fitting.convex import Principal, fit_convex, to_logits
 from heads.fitting.estimators import fit_estimator, fit_estimators, is_logit
 from heads.fitting.task import SomeRows, Task
-from heads.folds import Folds
+from heads.folds import Folds, stratified
 from heads.head_file import HeadRecord, assemble
 from heads.sweep.grid import read_grid
 from tests.tables import features, folds, in_memory, raw, task
@@ -128,13 +129,68 @@ def test_rows_are_left_out_whatever_their_groups_and_penalties():
     np.testing.assert_allclose(hardly, little, atol=1e-3)
 
 
-def test_ridge_scores_are_logits_also_of_several_views_of_the_same_images():
+@pytest.mark.parametrize(("rows", "columns"), [(300, 7), (40, 90)])
+@pytest.mark.parametrize("reals", [1.0, 0.4])
+def test_a_discriminant_is_the_difference_of_the_means_by_the_covariance(rows, columns, reals):
+    X, fake = table(rows, columns)
+    config, X = Discriminant(penalty=0.3, reals=reals), X.astype(np.float64)
+    found = discriminant_lines(principal(X), fake, [config], groups=np.arange(rows))
+    of_reals, of_fakes = (np.cov(X[rows].T, bias=True) for rows in (~fake, fake))
+    both = fake.mean() * of_fakes + (~fake).mean() * of_reals
+    C = reals * of_reals + (1 - reals) * both + 0.3 * np.eye(columns)
+    expected = np.linalg.solve(C, X[fake].mean(axis=0) - X[~fake].mean(axis=0))
+    np.testing.assert_allclose(found.weights[0], expected, atol=1e-6 * np.abs(expected).max())
+    between = (X[fake].mean(axis=0) + X[~fake].mean(axis=0)) / 2
+    assert float(found.intercepts[0]) == pytest.approx(-between @ expected, abs=1e-6)
+
+
+def test_a_discriminant_of_both_classes_orders_images_as_ridge_regression_does():
+    X, fake = table(300, 7)
+    theirs = Ridge(alpha=0.3 * 300).fit(X, np.where(fake, 1.0, -1.0)).coef_
+    config = Discriminant(penalty=0.3, reals=0.0)
+    ours = discriminant_lines(principal(X), fake, [config], groups=np.arange(300)).weights[0]
+    np.testing.assert_allclose(ours / np.linalg.norm(ours), theirs / np.linalg.norm(theirs), atol=1e-6)
+
+
+def test_a_discriminant_of_one_group_a_class_has_no_parts_and_still_a_head():
+    X, fake = table(60, 7)
+    found = discriminant_lines(principal(X), fake, [Discriminant(penalty=1.0)], groups=fake.astype(int))
+    assert roc_auc_score(fake, X @ found.weights[0].numpy()) > 0.6
+
+
+def test_rows_of_a_part_are_scored_by_discriminants_that_were_fitted_without_it():
+    X, fake = table(60, 7)
+    groups, config = np.arange(60) // 2, Discriminant(penalty=0.5)
+    found = discriminant_lines(principal(X), fake, [config], groups=groups)
+    for part in stratified(fake, groups, 3):
+        alone = discriminant_lines(principal(X[~part]), fake[~part], [config], groups=groups[~part])
+        expected = X[part] @ alone.weights[0].numpy() + float(alone.intercepts[0])
+        np.testing.assert_allclose(found.fair[part, 0], expected, atol=1e-5)
+
+
+def test_a_blend_is_the_mean_of_ridge_and_discriminant_in_units_of_their_deviation():
+    X, fake = table(300, 7)
+    groups, of = np.arange(300), principal(X)
+    configs = [Blend(penalty=penalty, whitening=each) for penalty in (1.0, 1e3) for each in (0.1, 3.0)]
+    weights, _ = Blend.path(of, fake, configs, groups=groups)
+    parts = (
+        ridge_lines(of, fake, [1e3], groups=groups),
+        discriminant_lines(of, fake, [Discriminant(penalty=0.1)], groups=groups),
+    )
+    expected = sum(part.weights[0] / part.fair[:, 0].std() for part in parts)
+    np.testing.assert_allclose(weights[2] / weights[2].norm(), expected / expected.norm(), atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    "head", [families.Ridge(penalty=1.0), Discriminant(penalty=0.01), Blend(penalty=1.0, whitening=0.01)]
+)
+def test_scores_are_logits_also_of_several_views_of_the_same_images(head):
     """Rows of one image say nothing new: its label must not come back through another view."""
     rng = np.random.default_rng(0)
     fake = np.arange(400) % 4 == 0
     images = rng.standard_normal((400, 300)) + 0.1 * fake[:, None]
     X = (images + 0.1 * rng.standard_normal((4, 400, 300))).astype(np.float32)
-    (found,) = fit_convex([Member(families.Ridge(penalty=1.0), 0, 0)], Task.of(in_memory(X), fake, folds(400, 1)))
+    (found,) = fit_convex([Member(head, 0, 0)], Task.of(in_memory(X), fake, folds(400, 1)))
     assert found.val_loss < log_loss_of_the_share(fake)
 
 

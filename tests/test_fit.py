@@ -10,10 +10,11 @@ from sklearn.metrics import log_loss, roc_auc_score
 
 from heads import stream as streams
 from heads.families import Fitted, Linear, Logistic, Member, Mlp, Point, Ridge
-from heads.fitting import column_metrics
+from heads.fitting import column_metrics, unfinished
 from heads.fitting.stack import Dropout, Head, Shape, _dropped, _linear, initial, normed_rows
 from heads.fitting.stacked import _Training, class_weights, fit, generator_weights
 from heads.fitting.task import Task
+from heads.fitting.unfinished import Unfinished
 from heads.stream import RowStream
 from tests.tables import Matrix, features, folds, in_memory, raw, source, streamed, task
 
@@ -42,6 +43,44 @@ def same(one: Fitted, other: Fitted) -> None:
     assert one.parameters.keys() == other.parameters.keys()
     for name, tensor in one.parameters.items():
         torch.testing.assert_close(other.parameters[name], tensor, rtol=1e-5, atol=1e-5)
+
+
+def exactly_the_same(one: Fitted, other: Fitted) -> None:
+    assert replace(one, parameters={}) == replace(other, parameters={})
+    assert one.parameters.keys() == other.parameters.keys()
+    for name, tensor in one.parameters.items():
+        assert torch.equal(other.parameters[name], tensor)
+
+
+def killed_after(epochs: int, train, monkeypatch) -> list[int]:
+    """Train until a kill behind so many epochs, then again; the epochs that the second attempt did.
+
+    train: of what reports an epoch.
+    """
+    monkeypatch.setattr(unfinished, "SECONDS", 0)
+    done = []
+
+    def dying(epoch, _):
+        if epoch > epochs:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(dying)
+    train(lambda epoch, _: done.append(epoch))
+    return done
+
+
+def test_a_stack_that_is_killed_between_epochs_goes_on_from_there(tmp_path, monkeypatch):
+    """Also where some heads have left the stack already, and to the last bit."""
+    on, kept, found = task(count=3, views=2), Unfinished(tmp_path / "bucket.safetensors"), []
+    wanted = members([Mlp(**each, **SHAPES[2], batch=16) for each in VARIED], 3, 1)
+    whole = fit(wanted, on)
+    done = killed_after(7, lambda report: found.append(fit(wanted, on, report=report, unfinished=kept)), monkeypatch)
+    assert done == list(range(8, max(len(each.curve) for each in whole) + 1))
+    for one, other in zip(whole, found[0], strict=True):
+        exactly_the_same(one, other)
+    kept.remove()
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("count", [1, 3])

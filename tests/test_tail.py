@@ -25,6 +25,7 @@ from finetune.detectors.detector import FeatureDetector
 from heads import folds, memory, stream
 from heads.families import Member, Tail
 from heads.fitting.tails import MapTask, _Training, fit_tails
+from heads.fitting.unfinished import Unfinished
 from heads.head_file import HeadRecord, assemble
 from heads.options import HeadsConfig
 from heads.run import run
@@ -32,7 +33,7 @@ from heads.stream import RowStream
 from heads.sweep.grid import GRIDS
 from heads.sweep.sweep_result import HEAD_FILE
 from tests.conftest import kept_faces
-from tests.test_fit import same
+from tests.test_fit import exactly_the_same, killed_after, same
 
 FAMILIES = {
     "linear": '[{"family": "linear", "lr": 0.01, "epochs": 2}]',
@@ -142,6 +143,17 @@ def test_a_tail_beside_others_equals_the_same_tail_alone(few):
     members = [Member(config, number % 2, number) for number, config in enumerate(configs)]
     for member, together in zip(members, fit_tails(members, task), strict=True):
         same(fit_tails([member], task)[0], together)
+
+
+def test_tails_that_are_killed_between_epochs_go_on_from_there(few, tmp_path, monkeypatch):
+    task, kept, found = map_task(few), Unfinished(tmp_path / "bucket.safetensors"), []
+    configs = [Tail(lr=1e-3, epochs=3, batch=8, dropout=0.5), Tail(lr=3e-3, epochs=1, batch=8, optimiser="adam")]
+    wanted = [Member(config, number, number) for number, config in enumerate(configs)]
+    whole = fit_tails(wanted, task)
+    fit_again = lambda report: found.append(fit_tails(wanted, task, report=report, unfinished=kept))  # noqa: E731
+    assert killed_after(1, fit_again, monkeypatch) == [2, 3]
+    for one, other in zip(whole, found[0], strict=True):
+        exactly_the_same(one, other)
 
 
 def test_a_tails_loss_and_rates_by_hand(few):

@@ -39,7 +39,7 @@ def how_chosen(sweep: Sweep) -> str:
     if len(result.offered) > 1:
         text += f"; its inputs, {quoted(result.inputs)}, are one of {len(result.offered)} choices"
     views = f" Heads were trained on {result.views} views of each image." if result.views > 1 else ""
-    return " ".join([f"{text}.", f"{_averaged(result)}{views}", *edges(sweep)])
+    return " ".join(filter(None, [f"{text}. {_averaged(result)}{views}", result.doubt, *edges(sweep)]))
 
 
 def edges(sweep: Sweep) -> list[str]:

@@ -65,7 +65,7 @@ class Sweep:
     def facts(self) -> dict:
         """What summary.json and models.csv say of it."""
         return {"backbone": self.result.backbone, "random_weights": self.result.random_weights,
-                "features": self.detail, "head": self.result.head}  # fmt: skip
+                "features": self.detail, "head": self.result.head, "doubt": self.result.doubt}  # fmt: skip
 
     @property
     def is_chosen(self) -> pd.Series:

@@ -3,6 +3,8 @@
 linear, mlp          trained by gradient, many at once
 tail                 the rest of the backbone on cached maps
 ridge, logistic      convex, a whole penalty path at once
+discriminant         the difference of the means, whitened by what real images vary in
+blend                ridge and such a discriminant as one head
 sklearn              a scikit-learn classifier that can be kept
 
 heads.families.base says what a family is and how to add one.
@@ -10,6 +12,8 @@ heads.families.base says what a family is and how to add one.
 
 from cache.errors import UserError, one_of, shown
 from heads.families.base import Family, Source, refuse_unlike
+from heads.families.blend import Blend
+from heads.families.discriminant import Discriminant
 from heads.families.estimator import Estimator
 from heads.families.linear import Linear
 from heads.families.logistic import Logistic
@@ -20,10 +24,13 @@ from heads.families.tail import Tail
 from heads.families.trained import MOST_EPOCHS, MOST_SHARE
 
 __all__ = [
-    "FAMILIES", "MOST_EPOCHS", "MOST_SHARE", "Estimator", "Family", "Fitted", "Linear", "Logistic", "Member", "Mlp",
-    "Point", "Report", "Ridge", "Source", "Tail", "from_json", "meant_by", "refuse_unlike", "register",
+    "FAMILIES", "MOST_EPOCHS", "MOST_SHARE", "Blend", "Discriminant", "Estimator", "Family", "Fitted", "Linear",
+    "Logistic", "Member", "Mlp", "Point", "Report", "Ridge", "Source", "Tail", "from_json", "meant_by",
+    "refuse_unlike", "register",
 ]  # fmt: skip
-FAMILIES: dict[str, type[Family]] = {each.family: each for each in (Linear, Mlp, Tail, Ridge, Logistic, Estimator)}
+FAMILIES: dict[str, type[Family]] = {
+    each.family: each for each in (Linear, Mlp, Tail, Ridge, Logistic, Discriminant, Blend, Estimator)
+}
 
 
 def register(kind: type[Family]) -> type[Family]:

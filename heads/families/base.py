@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from heads.families.member import Fitted, Member, Report
     from heads.fitting.stack import Committee, Shape
     from heads.fitting.task import MapTask, Task
+    from heads.fitting.unfinished import Unfinished
     from heads.head_file import HeadRecord
 
 PLAIN, L2, UNIT, LAYER = "none", "l2", "unit", "layer"
@@ -55,7 +56,7 @@ class Source:
     columns: D of the pooled features, 0 where maps alone are read. rows: how many a fold trains on, every view
     counted. folds: how many there are. task: makes the pooled features, standardised. map_task: makes what gives the
     maps batch by batch. measured: seconds that were taken on these inputs, by what a family calls them, so that heads
-    which cost the same are timed once.
+    which cost the same are timed once. unfinished: where a family may keep what it has trained so far.
     """
 
     columns: int
@@ -64,6 +65,7 @@ class Source:
     task: Callable[[], "Task"]
     map_task: Callable[[], "MapTask"]
     measured: dict[Hashable, float] = field(default_factory=dict)
+    unfinished: "Unfinished | None" = None
 
 
 def norm_setting() -> str:

@@ -23,10 +23,10 @@ class Logistic(Penalised):
     family: ClassVar[str] = "logistic"
 
     @classmethod
-    def path(cls, principal: "Principal", fake: np.ndarray, penalties: list[float], *,
+    def path(cls, principal: "Principal", fake: np.ndarray, configs: "list[Logistic]", *,
              groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
         """Its scores are logits by themselves, whatever the groups."""
-        return logistic_path(principal, fake, penalties)
+        return logistic_path(principal, fake, [config.penalty for config in configs])
 
 
 def logistic_path(principal: "Principal", fake: np.ndarray,

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from heads.families.base import Family
@@ -46,6 +46,15 @@ class Fitted:
     epoch: int = 0
     diverged: int = -1
     curve: list[Point] = field(default_factory=list)
+
+    def to_json(self) -> dict:
+        """All but the member and its tensors; `of_json` is the inverse."""
+        found = {name: getattr(self, name) for name in ("val_auc", "val_loss", "epoch", "diverged")}
+        return {"fitted": found, "curve": [list(asdict(point).values()) for point in self.curve]}
+
+    @classmethod
+    def of_json(cls, record: dict, member: Member, parameters: dict[str, "torch.Tensor"]) -> "Fitted":
+        return cls(member, parameters, **record["fitted"], curve=[Point(*point) for point in record["curve"]])
 
     def with_point(self, point: Point) -> "Fitted":
         """Its training curve one point longer."""

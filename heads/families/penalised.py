@@ -46,12 +46,12 @@ class Penalised(Family):
         return source.folds * seconds_a_path(source.rows, source.columns, len({member.config for member in members}))
 
     @classmethod
-    def path(cls, principal: "Principal", fake: np.ndarray, penalties: list[float], *,
+    def path(cls, principal: "Principal", fake: np.ndarray, configs: "list[Penalised]", *,
              groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
-        """Weights (P, D) and intercepts (P,), float64, for every penalty; scores are logits of fake.
+        """Weights (P, D) and intercepts (P,), float64, for every setting; scores are logits of fake.
 
         Args:
-            principal: the fold's training rows (N, D), on the device that computes. fake: (N,) bool. groups: (N,)
-                int64; rows of one group are no evidence for one another.
+            principal: the fold's training rows (N, D), on the device that computes. fake: (N,) bool. configs: of this
+                family. groups: (N,) int64; rows of one group are no evidence for one another.
         """
         raise NotImplementedError

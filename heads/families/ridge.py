@@ -11,7 +11,7 @@ from heads.families.penalised import Penalised
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Principal
+    from heads.fitting.convex import Lines, Principal
 
 ROUNDING = 1e-14  # of a leverage of one
 SMALLEST_PENALTY = 1e-10  # of the largest eigenvalue; below it scores of left-out rows are rounding
@@ -26,9 +26,9 @@ class Ridge(Penalised):
     family: ClassVar[str] = "ridge"
 
     @classmethod
-    def path(cls, principal: "Principal", fake: np.ndarray, penalties: list[float], *,
+    def path(cls, principal: "Principal", fake: np.ndarray, configs: "list[Ridge]", *,
              groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
-        return ridge_logits(principal, fake, penalties, groups=groups)
+        return ridge_logits(principal, fake, [config.penalty for config in configs], groups=groups)
 
 
 def ridge_path(principal: "Principal", fake: np.ndarray, penalties: list[float]) -> "tuple[torch.Tensor, torch.Tensor]":
@@ -53,12 +53,18 @@ def ridge_logits(principal: "Principal", fake: np.ndarray, penalties: list[float
     Args:
         fake: (N,) bool. groups: (N,) int64.
     """
-    from heads.fitting.convex import to_logits
+    return ridge_lines(principal, fake, penalties, groups=groups).logits(fake)
 
-    weights, intercepts = ridge_path(principal, fake, penalties)
-    fair = left_out_scores(principal, fake, penalties, groups=groups).cpu().numpy()
-    slopes, offsets = weights.new_tensor([to_logits(scores, fake) for scores in fair.T]).T
-    return weights * slopes[:, None], intercepts * slopes + offsets
+
+def ridge_lines(principal: "Principal", fake: np.ndarray, penalties: list[float], *, groups: np.ndarray) -> "Lines":
+    """The ridge path, and what its heads say of each row when its group is left out.
+
+    Args:
+        fake: (N,) bool. groups: (N,) int64.
+    """
+    from heads.fitting.convex import Lines
+
+    return Lines(*ridge_path(principal, fake, penalties), left_out_scores(principal, fake, penalties, groups=groups))
 
 
 def left_out_scores(principal: "Principal", fake: np.ndarray, penalties: list[float], *,

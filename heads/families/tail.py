@@ -47,7 +47,7 @@ class Tail(Trained):
     def fit(cls, members: list[Member], source: Source, *, report: Report | None = None) -> list[Fitted]:
         from heads.fitting.tails import fit_tails
 
-        return fit_tails(members, source.map_task(), report=report)
+        return fit_tails(members, source.map_task(), report=report, unfinished=source.unfinished)
 
     @classmethod
     def seconds(cls, members: list[Member], source: Source) -> float:

@@ -79,7 +79,7 @@ class Stacked(Trained):
     def fit(cls, members: list[Member], source: Source, *, report: Report | None = None) -> list[Fitted]:
         from heads.fitting.stacked import fit
 
-        return fit(members, source.task(), report=report)
+        return fit(members, source.task(), report=report, unfinished=source.unfinished)
 
     @classmethod
     def seconds(cls, members: list[Member], source: Source) -> float:

@@ -7,6 +7,7 @@ tens of steps where it needs hundreds on the features themselves.
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
@@ -14,7 +15,7 @@ import torch
 from sklearn.linear_model import LogisticRegression
 
 from heads.families import Fitted, Member
-from heads.fitting.task import SomeRows, Task, judge
+from heads.fitting.task import PART_NUMBERS, SomeRows, Task, judge
 
 SMALLEST_VALUE = 1e-12  # of the largest eigenvalue; smaller ones are rounding
 USUAL_STEPS = 300  # until the last penalty has converged; for the estimate of time alone
@@ -78,6 +79,17 @@ class Principal:
         read = self.rows.read(positions.ravel()).to(self.device)
         return ((read - self.centre) @ self.axes).unflatten(0, positions.shape)
 
+    def moments(self, positions: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Of some rows, by number, the sum (r,) and the products (r, r) of their coordinates."""
+        total = torch.zeros(len(self.values), dtype=torch.float64, device=self.device)
+        square = torch.zeros(len(total), len(total), dtype=torch.float64, device=self.device)
+        at_once = max(1, PART_NUMBERS // max(1, len(total)))
+        for some in np.array_split(positions, range(at_once, len(positions), at_once)):
+            part = self.coordinates(some)
+            total += part.sum(dim=0)
+            square += _squared(part)
+        return total, square
+
     def weights(self, v: torch.Tensor) -> torch.Tensor:
         """On the standardised columns of X: (r, P) -> (P, D)."""
         if not self.wide:
@@ -131,8 +143,7 @@ def fit_convex(members: list[Member], task: Task) -> list[Fitted]:
         of_fold = [member for member in members if member.fold == fold]
         for kind in dict.fromkeys(type(member.config) for member in of_fold):
             mine = [member for member in of_fold if type(member.config) is kind]
-            penalties = [member.config.penalty for member in mine]
-            path = kind.path(principal, fake, penalties, groups=groups)
+            path = kind.path(principal, fake, [member.config for member in mine], groups=groups)
             fitted |= _judged(mine, *path, task)
     return [fitted[member] for member in members]
 
@@ -167,6 +178,28 @@ def to_logits(scores: np.ndarray, fake: np.ndarray) -> tuple[float, float]:
     share = fake.mean()
     error = 1 / np.sqrt(len(fake) * share * (1 - share))
     return max(float(model.coef_[0, 0]), error) / scale, float(model.intercept_[0])
+
+
+@dataclass(frozen=True)
+class Lines:
+    """Heads that are linear in standardised features, and what they say of rows that they did not see.
+
+    weights: (P, D). intercepts: (P,). fair: (N, P), scores of all training rows by heads that were fitted without them.
+    """
+
+    weights: torch.Tensor
+    intercepts: torch.Tensor
+    fair: torch.Tensor
+
+    def scaled(self, slopes: torch.Tensor, offsets: torch.Tensor | float = 0.0) -> "Lines":
+        """slope * score + offset, (P,) each."""
+        return Lines(self.weights * slopes[:, None], self.intercepts * slopes + offsets, self.fair * slopes + offsets)
+
+    def logits(self, fake: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        """Weights and intercepts whose scores are logits of fake, by those of rows that they did not see."""
+        fair = self.fair.cpu().numpy()
+        scaled = self.scaled(*self.weights.new_tensor([to_logits(scores, fake) for scores in fair.T]).T)
+        return scaled.weights, scaled.intercepts
 
 
 def _judged(members: list[Member], weights: torch.Tensor, intercepts: torch.Tensor,

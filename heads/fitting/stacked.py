@@ -15,6 +15,7 @@ from heads.families import Fitted, Member, Point, Report
 from heads.fitting import column_metrics
 from heads.fitting.stack import Dropout, Stack, initial
 from heads.fitting.task import Task
+from heads.fitting.unfinished import Unfinished, part_of, with_prefix
 from heads.stream import Batch
 
 BETAS = (0.9, 0.999)
@@ -22,7 +23,8 @@ EPSILON = 1e-8
 ACTIVATIONS = 64_000_000  # numbers of one layer of all heads at once, when heads are judged
 
 
-def fit(members: list[Member], task: Task, *, report: Report | None = None) -> list[Fitted]:
+def fit(members: list[Member], task: Task, *, report: Report | None = None,
+        unfinished: Unfinished | None = None) -> list[Fitted]:  # fmt: skip
     """Train heads of one shape together; each ends as it would alone, and keeps its epoch of best validation AUC.
 
     Batches, and the view that each row is drawn in, depend on the epoch only, so that all heads share them: that is
@@ -31,7 +33,9 @@ def fit(members: list[Member], task: Task, *, report: Report | None = None) -> l
     """
     best = [Fitted(member, {}, math.nan, math.inf) for member in members]
     training = _Training(members, task)
-    epoch = 0
+    epoch, left = 0, unfinished.load() if unfinished else None
+    if left:
+        epoch, best = training.restore(*left)
     while len(training.active):
         losses = training.run_epoch(epoch)
         auc, val_loss = training.judge()
@@ -43,6 +47,8 @@ def fit(members: list[Member], task: Task, *, report: Report | None = None) -> l
         training.keep([slot for slot, number in enumerate(training.active) if best[number].goes_on(epoch)])
         if report:
             report(epoch, best)
+        if unfinished and unfinished.due and len(training.active):
+            unfinished.save(*training.state(epoch, best))
     return best
 
 
@@ -169,6 +175,32 @@ class _Training:
             self.optimiser.keep(self.stack, chosen)
             self._read_members()
 
+    def state(self, epoch: int, best: list[Fitted]) -> tuple[dict[str, torch.Tensor], dict]:
+        """All that another epoch begins from, after `epoch` of them: tensors and a record."""
+        tensors = with_prefix("stack", dict(self.stack.named_parameters()))
+        for name, moments in self.optimiser.moments.items():
+            tensors |= with_prefix(name, dict(enumerate(moments)))
+        for number, each in enumerate(best):
+            tensors |= with_prefix(f"best{number}", each.parameters)
+        record = {"epoch": epoch, "active": self.active, "steps": self.optimiser.steps}
+        return tensors, {**record, "best": [each.to_json() for each in best]}
+
+    @torch.no_grad()
+    def restore(self, tensors: dict[str, torch.Tensor], record: dict) -> tuple[int, list[Fitted]]:
+        """Go on from a state: how many epochs it had, and the best of each member so far."""
+        self.keep(record["active"])
+        self.optimiser.steps = record["steps"]
+        for name, parameter in self.stack.named_parameters():
+            parameter.copy_(tensors[f"stack {name}"])
+        for name, moments in self.optimiser.moments.items():
+            for number, moment in enumerate(moments):
+                moment.copy_(tensors[f"{name} {number}"])
+        best = [
+            Fitted.of_json(each, member, part_of(tensors, f"best{number}"))
+            for number, (each, member) in enumerate(zip(record["best"], self.members, strict=True))
+        ]
+        return record["epoch"], best
+
 
 def _weighting(member: Member) -> tuple[int, float, float]:
     """What the weights of the rows depend on."""
@@ -221,6 +253,10 @@ class _StackedAdamW:
         self.stack = stack
         self.vectors = {name: vector[slots] for name, vector in self.vectors.items()}
         self.means, self.squares = [m[slots] for m in self.means], [s[slots] for s in self.squares]
+
+    @property
+    def moments(self) -> dict[str, list[torch.Tensor]]:
+        return {"mean": self.means, "square": self.squares}
 
     def rate(self, progress: float) -> torch.Tensor:
         """Learning rates (H,) after `progress` epochs."""

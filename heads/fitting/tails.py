@@ -27,6 +27,7 @@ from heads.fitting.seeds import seeded
 from heads.fitting.stack import Committee
 from heads.fitting.stacked import class_weights, generator_weights
 from heads.fitting.task import MapTask, judge
+from heads.fitting.unfinished import Unfinished, part_of, with_prefix
 
 EVALUATION_BATCH = 64  # images
 NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
@@ -102,7 +103,8 @@ def tail_network(body: nn.Module, spec: FeatureSpec, config: Tail, row_shape: tu
     )  # fmt: skip
 
 
-def fit_tails(members: list[Member], task: MapTask, *, report: Report | None = None) -> list[Fitted]:
+def fit_tails(members: list[Member], task: MapTask, *, report: Report | None = None,
+              unfinished: Unfinished | None = None) -> list[Fitted]:  # fmt: skip
     """Train tails side by side; each ends as it would alone, and keeps its epoch of best validation AUC.
 
     Batches depend on the epoch only; of each a member trains on the rows that its fold does not hold out.
@@ -117,7 +119,9 @@ def fit_tails(members: list[Member], task: MapTask, *, report: Report | None = N
             f"with {backbone.weights.identity}: give the right file with WEIGHTS=..."
         )
     trainings = [_Training(member, backbone, task) for member in members]
-    epoch = 0
+    epoch, left = 0, unfinished.load() if unfinished else None
+    if left:
+        epoch = _restore(trainings, *left)
     while any(training.running for training in trainings):
         running = [training for training in trainings if training.running]
         batch = members[0].config.batch
@@ -129,6 +133,8 @@ def fit_tails(members: list[Member], task: MapTask, *, report: Report | None = N
         epoch += 1
         if report:
             report(epoch, [training.best for training in trainings])
+        if unfinished and unfinished.due:
+            unfinished.save(*_state(trainings, epoch))
     return [training.best for training in trainings]
 
 
@@ -140,6 +146,21 @@ def seconds_an_epoch(member: Member, task: MapTask) -> float:
     started = time.perf_counter()
     training.step(batch.rows, batch.values, epoch=0, step=0)
     return (time.perf_counter() - started) * training.steps_an_epoch
+
+
+def _state(trainings: "list[_Training]", epoch: int) -> tuple[dict[str, torch.Tensor], dict]:
+    """All that another epoch begins from, after `epoch` of them: tensors and a record."""
+    tensors = {}
+    for number, training in enumerate(trainings):
+        tensors |= with_prefix(str(number), training.tensors())
+    return tensors, {"epoch": epoch, "members": [training.record() for training in trainings]}
+
+
+def _restore(trainings: "list[_Training]", tensors: dict[str, torch.Tensor], record: dict) -> int:
+    """Go on from a state: how many epochs it had."""
+    for number, (training, each) in enumerate(zip(trainings, record["members"], strict=True)):
+        training.restore(part_of(tensors, str(number)), each)
+    return record["epoch"]
 
 
 def _backbone(task: MapTask) -> Backbone:
@@ -236,6 +257,28 @@ class _Training:
 
     def _state(self) -> dict[str, torch.Tensor]:
         return {name: tensor.detach().cpu().clone() for name, tensor in self.network.state_dict().items()}
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Of the network as it is, of its best epoch, and of the optimiser."""
+        found = with_prefix("now", self._state()) | with_prefix("best", self.best.parameters)
+        for number, moments in self.optimiser.state_dict()["state"].items():
+            found |= with_prefix(f"optimiser{number}", moments)
+        return found
+
+    def record(self) -> dict:
+        """What is known beside the tensors."""
+        return {"running": self.running, "scaler": self.scaler.state_dict(), **self.best.to_json()}
+
+    def restore(self, tensors: dict[str, torch.Tensor], record: dict) -> None:
+        """Go on from what both of these gave."""
+        load_strictly(self.network, part_of(tensors, "now"), where="unfinished tail")
+        self.best = Fitted.of_json(record, self.member, part_of(tensors, "best"))
+        self.running = record["running"]
+        optimiser = self.optimiser.state_dict()
+        numbers = [number for group in optimiser["param_groups"] for number in group["params"]]
+        optimiser["state"] = {number: part_of(tensors, f"optimiser{number}") for number in numbers}
+        self.optimiser.load_state_dict(optimiser)
+        self.scaler.load_state_dict(record["scaler"])
 
     def _point(self, done: float) -> Point:
         """A point of the curve after `done` epochs, kept."""

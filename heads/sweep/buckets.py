@@ -1,7 +1,7 @@
 """Heads that can be computed together: buckets, what they will take, and what became of them on disk."""
 
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,7 +9,7 @@ import torch
 from cache.checkpoint import load_weights, save_weights
 from cache.errors import UserError
 from cache.key import key
-from heads.families import Family, Fitted, Member, Point, from_json
+from heads.families import Family, Fitted, Member, from_json
 from heads.sweep.leaderboard import Trial
 
 
@@ -25,6 +25,11 @@ class Bucket:
         """Its name, a function of what is in it."""
         record = [(member.config.to_json(), member.fold, member.seed) for member in self.members]
         return f"{key({'inputs': self.inputs, 'members': record})}.safetensors"
+
+    @property
+    def unfinished(self) -> str:
+        """The name of what is kept of it while it is trained."""
+        return f"unfinished-{self.file}"
 
     @property
     def family(self) -> type[Family]:
@@ -75,12 +80,10 @@ def _trial_record(trial: Trial) -> dict:
     return {
         "inputs": trial.inputs, "seconds": trial.seconds,
         "member": {"config": member.config.to_json(), "fold": member.fold, "seed": member.seed},
-        "fitted": {name: getattr(fitted, name) for name in ("val_auc", "val_loss", "epoch", "diverged")},
-        "curve": [list(asdict(point).values()) for point in fitted.curve],
+        **fitted.to_json(),
     }  # fmt: skip
 
 
 def _trial(record: dict, parameters: dict[str, torch.Tensor]) -> Trial:
     member = Member(from_json(record["member"]["config"]), record["member"]["fold"], record["member"]["seed"])
-    curve = [Point(*point) for point in record["curve"]]
-    return Trial(record["inputs"], Fitted(member, parameters, **record["fitted"], curve=curve), record["seconds"])
+    return Trial(record["inputs"], Fitted.of_json(record, member, parameters), record["seconds"])

@@ -68,6 +68,8 @@ class Outcome:
         floor = f", best convex {result.floor_auc:.4f}" if convex else ""
         runs.log(self.folder, f"heads {result.backbone}: chose {chosen.name} among {len(found)} settings, "
                               f"val AUC {chosen.val_auc:.4f} over {len(chosen.trials)} members{floor}")  # fmt: skip
+        if result.doubt:
+            runs.log(self.folder, f"  {result.doubt}")
 
     def _record(self, chosen: Setting) -> HeadRecord:
         """What must be known to use the chosen head."""
@@ -77,6 +79,12 @@ class Outcome:
         else:
             specs, shape = self.choices[chosen.inputs].specs, (self.choices[chosen.inputs].width,)
         return HeadRecord(chosen.config, specs, shape, len(chosen.trials), self.views, self.augmentation)
+
+    def _chosen_on(self) -> dict[str, int]:
+        """Label -> images that the choice went by: those of validation, or those held out with generators."""
+        by = self.folds.kept if self.choose == VALIDATION else range(len(self.folds.generators))
+        fake = self.manifest.fake[self.folds.held_out[by].any(axis=0)]
+        return {"real": int((~fake).sum()), "fake": int(fake.sum())}
 
     def _predict(self, chosen: Setting, scores: np.ndarray) -> None:
         """predictions-<split>.csv: path, digest, label, group, score (logit of fake). The test's is counted."""
@@ -173,6 +181,7 @@ class Outcome:
             choose=self.choose,
             unseen_auc=chosen.unseen_auc,
             candidates={word: each.name for word, each in candidates.items()},
+            chosen_on=self._chosen_on(),
         )
 
 

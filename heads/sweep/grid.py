@@ -35,6 +35,12 @@ GRIDS = {
         {"family": "logistic", "penalty": [1e-5, 1e-4, 1e-3, 1e-2, 0.1, 1.0]},
         {"family": "ridge", "penalty": [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6]},
     ],
+    # For generators that were never seen: what leans on the known ones, what does not, and both.
+    "unseen": [
+        {"family": "ridge", "penalty": [100.0, 1e3, 3e3, 1e4, 1e5]},
+        {"family": "discriminant", "penalty": [0.1, 0.3, 1.0, 3.0]},
+        {"family": "blend", "penalty": [300.0, 1e3, 3e3, 1e4], "whitening": [0.03, 0.1, 0.3, 1.0]},
+    ],
     "tail": [
         {"family": "tail", "lr": 3e-3, "body_lr": 0.3, "weight_decay": 0.05, "dropout": 0.2, "epochs": 8},
         {"family": "logistic", "penalty": [1e-3, 1e-2, 0.1]},

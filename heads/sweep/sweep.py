@@ -12,6 +12,7 @@ from cache.errors import UserError, one_of
 from cache.progress import Progress
 from data.manifest import Manifest
 from heads.families import Fitted
+from heads.fitting.unfinished import Unfinished
 from heads.folds import Folds
 from heads.inputs import ALL, Choice, load_inputs
 from heads.sweep import SEARCH, VALIDATION, leaderboard
@@ -136,9 +137,11 @@ class Sweep:
             return
         if not path.exists():
             started = progress.seconds
-            fitted = self._train(bucket, progress)
+            unfinished = Unfinished(path.with_name(bucket.unfinished))
+            fitted = self._train(bucket, progress, unfinished)
             seconds = (progress.seconds - started) / len(fitted)
             save_trials(path, [Trial(bucket.inputs, each, seconds) for each in fitted])
+            unfinished.remove()
         with self._alone() as finished:
             if finished:  # while this one trained, another has chosen: its tables stay, and the buckets are gone
                 return
@@ -155,13 +158,13 @@ class Sweep:
     def _settings(self, trials: list[Trial]) -> list[Setting]:
         return settings(trials, self.folds.generators, by=self.config.choose)
 
-    def _train(self, bucket: Bucket, progress: Progress) -> list[Fitted]:
+    def _train(self, bucket: Bucket, progress: Progress, unfinished: Unfinished) -> list[Fitted]:
         def report(epoch: int, fitted: list[Fitted]) -> None:
             best = self._best_auc([Trial(bucket.inputs, each, 0.0) for each in fitted])
             progress.note = f"epoch {epoch}, best val AUC {best:.4f}"
             progress.advance(sum(each.member.config.work >= epoch for each in fitted))
 
-        return self.trainer.train(bucket, report)
+        return self.trainer.train(bucket, report, unfinished)
 
     def _outcome(self) -> Outcome:
         return Outcome(

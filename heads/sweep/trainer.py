@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -12,6 +12,7 @@ from heads.families import Fitted, Report, Source
 from heads.families.base import PLAIN, UNIT
 from heads.fitting.stack import normed_rows
 from heads.fitting.task import MapTask, Task
+from heads.fitting.unfinished import Unfinished
 from heads.folds import Folds
 from heads.inputs import Choice, Inputs
 from heads.stream import RowStream
@@ -37,9 +38,10 @@ class Trainer:
     _latest: tuple[str, Any] | None = None
     _measured: dict[str, dict[Hashable, float]] = field(default_factory=lambda: defaultdict(dict))
 
-    def train(self, bucket: Bucket, report: Report) -> list[Fitted]:
-        """The bucket's members, in its order."""
-        return bucket.family.fit(list(bucket.members), self._source(bucket, self._kept_maps), report=report)
+    def train(self, bucket: Bucket, report: Report, unfinished: Unfinished) -> list[Fitted]:
+        """The bucket's members, in its order; what is unfinished is gone on with."""
+        source = replace(self._source(bucket, self._kept_maps), unfinished=unfinished)
+        return bucket.family.fit(list(bucket.members), source, report=report)
 
     def expected_seconds(self, bucket: Bucket) -> float | None:
         """About what a bucket takes, early stopping and validation left aside; None = unknown."""
