@@ -21,6 +21,7 @@ from analysis.judge.differences import Pair, accuracy_lead, auc_lead
 from analysis.judge.evaluate import BESIDE, METRIC, auc_intervals, evaluate, figures, roc
 from analysis.judge.intervals import Interval, auc_inflation
 from analysis.judge.metrics import interval_of
+from analysis.judge.parts import Coarse, Parts
 from analysis.judge.ranking import Pairs, Ranking, Verdicts
 from analysis.judge.rules import RULES
 from analysis.judge.slices import Slice, jpeg_quality, slices
@@ -311,6 +312,51 @@ def test_resamples_weigh_groups_of_each_kind(seed):
     order = np.random.default_rng(1).permutation(16)
     np.testing.assert_array_equal(np.concatenate(list(resamples(fake[order], groups[order], seed))), weights[:, order])
     assert (np.concatenate(list(resamples(fake[:2], groups[:2], seed))) == 1).all()
+
+
+@pytest.mark.parametrize("groups", [4000, 1500])
+def test_parts_of_images_say_what_the_images_say(groups, monkeypatch):
+    """Figures are of all images, intervals of the parts as wide as theirs: alone, and in groups that cross parts."""
+    scores, fake = scores_of(4000, 1)
+    scores[:2] = 60, -60  # far from all others: the log loss is known as badly as these two
+    units = np.arange(4000) % groups
+    images = evaluate(scores, fake, units, calibration=FIXED).metrics
+    monkeypatch.setattr("analysis.judge.bootstrap.MANY", 3999)
+    parts = evaluate(scores, fake, units, calibration=FIXED).metrics
+    assert parts.keys() == images.keys()
+    for name, found in parts.items():
+        assert found.value == images[name].value, name
+        width = images[name].high - images[name].low
+        assert (found.low, found.high) == pytest.approx((images[name].low, images[name].high), abs=0.1 * width), name
+
+
+@pytest.mark.parametrize("groups", [900, 300])
+def test_parts_weigh_what_their_images_weigh(groups):
+    """As many draws of a group as it has images in parts; of groups that lie in one part alone a single one."""
+    rng = np.random.default_rng(0)
+    columns, fake = rng.integers(0, 20, (2, 900)).astype(float), rng.random(900) < 0.4
+    found = Coarse([Parts.by_rank(each, fake) for each in columns], dict)
+    weights = np.concatenate(list(found.resamples(fake, np.arange(900) % groups, 0)))
+    first, second = np.split(weights, [len(found.parts[0].scores)], axis=1)
+    assert first.sum(axis=1) == pytest.approx(second.sum(axis=1))  # the same images, parted in two ways
+    sizes = np.bincount(found.parts[0].member)
+    assert first.mean(axis=0) == pytest.approx(sizes, rel=0.1)
+    own = np.concatenate(list(resamples(fake, np.arange(900) % groups, 1)))
+    expected = np.stack([own[:, found.parts[0].member == part].sum(axis=1) for part in range(len(sizes))])
+    assert first.std(axis=0) == pytest.approx(expected.std(axis=1), rel=0.15)
+
+
+def test_leads_of_parts_are_those_of_images(monkeypatch):
+    scores, fake = scores_of(3000, 2)
+    noise = np.random.default_rng(0).normal(size=3000)
+    pair = Pair(np.stack([scores, scores + noise], axis=1), fake, np.arange(3000))
+    images = [auc_lead(pair), accuracy_lead(pair, np.array([0.5, 0.6]))]
+    monkeypatch.setattr("analysis.judge.bootstrap.MANY", 2999)
+    parts = [auc_lead(pair), accuracy_lead(pair, np.array([0.5, 0.6]))]
+    for found, wanted in zip(parts, images, strict=True):
+        assert found.difference.value == wanted.difference.value
+        width = wanted.difference.high - wanted.difference.low
+        assert found.difference.low == pytest.approx(wanted.difference.low, abs=0.1 * width)
 
 
 def test_blocks_are_no_part_of_what_is_drawn(monkeypatch):

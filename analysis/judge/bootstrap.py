@@ -5,22 +5,28 @@ in place of the whole numbers of Efron's bootstrap: no class is ever missing fro
 from image to image, such as error rates on the ROC curve, move smoothly. `intervals` makes intervals of the draws.
 
 scipy.stats.bootstrap draws single observations and calls a function of the redrawn data for each resample; here whole
-groups are drawn by class, and a figure is computed for a block of weightings at once.
+groups are drawn by class, and a figure is computed for a block of weightings at once. Of more than MANY images the
+resamples weigh parts (`parts`), so that their time grows with the groups of several images and no more.
 """
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
+import pandas as pd
 
 from data.probing import cores
+
+if TYPE_CHECKING:
+    from analysis.judge.parts import Coarse
 
 RESAMPLES = 1000
 FEWEST_GROUPS = 5  # of a class; of fewer no interval is to be believed (tests/bench/intervals.py)
 BLOCK = 1_000_000  # weights held at once, so that memory does not grow with the number of resamples
+MANY = 50_000  # images, beyond which parts of them are weighed
 THREADS = 4  # at most: each needs a dozen times the memory of a block
 Name = TypeVar("Name", bound=Hashable)
 Figures = dict[Name, np.ndarray]
@@ -40,7 +46,7 @@ class Units:
 
     @classmethod
     def of(cls, groups: np.ndarray) -> "Units":
-        return cls(len(groups), len(np.unique(groups)))
+        return cls(len(groups), len(pd.unique(groups)))
 
 
 @dataclass(frozen=True)
@@ -67,17 +73,23 @@ class Draws:
 
 
 def bootstrap(
-    statistics: Callable[[np.ndarray], dict[Name, np.ndarray]], fake: np.ndarray, groups: np.ndarray, *, seed: int = 0
-) -> dict[Name, Draws]:
+    statistics: Callable[[np.ndarray], dict[Name, np.ndarray]], fake: np.ndarray, groups: np.ndarray, *, seed: int = 0,
+    coarse: "Callable[[], Coarse] | None" = None,
+) -> dict[Name, Draws]:  # fmt: skip
     """Figures of N images, fake (N,) bool and groups (N,), with what they are in each of RESAMPLES resamples.
 
     Resamples depend on seed, fake and groups alone, so that figures drawn in two calls belong together.
 
     Args:
         statistics: weights (B, N) float64, how much each image counts -> name -> (B,).
+        coarse: gives the same figures of parts of the images, which are used if there are more than MANY.
     """
     points = statistics(np.ones((1, len(fake))))
-    blocks = list(_in_threads(statistics, resamples(fake, groups, seed)))
+    if coarse and len(fake) > MANY:
+        rough = coarse()
+        blocks = list(_in_threads(rough.statistics, rough.resamples(fake, groups, seed)))
+    else:
+        blocks = list(_in_threads(statistics, resamples(fake, groups, seed)))
     units = {"real": Units.of(groups[~fake]), "fake": Units.of(groups[fake]), "all": Units.of(groups)}
     return {name: Draws(float(point[0]), np.concatenate([block[name] for block in blocks]), **units)
             for name, point in points.items()}  # fmt: skip
@@ -103,17 +115,31 @@ def too_few(fake: np.ndarray, groups: np.ndarray) -> bool:
 
 def resamples(fake: np.ndarray, groups: np.ndarray, seed: int) -> Iterator[np.ndarray]:
     """How much each image counts: all RESAMPLES in blocks of weights (b, N) float64, whose mean over a stratum is 1."""
-    rng = np.random.default_rng(seed)
     _, member = np.unique(groups, return_inverse=True)
-    strata = _strata(fake, member)
-    step = max(1, BLOCK // len(fake))
-    for start in range(0, RESAMPLES, step):
-        block = min(step, RESAMPLES - start)
-        weights = np.empty((block, member.max() + 1))
-        for each in strata:
-            drawn = rng.exponential(size=(block, len(each)))
-            weights[:, each] = drawn / drawn.mean(axis=1, keepdims=True)
+    for weights in group_weights(fake, member, np.ones(member.max() + 1, int), seed, widest=len(fake)):
         yield weights[:, member]
+
+
+def group_weights(fake: np.ndarray, member: np.ndarray, count: np.ndarray, seed: int, *,
+                  widest: int) -> Iterator[np.ndarray]:  # fmt: skip
+    """What groups weigh: all RESAMPLES in blocks (b, K) float64, whose mean over the groups of a stratum is 1.
+
+    Args:
+        fake: (N,) bool. member: (N,) the column of each image's group, or of all groups that are taken together.
+        count: (K,) how many these are; together they weigh a gamma variate. widest: numbers in a row of what is made of
+            a block, so that memory does not grow with it.
+    """
+    rng = np.random.default_rng(seed)
+    strata = _strata(fake, member)
+    step = max(1, BLOCK // widest)
+    for start in range(0, RESAMPLES, step):
+        weights = np.empty((min(step, RESAMPLES - start), len(count)))
+        for each in strata:
+            shape = (len(weights), len(each))
+            many = (count[each] > 1).any()  # one alone weighs an exponential variate, which is drawn faster
+            drawn = rng.standard_gamma(count[each], size=shape) if many else rng.exponential(size=shape)
+            weights[:, each] = drawn / (drawn.sum(axis=1, keepdims=True) / count[each].sum())
+        yield weights
 
 
 def _strata(fake: np.ndarray, member: np.ndarray) -> list[np.ndarray]:

@@ -3,16 +3,15 @@
 Both are judged on the same resamples, so that what is hard for both does not blur the difference.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 
-from analysis.judge.bootstrap import bootstrap
+from analysis.judge.bootstrap import Draws, bootstrap
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import interval_of
-from analysis.judge.ranking import Pairs
+from analysis.judge.parts import Coarse, Parts, aucs, coarse_aucs
 from heads.predictions import Predictions
 
 
@@ -48,22 +47,29 @@ def joined(first: Predictions, second: Predictions) -> Pair:
 
 def auc_lead(pair: Pair) -> Lead:
     """How far the AUC of the first is ahead; both classes must be there."""
-    first, second = (Pairs(column, pair.fake).auc for column in pair.scores.T)
-    return _lead("auc", pair, lambda weights: {"first": first(weights), "second": second(weights)})
+    columns = pair.scores.T
+    drawn = bootstrap(aucs(columns, pair.fake), pair.fake, pair.groups, coarse=lambda: coarse_aucs(columns, pair.fake))
+    return _lead("auc", *drawn.values())
 
 
 def accuracy_lead(pair: Pair, thresholds: np.ndarray) -> Lead:
     """How far the accuracy of the first is ahead; thresholds: (2,), of each its own."""
     right = ((pair.scores >= thresholds) == pair.fake[:, None]).astype(np.float64)
 
-    def both(weights: np.ndarray) -> dict[str, np.ndarray]:
-        first, second = (weights @ right).T / weights.sum(axis=1)
-        return {"first": first, "second": second}
-
-    return _lead("accuracy", pair, both)
+    draws = bootstrap(partial(_shares, right), pair.fake, pair.groups, coarse=lambda: _coarse_shares(right, pair.fake))
+    return _lead("accuracy", *draws.values())
 
 
-def _lead(name: str, pair: Pair, both: Callable[[np.ndarray], dict[str, np.ndarray]]) -> Lead:
-    """name: of the figure. both: weights (B, N) -> what it is of the first and of the second (B,)."""
-    first, second = bootstrap(both, pair.fake, pair.groups).values()
+def _shares(right: np.ndarray, weights: np.ndarray) -> dict[int, np.ndarray]:
+    """For each column of (N, 2) the share of all images in weightings (B, N): (B,)."""
+    return dict(enumerate((weights @ right).T / weights.sum(axis=1)))
+
+
+def _coarse_shares(right: np.ndarray, fake: np.ndarray) -> Coarse:
+    """In parts that are called alike by both: nothing is lost."""
+    parts = Parts.by_score(right @ [1.0, 2.0], fake)  # which of the two is right, as one number
+    return Coarse([parts], partial(_shares, np.stack([parts.scores % 2, parts.scores // 2], axis=1)))
+
+
+def _lead(name: str, first: Draws, second: Draws) -> Lead:
     return Lead(Interval.of_difference(first, second, partial(interval_of, name)), first.minus(second).ahead)

@@ -14,7 +14,8 @@ from analysis.judge.bootstrap import Draws, bootstrap
 from analysis.judge.calibrate import Calibration
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import FPR, METRICS, TPR, Metric
-from analysis.judge.ranking import Pairs, Ranking
+from analysis.judge.parts import Coarse, Parts, aucs, coarse_aucs
+from analysis.judge.ranking import Ranking
 from analysis.judge.weighed import Judged
 
 # What a threshold gives, the fields of Operating.
@@ -56,7 +57,12 @@ def evaluate(
     One class alone defines its own accuracy (and recall), accuracy, and what is said of probabilities and the band.
     """
     judged = Judged(scores, fake, groups, calibration)
-    draws = bootstrap(partial(figures, judged), fake, groups, seed=seed)
+
+    def coarse() -> Coarse:
+        parts = Parts.by_score(scores, fake, judged.cuts)
+        return Coarse([parts], partial(figures, judged.of_parts(parts)))
+
+    draws = bootstrap(partial(figures, judged), fake, groups, seed=seed, coarse=coarse)
     return Evaluation(
         images=len(scores),
         threshold=calibration.threshold,
@@ -85,12 +91,8 @@ def figures(judged: Judged, weights: np.ndarray) -> dict[tuple[str, str], np.nda
 
 def auc_intervals(scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, *, seed: int = 0) -> list[Interval]:
     """AUC of each column of scores (N, K), with the intervals of `evaluate`; all columns share the resamples."""
-    columns = [Pairs(column, fake) for column in scores.T]
-
-    def aucs(weights: np.ndarray) -> dict[int, np.ndarray]:
-        return {number: pairs.auc(weights) for number, pairs in enumerate(columns)}
-
-    return [Interval.of_auc(each) for each in bootstrap(aucs, fake, groups, seed=seed).values()]
+    drawn = bootstrap(aucs(scores.T, fake), fake, groups, seed=seed, coarse=lambda: coarse_aucs(scores.T, fake))
+    return [Interval.of_auc(each) for each in drawn.values()]
 
 
 def roc(scores: np.ndarray, fake: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

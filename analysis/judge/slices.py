@@ -11,6 +11,7 @@ from analysis.judge.bootstrap import bootstrap
 from analysis.judge.calibrate import Calibration
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import interval_of
+from analysis.judge.parts import Coarse, Parts
 from analysis.judge.ranking import Pairs, Verdicts
 from cache.errors import UserError
 from data.manifest import COLUMNS, STATISTICS, Manifest
@@ -98,7 +99,12 @@ def _slice(
     column: str, value: str, scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, threshold: float
 ) -> Slice:
     units = groups if len(np.unique(groups)) > 1 else np.arange(len(groups))
-    draws = bootstrap(Verdicts(scores, fake, threshold).figures, fake, units)
+
+    def coarse() -> Coarse:
+        parts = Parts.by_score(scores, fake, [threshold])
+        return Coarse([parts], Verdicts(parts.scores, parts.fake, threshold).figures)
+
+    draws = bootstrap(Verdicts(scores, fake, threshold).figures, fake, units, coarse=coarse)
     found = {name: interval_of(name, each) for name, each in draws.items()}
     return Slice(
         column, value, len(fake), int((~fake).sum()), int(fake.sum()), found["accuracy"],

@@ -7,9 +7,11 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
-from scipy.special import expit
+from scipy.special import expit, logit
 
+from analysis.judge.bootstrap import Units
 from analysis.judge.calibrate import Calibration
+from analysis.judge.parts import Parts
 from analysis.judge.ranking import Called, Counts, Ranking
 from analysis.judge.rules import DEFAULT_RULE
 
@@ -25,13 +27,26 @@ class Judged:
     def __init__(self, scores: np.ndarray, fake: np.ndarray, groups: np.ndarray, calibration: Calibration) -> None:
         self._ranking = Ranking(scores, fake)
         self.scores, self.fake = self._ranking.scores, self._ranking.fake
-        self.calibration, self.real_groups = calibration, len(np.unique(groups[~fake]))
+        self.calibration, self.real_groups = calibration, Units.of(groups[~fake]).groups
         self.calibrated = Forecast(self.scores / calibration.temperature, self.fake)
         self.plain = Forecast(self.scores, self.fake)
         self.columns = {rule: self._ranking.column(threshold) for rule, threshold in calibration.thresholds.items()}
         decided = ~calibration.uncertain(self.scores)
         right = (self.scores >= calibration.threshold) == self.fake
         self.band = np.stack([decided, decided & right], axis=1).astype(np.float64)  # (N, 2)
+
+    @property
+    def cuts(self) -> list[float]:
+        """Scores at which something changes: thresholds, the band, the bins of the calibration error."""
+        bins = logit(np.arange(1, BINS) / BINS)
+        return [*self.calibration.thresholds.values(), *self.calibration.band, *bins,
+                *bins * self.calibration.temperature]  # fmt: skip
+
+    def of_parts(self, parts: Parts) -> "Judged":
+        """These images, cut into parts at the cuts and elsewhere."""
+        found = Judged(parts.scores, parts.fake, np.arange(len(parts.scores)), self.calibration)
+        found.real_groups = self.real_groups
+        return found
 
     def weighed(self, weights: np.ndarray) -> "Weighed":
         """In weightings (B, N) in the order in which the images were given."""
