@@ -7,6 +7,7 @@ Fire builds the record; wrong names and types are refused here first, because Fi
 
 import inspect
 import os
+import re
 import signal
 import sys
 from collections.abc import Callable
@@ -25,6 +26,7 @@ from cache.plugins import import_plugins
 from cache.progress import Plain
 
 Record = TypeVar("Record", bound=Options)
+LOST_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited)")  # as torch says it
 
 
 def main(record: type[Options], run: str, *, command: str) -> None:
@@ -42,7 +44,7 @@ def main(record: type[Options], run: str, *, command: str) -> None:
             import_plugins()
             config = parse(record, sys.argv[1:], command)
             module, _, function = run.partition(":")
-            getattr(import_module(module), function)(config)
+            called(getattr(import_module(module), function), config)
         sys.stdout.flush()
     except UserError as error:
         sys.exit(printable(f"{command}: {error}"))
@@ -55,6 +57,24 @@ def main(record: type[Options], run: str, *, command: str) -> None:
     except BrokenPipeError:  # whoever read what is printed has gone, as `| head` does; Python would flush once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+
+
+def called(run: Callable[[Record], Any], config: Record) -> Any:
+    """What a stage returns.
+
+    Raises:
+        UserError: a process that decodes for it died. torch says so from a signal, that is wherever the stage happens
+            to be, hence here and not where images are loaded.
+    """
+    try:
+        return run(config)
+    except RuntimeError as error:
+        if not LOST_WORKER.match(str(error)):
+            raise
+        raise UserError(
+            "a process that decodes images was killed, perhaps for want of memory. What is finished is kept: run the "
+            "same command again; WORKERS=0 decodes in threads, which takes the least memory"
+        ) from error
 
 
 def parse(record: type[Record], arguments: list[str], command: str) -> Record:

@@ -21,6 +21,7 @@ class FinetuneConfig(Options):
     checkpoint: str = option("", "a last.pt of the same training to go on from, with best.safetensors beside it")
     save_every: int = option(0, "steps between two writings of last.pt (default: 2 minutes, and every epoch)")
     keep_every: int = option(0, "epochs between two checkpoints that are kept for good (default: none)")
+    log_images: bool = option(False, "keep the images of every step, in their order: images-001.csv, one an epoch")
     auto_accumulate: bool = option(False, "out of memory: go on with the same batch in more parts")
     tracker: str = option("", "mlflow or wandb, beside TensorBoard")
     smoke: bool = option(False, "one epoch on a few small images, to see that everything runs")

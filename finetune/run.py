@@ -99,7 +99,8 @@ def _job(config: FinetuneConfig, name: str, recipe: Recipe, start: Start, *, sta
     }  # fmt: skip
     return Job(
         folder, start.manifest, recipe, replace(start.record, made=made), made_from, seed=config.seed,
-        save_every=config.save_every, keep_every=config.keep_every, auto_accumulate=config.auto_accumulate,
+        save_every=config.save_every, keep_every=config.keep_every, log_images=config.log_images,
+        auto_accumulate=config.auto_accumulate,
         workers=extraction.workers, batch=extraction.batch,
     )  # fmt: skip
 

@@ -606,10 +606,15 @@ def test_a_network_without_a_cached_head_trains_in_two_phases(few):
 
 
 def test_kept_checkpoints_are_detectors(few):
-    folder = run(options(few, plain(epochs=4), keep_every=2))
+    folder = run(options(few, plain(epochs=4), keep_every=2, log_images=True))
     kept = sorted(folder.glob("epoch-*.safetensors"))
     assert [each.name for each in kept] == ["epoch-002.safetensors", "epoch-004.safetensors"]
     assert load_detector(kept[0])[1].made["epoch"] == 2
+    seen = [pd.read_csv(folder / f"images-00{epoch}.csv") for epoch in (1, 2, 3, 4)]
+    manifest = Manifest.load(paths.manifest_file("few")).usable
+    trained = sorted(manifest.rows.path[manifest.where("train")])
+    assert all(sorted(each.path) == trained and each.step.is_monotonic_increasing for each in seen)
+    assert len({tuple(each.path) for each in seen}) == 4
 
 
 def test_registry_and_best_detector_follow_the_runs(few, capsys):

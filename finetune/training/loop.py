@@ -122,9 +122,9 @@ class Training:
 
     def _epoch(self, progress: Progress) -> None:
         epoch, begun = self.standing.epoch, self.standing.step
-        steps = steps_of(self.rows, batch=self.recipe.batch, seed=self.job.seed, epoch=epoch, processes=self.team.size)[
-            begun:
-        ]
+        steps = steps_of(self.rows, batch=self.recipe.batch, seed=self.job.seed, epoch=epoch, processes=self.team.size)
+        self._log_images(steps)
+        steps = steps[begun:]
         self._unfreeze(epoch)
         draw = drawn(self.recipe.augmentation, seed=self.job.seed, epoch=epoch)
         workers = default_workers(self.team.device) if self.job.workers < 0 else self.job.workers
@@ -144,6 +144,15 @@ class Training:
             self._end_epoch(rate, seconds, images=sum(map(len, steps)))
         last = self.standing.history[-1]
         progress.note = f"epoch {last.epoch}/{self.recipe.total_epochs} val AUC {last.val_auc:.4f}"
+
+    def _log_images(self, steps: list[np.ndarray]) -> None:
+        """Which image is in which step of this epoch, before the first: the order is known, however far it gets."""
+        if not (self.job.log_images and self.team.leads):
+            return
+        chosen = self.job.manifest.rows.iloc[np.concatenate(steps)]
+        step = np.repeat(np.arange(1, len(steps) + 1), [len(rows) for rows in steps])
+        table = pd.DataFrame({"step": step, "path": chosen.path.to_numpy(), "digest": chosen.digest.to_numpy()})
+        runs.write_table(self.job.folder / f"images-{self.standing.epoch + 1:03}.csv", table)
 
     def _unfreeze(self, epoch: int) -> None:
         """The stages that train in this epoch, in training mode; the network that steps go through."""

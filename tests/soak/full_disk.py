@@ -28,13 +28,13 @@ def filled(made: World, stage: str, times: int) -> str:
     ends, problems = Counter(), []
     for number in range(times):
         room = int(needed * (number + rng.random()) / times)
-        with _disk(made.place, held + room):
+        with mounted(made.place, held + room):
             made.restore(stage)
             end = _ending(made, stage)
             ends[end] += 1
             if end.startswith("WRONG"):
                 problems.append(f"{end} with room for {room:,} of {needed:,} bytes")
-            _resize(made.place, ROOM)
+            remounted(made.place, f"size={ROOM}")
             if made.finish(stage):
                 problems.append(f"the rerun with room failed: {_last_words(made)}")
             problems += made.differences(stage)
@@ -58,7 +58,7 @@ def _last_words(made: World) -> str:
 
 
 @contextmanager
-def _disk(place: Path, size: int) -> Iterator[None]:
+def mounted(place: Path, size: int) -> Iterator[None]:
     """A disk of `size` bytes at `place`. Raises: UserError where none can be mounted."""
     _mount("-t", "tmpfs", "-o", f"size={size}", "tmpfs", str(place))
     try:
@@ -67,8 +67,9 @@ def _disk(place: Path, size: int) -> Iterator[None]:
         subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
-def _resize(place: Path, size: int) -> None:
-    _mount("-o", f"remount,size={size}", str(place))
+def remounted(place: Path, how: str) -> None:
+    """The same disk with another size, or ro, or rw."""
+    _mount("-o", f"remount,{how}", str(place))
 
 
 def _mount(*arguments: str) -> None:

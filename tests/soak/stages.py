@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from analysis.predict.options import PredictConfig
 from analysis.predict.run import run as predict
 from analysis.report import run as report
 from cache import paths
+from cache.command import called
 from cache.errors import UserError, one_of
 from cache.features import open_shard, shard_paths
 from data.build import run as data
@@ -54,37 +56,39 @@ TRAINED = {"recipe": "cnn-dropout-logsoftmax", "smoke": True, "device": "cpu", "
 # What two runs need not have in common: times, and checksums of files that hold them.
 CLOCK = {"seconds", "images_per_second", "rate", "time", "finished", "commit", "files", "checksum"}
 REPORTED = {"perturb": 0, "num_samples": 1}
+PREDICTED = {"data": "faces", "heat_maps": 2, "device": "cpu"}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """run: on a folder of images. files: patterns of what must be equal; CLOCK is left out of CSVs and JSON."""
+    """run: on its options. options: on a folder of images, and others where given. files: what of it must be equal."""
 
     name: str
-    run: Callable[[str], Any]
+    run: Callable[[Any], Any]
+    options: Callable[..., Any]
     files: tuple[str, ...] = ()
 
 
 STAGES = {
     each.name: each
     for each in (
-        Stage("data", lambda faces: data(DataConfig.of(data=faces)), ("data/faces/*.csv", "data/faces/*.json")),
-        Stage("extract", lambda faces: extract(ExtractConfig.of(data=faces, **EXTRACT))),
+        Stage("data", data, DataConfig.of, ("data/faces/*.csv", "data/faces/*.json")),
+        Stage("extract", extract, partial(ExtractConfig.of, **EXTRACT)),
         Stage(
-            "heads", lambda faces: heads(HeadsConfig.of(data=faces, **HEADS)),
+            "heads", heads, partial(HeadsConfig.of, **HEADS),
             ("runs/heads/*/*.csv", "runs/heads/*/head.safetensors", "runs/heads/*/result.json", "runs/ledger.jsonl"),
         ),
         Stage(
-            "finetune", lambda faces: finetune(FinetuneConfig.of(data=faces, **TRAINED)),
+            "finetune", finetune, partial(FinetuneConfig.of, **TRAINED),
             ("runs/finetune/*/*.csv", "runs/finetune/*/best.safetensors", "runs/finetune/*/result.json",
              "runs/ledger.jsonl", "runs/best/*"),
         ),
         Stage(
-            "report", lambda faces: report(ReportCommand.of(data=faces, **HEADS, **REPORTED)),
+            "report", report, partial(ReportCommand.of, **HEADS, **REPORTED),
             ("runs/report/*/*.csv", "runs/report/*/*.json", "runs/report/*/*.png", "runs/gradcam/*/*.csv"),
         ),
         Stage(
-            "predict", lambda faces: predict(PredictConfig.of(images=faces, data="faces", heat_maps=2, device="cpu")),
+            "predict", predict, lambda data, **other: PredictConfig.of(images=data, **{**PREDICTED, **other}),
             ("runs/predict/*/*.csv", "runs/predict/*/*.png", "runs/predict/*/*.json"),
         ),
     )
@@ -118,20 +122,20 @@ class World:
             shutil.rmtree(path) if path.is_dir() else path.unlink()
         shutil.copytree(self.before(stage), self.place, dirs_exist_ok=True)
 
-    def start(self, stage: str) -> int:
-        """Run a stage in a process of its own group; its pid."""
+    def start(self, stage: str, *, said: Path | None = None, **setting: Any) -> int:
+        """Run a stage in a process of its own group, some of its settings changed; its pid."""
         pid = os.fork()
         if pid == 0:
             os.setsid()
-            said = os.open(self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-            os.dup2(said, 1)
-            os.dup2(said, 2)
-            os._exit(_status(STAGES[stage], str(self.home / "faces")))
+            told = os.open(said or self.said, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+            os.dup2(told, 1)
+            os.dup2(told, 2)
+            os._exit(_status(STAGES[stage], str(self.home / "faces"), setting))
         return pid
 
-    def finish(self, stage: str) -> int:
+    def finish(self, stage: str, **setting: Any) -> int:
         """Run a stage to its end; its exit status, as the command line has it, and 2 for a traceback."""
-        return os.waitstatus_to_exitcode(os.waitpid(self.start(stage), 0)[1])
+        return os.waitstatus_to_exitcode(os.waitpid(self.start(stage, **setting), 0)[1])
 
     def differences(self, stage: str) -> list[str]:
         """What a stage left that an undisturbed run does not leave, or leaves otherwise."""
@@ -209,6 +213,8 @@ def _features() -> dict[str, str]:
 
 
 def _timeless(path: Path) -> bytes:
+    if path.name == "probes.csv":  # in the order in which files were read, and a checksum of that in the last line
+        return "\n".join(sorted(path.read_text().splitlines()[:-1])).encode()
     if path.suffix == ".csv":
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         return table.drop(columns=CLOCK & set(table)).to_csv().encode()
@@ -226,9 +232,9 @@ def _without_clock(value: Any) -> Any:
     return [_without_clock(each) for each in value] if isinstance(value, list) else value
 
 
-def _status(stage: Stage, faces: str) -> int:
+def _status(stage: Stage, faces: str, setting: dict[str, Any]) -> int:
     try:
-        stage.run(faces)
+        called(stage.run, stage.options(data=faces, **setting))
     except UserError as error:
         print(f"UserError: {error}", flush=True)
         return 1
