@@ -21,7 +21,7 @@ import pandas as pd
 from data.probing import cores
 
 if TYPE_CHECKING:
-    from analysis.judge.parts import Coarse
+    from analysis.judge.score_parts import Coarse
 
 RESAMPLES = 1000
 FEWEST_GROUPS = 5  # of a class; of fewer no interval is to be believed (tests/bench/intervals.py)

@@ -11,7 +11,7 @@ import numpy as np
 from analysis.judge.bootstrap import Draws, bootstrap
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import interval_of
-from analysis.judge.parts import Coarse, Parts, aucs, coarse_aucs
+from analysis.judge.score_parts import Coarse, Parts, aucs, coarse_aucs
 from heads.predictions import Predictions
 
 

@@ -11,7 +11,7 @@ from scipy.special import expit, logit
 
 from analysis.judge.bootstrap import Units
 from analysis.judge.calibrate import Calibration
-from analysis.judge.parts import Parts
+from analysis.judge.score_parts import Parts
 from analysis.judge.ranking import Called, Counts, Ranking
 from analysis.judge.rules import DEFAULT_RULE
 
