@@ -202,5 +202,5 @@ def _say(manifest: Manifest, examined: audit.Audit, path: Path) -> None:
         print(f"  ignored: {', '.join(f'{count} x {what}' for what, count in most[:FEW])}{more}")
     if examined.outside:
         print(f"  {examined.outside} images lie, by links, outside of {manifest.root}")
-    for warning in examined.warnings:
+    for warning in (*examined.warnings, *splits.warnings(examined.counts).values()):
         print(f"  {warning}")
