@@ -10,7 +10,6 @@ import numpy as np
 import pandas as pd
 
 from cache.errors import UserError
-from data import splits
 from data.manifest import BLACK_DIGEST, LABELS, SPLITS, STATISTICS, Manifest
 
 SHORTCUT_AUC = 0.65  # a single trivial number that separates the classes this well explains much of any result
@@ -48,19 +47,18 @@ def examine(manifest: Manifest, *, ignored: dict[str, int] | None = None, outsid
     """
     rows = manifest.usable.rows
     shortcuts = _shortcuts(rows)
-    counts = {split: _counts(rows.label[rows.split == split], LABELS) for split in SPLITS}
     grey = {label: _share(rows.colour[rows.label == label] < GREY_COLOUR) for label in LABELS}
     return Audit(
         dataset=manifest.dataset,
         synthetic=manifest.synthetic,
         images=len(manifest),
-        counts=counts,
+        counts={split: _counts(rows.label[rows.split == split], LABELS) for split in SPLITS},
         left_out={status: int(n) for status, n in manifest.unusable.status.value_counts().items()},
         notes={note: int(n) for note, n in rows.note[rows.note != ""].value_counts().head(20).items()},
         duplicates=int(rows.digest[rows.digest != BLACK_DIGEST].duplicated().sum()),
         grey=grey,
         shortcuts=shortcuts,
-        warnings=_warnings(shortcuts, grey) + splits.warnings(counts),
+        warnings=_warnings(shortcuts, grey),
         ignored=ignored or {},
         outside=outside,
     )

@@ -194,6 +194,9 @@ def _holds(path: Path, record: audit.Audit) -> bool:
 def _say(manifest: Manifest, examined: audit.Audit, path: Path) -> None:
     counts = ", ".join(f"{split} {c['real']} real {c['fake']} fake" for split, c in examined.counts.items())
     print(f"data {manifest.dataset}{' (synthetic)' if manifest.synthetic else ''}: {counts} -> {path}")
+    made_by = pd.Series(manifest.generator).value_counts().drop("", errors="ignore").sort_index()
+    if len(made_by):
+        print(f"  generators: {', '.join(f'{name} {count}' for name, count in made_by.items())}")
     for status, number in examined.left_out.items():
         print(f"  left out, {status}: {number}, first {manifest.rows.path[manifest.rows.status == status].iloc[0]}")
     if examined.ignored:
@@ -202,5 +205,5 @@ def _say(manifest: Manifest, examined: audit.Audit, path: Path) -> None:
         print(f"  ignored: {', '.join(f'{count} x {what}' for what, count in most[:FEW])}{more}")
     if examined.outside:
         print(f"  {examined.outside} images lie, by links, outside of {manifest.root}")
-    for warning in examined.warnings:
+    for warning in (*examined.warnings, *splits.warnings(examined.counts).values()):
         print(f"  {warning}")

@@ -36,7 +36,7 @@ def meant_by(word: str) -> Path:
     return path if is_there(word) else known_manifest(word) or path
 
 
-def suggestion(word: str) -> str:
+def suggestion(word: str, option: str = "DATA") -> str:
     """' Did you mean DATA=... ?' where files or data sets have names like that of `word`, or it is a list; else ''."""
     several = words_of(word)
     if len(several) > 1 and all(is_there(each) or known_manifest(each) for each in several):
@@ -45,7 +45,7 @@ def suggestion(word: str) -> str:
     beside = {each.name: str(path.with_name(each.name)) for each in _data_beside(path)} if path.name else {}
     near = get_close_matches(path.name, [*beside, *paths.known_datasets()], n=3, cutoff=0.6)
     meant = dict.fromkeys(beside.get(name, name) for name in near)
-    return f" Did you mean DATA={' or DATA='.join(meant)}?" if meant else ""
+    return f" Did you mean {' or '.join(f'{option}={each}' for each in meant)}?" if meant else ""
 
 
 def _in_line(line: str) -> Iterator[str]:

@@ -66,16 +66,17 @@ def salt_for(given: pd.Series, groups: pd.Series, labels: pd.Series) -> int:
     return min(tried, key=tried.__getitem__)
 
 
-def warnings(counts: dict[str, dict[str, int]]) -> list[str]:
-    """What to say of splits that are there and have too few images of a class to choose or to judge by."""
+def warnings(counts: dict[str, dict[str, int]]) -> dict[str, str]:
+    """Split -> what to say of it where it is there and has too few images of a class to choose or to judge by."""
     what = {"val": "to choose among settings", "test": "to judge by"}
-    return [_warning(split, counts[split], what[split]) for split in what if 0 < min(counts[split].values()) < ENOUGH]
+    few = [split for split in what if 0 < min(counts[split].values()) < ENOUGH]
+    return {split: _warning(split, counts[split], what[split]) for split in few}
 
 
 def _warning(split: str, counts: dict[str, int], purpose: str) -> str:
     there = " and ".join(f"{counts[label]} {label}" for label in LABELS)
-    cure = ": take more, or FOLDS=5, which chooses by the training images too" if split == "val" else ""
-    return f"Few images {purpose}: {split} has {there}, and below {ENOUGH} of a class chance moves figures far{cure}."
+    cure = " Take more, or FOLDS=5, which chooses by the training images too." if split == "val" else ""
+    return f"Few images {purpose}: {split} has {there}; with fewer than {ENOUGH} of a class chance decides much.{cure}"
 
 
 def _by_hash(groups: Iterable[str], shares: dict[str, float], salt: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from analysis.judge.rules import DEFAULT_RULE, RULES
 from analysis.page.contents import Contents
 from cache import runs
 from cache.environment import describe_environment
+from data import splits
 from data.audit import SHORTCUT_AUC, Audit
 from data.manifest import Manifest
 from data.perturb import COPIES
@@ -86,11 +87,12 @@ def where_band(model: Model) -> str:
 
 
 def _of_data(manifest: Manifest, audit: Audit) -> dict[str, Any]:
-    """kinds of files; the strongest shortcut and the limit for warnings; how many images are black by choice."""
+    """kinds of files; the strongest shortcut and the limit for warnings; images black by choice; small splits."""
     return {
         "kinds": _kinds(manifest), "black": int((manifest.rows.status == "black").sum()),
         "made_by_generators": _generators(manifest), "copies": [each.words for each in COPIES],
         "shortcut_limit": SHORTCUT_AUC, "strongest": next(iter(audit.shortcuts.items()), None),
+        "few_images": splits.warnings(audit.counts),
     }  # fmt: skip
 
 

@@ -18,7 +18,7 @@ from cache.errors import UserError, printable
 from data.disk import Named, read_file, walk
 from data.images import opened, pillow_errors, upright_rgb
 from data.manifest import Manifest
-from data.naming import is_there, known_manifest, words_of
+from data.naming import is_there, known_manifest, suggestion, words_of
 
 
 def files_of(images: str) -> list[Named]:
@@ -33,7 +33,8 @@ def files_of(images: str) -> list[Named]:
     if all(each.status for each in found.values()):
         first, more = next(iter(found.values())), len(found) - 1
         others = f", and {more} more like it" if more else ""
-        raise UserError(f"IMAGES={images}: no image to score: {printable(first.path)}: {first.reason}{others}")
+        meant = suggestion(first.path, "IMAGES") if first.status == "missing" else ""
+        raise UserError(f"IMAGES={images}: no image to score: {printable(first.path)}: {first.reason}{others}.{meant}")
     return list(found.values())
 
 
