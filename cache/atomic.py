@@ -121,11 +121,11 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete temporary files that a killed process left behind."""
+def remove_leftovers(folder: Path, *, age: float = LEFTOVER_AGE) -> None:
+    """Delete temporary files that a killed process left behind; age: in seconds, 0 where nobody else can be writing."""
     for path in folder.glob(f".*{TEMPORARY}*"):
         with _writing(path), suppress(FileNotFoundError):  # another process may be at the same
-            if time.time() - path.stat().st_mtime > LEFTOVER_AGE:
+            if time.time() - path.stat().st_mtime >= age:
                 path.unlink(missing_ok=True)
 
 

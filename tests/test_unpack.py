@@ -21,7 +21,6 @@ from data.manifest import Manifest
 from data.options import DataConfig
 from data.unpack import journal
 from data.unpack import run as unpacking
-from data.unpack.items import LeftOut
 from data.unpack.options import UnpackConfig
 from data.unpack.run import run
 from tests.conftest import jpeg, picture
@@ -276,10 +275,11 @@ def test_whatever_was_killed_goes_on_and_ends_the_same(mixture, tmp_path, monkey
     note = journal.Journal.note
 
     def killed(self: journal.Journal, entry: object, left: list[int]) -> None:
-        if not left:
-            raise KeyboardInterrupt
+        try:
+            left.pop()
+        except IndexError:
+            raise KeyboardInterrupt from None
         note(self, entry)
-        left.pop()
 
     for count in (1, 6, 3):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
@@ -302,8 +302,8 @@ def test_whatever_was_killed_goes_on_and_ends_the_same(mixture, tmp_path, monkey
     }
 
 
-def test_only_what_is_new_is_opened_and_lost_images_come_back(mixture, tmp_path, monkeypatch):
-    out = unpacked(mixture, tmp_path, frames=3)
+def test_only_what_is_new_is_opened(mixture, tmp_path, monkeypatch):
+    unpacked(mixture, tmp_path, frames=3)
     write_video(mixture / "real" / "new.mp4", 8)
     opened = []
     readers = {kind: lambda archive, *rest, read=read: opened.append(archive.file.name) or read(archive, *rest)
@@ -311,12 +311,32 @@ def test_only_what_is_new_is_opened_and_lost_images_come_back(mixture, tmp_path,
     monkeypatch.setattr(unpacking, "READERS", readers)
     assert len(table(unpacked(mixture, tmp_path, frames=3))) == 16
     assert opened == ["new.mp4"]
-    assert len(table(unpacked(mixture / "real", tmp_path / "second", frames=3))) == 6
-    with monkeypatch.context() as patch:
-        patch.setattr(journal.Journal, "note", lambda self, entry: (_ for _ in ()).throw(KeyboardInterrupt))
-        with pytest.raises(KeyboardInterrupt):
-            unpacked(mixture / "c.parquet", tmp_path / "third")
-    assert out.is_dir()
+
+
+def test_of_an_archive_that_was_begun_only_the_rest_is_written(tmp_path, monkeypatch):
+    source = write_parquet(tmp_path / "few.parquet", ["real", "fake"] * 3)
+    folder = tmp_path / "out" / tmp_path.name / "few.parquet"
+    note, noted, written = journal.Journal.note, [], []
+
+    def killed(self: journal.Journal, entry: object) -> None:
+        if len(noted) == 3:
+            raise KeyboardInterrupt
+        note(self, entry)
+        noted.append(entry)
+
+    def write(path: Path, content: bytes) -> None:
+        written.append(path.name)
+        path.write_bytes(content)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(journal.Journal, "note", killed)
+        unpacked(source, tmp_path)
+    (folder / ".0000004.9-abc.part.jpg").write_bytes(b"half")  # as SIGKILL leaves one
+    (folder / "0000001-1.jpg").unlink()
+    monkeypatch.setattr(unpacking, "write_bytes", write)
+    assert len(table(unpacked(source, tmp_path))) == 6
+    assert sorted(written) == ["0000001-1.jpg", "0000003-3.jpg", "0000004-4.jpg", "0000005-5.jpg"]
+    assert len(list(folder.iterdir())) == 6
 
 
 def test_two_at_once_do_the_work_once(mixture, tmp_path):
@@ -370,7 +390,3 @@ def test_names_that_no_path_can_have_become_others(tmp_path):
     rows = table(unpacked(tmp_path / "real", tmp_path))
     assert rows.path.nunique() == 2
     assert all(each.isprintable() for each in rows.path)
-
-
-def test_a_reason_is_no_image():
-    assert LeftOut(3, "x", "why").read == 0.0

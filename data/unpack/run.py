@@ -37,7 +37,7 @@ READERS = {"parquet": parquet.items, "tar": tar.items, "video": video.items}
 ENDINGS = {"AVIF": ".avif", "BMP": ".bmp", "GIF": ".gif", "JPEG": ".jpg", "MPO": ".jpg", "PNG": ".png", "TIFF": ".tif",
            "WEBP": ".webp"}  # fmt: skip
 WRITERS = 16  # images written at once: each waits for the disk
-AHEAD = 8  # images of an archive in memory
+AHEAD = 16  # images of an archive in memory
 
 
 def run(config: UnpackConfig) -> Path:
@@ -127,7 +127,7 @@ class _Work:
         """Whatever of an archive is not there yet. A file that is damaged ends with a line that says so."""
         archive, read = journal.archive, 0.0
         if not journal.is_finished:
-            remove_leftovers(journal.out / archive.name)
+            remove_leftovers(journal.out / archive.name, age=0)  # whoever wrote here held the lock that this one holds
             for entry, reached in self._written(journal):
                 journal.note(entry)
                 self.meter.add((reached - read) * archive.size, isinstance(entry, Row))

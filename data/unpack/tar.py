@@ -70,19 +70,24 @@ def items(archive: Archive, asked: Asked, done: Set[int]) -> Found:
 
 
 def _samples(raw: BinaryIO, archive: Archive) -> Iterator[_Sample | LeftOut]:
-    """Neighbours of one name together, and what is neither."""
+    """Neighbours of one name together, and what is neither; of a torn file whatever was read of the last one too."""
     sample: _Sample | None = None
-    for number, (member, content) in enumerate(_members(raw, archive)):
-        name, ending = _parted(member.name)
-        if sample and sample.name != name:
+    try:
+        for number, (member, content) in enumerate(_members(raw, archive)):
+            name, ending = _parted(member.name)
+            if sample and sample.name != name:
+                yield sample
+                sample = None
+            if isinstance(content, str):
+                yield LeftOut(number, printable(member.name), content)
+                continue
+            sample = sample or _Sample(name, number)
+            sample.read = min(1.0, raw.tell() / max(1, archive.size))
+            _take(sample, ending, content)
+    except BadArchiveError:
+        if sample:
             yield sample
-            sample = None
-        if isinstance(content, str):
-            yield LeftOut(number, printable(member.name), content)
-            continue
-        sample = sample or _Sample(name, number)
-        sample.read = min(1.0, raw.tell() / max(1, archive.size))
-        _take(sample, ending, content)
+        raise
     if sample:
         yield sample
 
