@@ -121,12 +121,40 @@ def locked(path: Path) -> Iterator[None]:
         yield
 
 
+def is_locked(path: Path) -> bool:
+    """Whether a process is inside of `locked(path)` at this moment."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:  # nobody ever was
+        return False
+    return False
+
+
+def remove_folder(folder: Path) -> None:
+    """Take a folder away with all that is in it, as one step for whoever looks: half of a run is no run.
+
+    Raises:
+        UserError: it cannot be removed.
+    """
+    aside = folder.with_name(f".{folder.name[:LONGEST_STEM]}.{uuid.uuid4().hex[:8]}{TEMPORARY}")
+    with _writing(folder):
+        if folder.exists():
+            os.replace(folder, aside)
+            shutil.rmtree(aside)
+
+
 def remove_leftovers(folder: Path, *, age: float = LEFTOVER_AGE) -> None:
     """Delete temporary files that a killed process left behind; age: in seconds, 0 where nobody else can be writing."""
     for path in folder.glob(f".*{TEMPORARY}*"):
         with _writing(path), suppress(FileNotFoundError):  # another process may be at the same
             if time.time() - path.stat().st_mtime >= age:
-                path.unlink(missing_ok=True)
+                if path.is_dir():
+                    shutil.rmtree(path)
+                else:
+                    path.unlink(missing_ok=True)
 
 
 def _is_torn(file: BinaryIO) -> bool:

@@ -155,7 +155,7 @@ def is_sealed(path: Path) -> bool:
 
 def complete_runs(stage: str) -> list[Path]:
     """The folders of all complete runs of a stage, by name."""
-    return sorted(path.parent for path in (paths.runs_dir() / stage).glob(f"*/{RESULT}"))
+    return sorted(path.parent for path in (paths.runs_dir() / stage).glob(f"[!.]*/{RESULT}"))
 
 
 def find(stage: str, **wanted: Any) -> list[tuple[Path, Record]]:

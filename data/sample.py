@@ -40,11 +40,10 @@ DETOUR = 1 / 3  # share of the videos that a messenger made smaller
 KINDS = ("real", "fake/blending", "real", "fake/synthesis")  # of four videos in turn
 SPLITS = ("train", "val", "train", "test", "train")  # of five such fours in turn
 SEAMS = "seams.json"
-RING = 5.0  # pixels over which blending smooths
-BLENDING = (0.1, 1.2)
-SYNTHESIS = (0.0, 1.0)
-CHECKER = 0.03
-SHARPENED = (1.0, 2.5)
+SOFT = 1.5  # pixels
+TINT = (0.03, 0.13)  # share of each channel by which a blended face differs in colour
+UNEVEN = (0.03, 0.12)  # by how much the taps of a synthesis do not sum alike
+SHARPENED = (1.0, 2.5)  # how much of what a blur takes away is added to a synthesis
 
 Ellipse = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
@@ -118,7 +117,7 @@ def _drawn(index: int) -> tuple[str, bytes, Ellipse | None]:
         scene = _synthesis(scene, whose)
     pixels, seam = shot.taken(scene, rng), None
     if portrait.generator == "blending":
-        pixels, seam = _blending(pixels, shot.taken(scene, rng), face, whose, rng)
+        pixels, seam = _blending(pixels, shot.taken(scene, rng), face, whose)
     buffer = io.BytesIO()
     shot.sent(pixels).save(buffer, "JPEG", quality=shot.quality, subsampling="4:2:0")
     return portrait.path, buffer.getvalue(), seam
@@ -195,19 +194,18 @@ class Shot:
 
 
 def _blending(
-    pixels: np.ndarray, other: np.ndarray, face: Ellipse, whose: np.random.Generator, rng: np.random.Generator
+    pixels: np.ndarray, other: np.ndarray, face: Ellipse, whose: np.random.Generator
 ) -> tuple[np.ndarray, Ellipse]:
-    """The inner face of another shot in slightly other colour, and along its edge what blending leaves: smooth pixels."""
-    strength = whose.uniform(*BLENDING)
+    """The inner face of another shot in slightly other colour, blended in along a seam that this smooths."""
     left, top, right, bottom = face
     inset_x, inset_y = (right - left) * whose.uniform(0.08, 0.16), (bottom - top) * whose.uniform(0.1, 0.2)
     seam = (left + inset_x, top + inset_y, right - inset_x, bottom - inset_y * 0.6)
     mask = Image.new("L", (SIDE, SIDE))
     ImageDraw.Draw(mask).ellipse(seam, fill=255)
-    inner = np.asarray(mask.filter(ImageFilter.GaussianBlur(RING / 2)), np.float32)[..., None] / 255
-    swapped = other * (1 + whose.normal(0, 0.02, 3).astype(np.float32) * strength)
-    blended = pixels * (1 - inner) + swapped * inner
-    ring = np.minimum(1, 6 * inner * (1 - inner)) * min(1, strength)
+    inner = np.asarray(mask.filter(ImageFilter.GaussianBlur(SOFT)), np.float32)[..., None] / 255
+    tint = whose.uniform(*TINT) * whose.choice([-1, 1], 3).astype(np.float32)
+    blended = pixels * (1 - inner) + other * (1 + tint) * inner
+    ring = np.minimum(1, 6 * inner * (1 - inner))
     return blended * (1 - ring) + _smoothed(_smoothed(blended)) * ring, seam
 
 
@@ -216,8 +214,7 @@ def _synthesis(scene: np.ndarray, whose: np.random.Generator) -> np.ndarray:
     half = scene.reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3))
     spread = np.zeros_like(scene)
     spread[::2, ::2] = 4 * half
-    uneven = 1 + CHECKER * whose.uniform(*SYNTHESIS)  # a kernel whose taps do not sum alike over even and odd pixels
-    row = np.array([0.5, uneven, 0.5], np.float32)
+    row = np.array([0.5, 1 + whose.uniform(*UNEVEN), 0.5], np.float32)  # unlike over even and odd pixels: a checkerboard
     upsampled = _smoothed(spread, row / row.sum())
     return upsampled + whose.uniform(*SHARPENED) * (upsampled - _smoothed(upsampled))
 

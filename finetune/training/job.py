@@ -9,6 +9,7 @@ from finetune.recipes import Recipe
 
 BEST = "best.safetensors"  # the detector of the epoch that is kept
 EPOCHS_FILE = "metrics.csv"
+STATE = "last.pt"  # what a stopped training goes on from
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from cache.key import differences
 from cache.records import from_plain
 from finetune.detectors.detector_record import checked_record
 from finetune.training.epochs import Epoch
+from finetune.training.job import STATE
 
-FILE = "last.pt"
+FILE = STATE
 ENTRIES = ("made_from", "detector", "optimiser", "scaler", "average", "epoch", "step", "best", "accumulate", "sums",
            "history")  # fmt: skip
 SUMS = 3  # loss, images called rightly, images; of the epoch so far
