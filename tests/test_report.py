@@ -83,7 +83,15 @@ def assert_summary_has_the_figures_of_the_page(reported: Path) -> None:
     assert {"run", "stage", "backbone", "features", "head", "val", "test"} <= model.keys()
     low, high = model["test"]["auc_ci"]
     assert low <= model["test"]["auc"] <= high
-    assert f"{model['test']['auc']:.3f}" in (reported / "index.html").read_text()
+    page = (reported / "index.html").read_text()
+    assert f"{model['test']['auc']:.3f}" in page
+    careful = model["thresholds"]["fpr_1"]
+    assert careful["band"][0] <= careful["score"] <= careful["band"][1]
+    alarms = model["thresholds"][model["rule"]]["test"]["false_alarms"]
+    assert alarms["alarms"] / alarms["reals"] <= alarms["at_most"] <= 1
+    assert f"{alarms['alarms']} of {alarms['reals']} real test images called fake, so at most" in page
+    assert model["flips"] is None
+    assert not re.search(r"[a-z]{3}[.;][A-Z][a-z]", re.sub(r"<[^>]+>", "", page))  # a sentence runs into the next
 
 
 def assert_no_section_for_other_data(reported: Path) -> None:
