@@ -44,9 +44,8 @@ class ReportCommand(Options):
         return [self.data] if Path(self.data).expanduser().exists() else self.data.split() or [self.data]
 
     def each_other(self) -> list[str]:
-        """The data sets that EVAL names, parted by spaces or commas, but for the own one."""
-        words = [each for word in self.eval.split() for each in ([word] if Path(word).exists() else word.split(","))]
-        return [data for data in dict.fromkeys(filter(None, words)) if data != self.data]
+        """The data sets that EVAL names, but for the own one."""
+        return [data for data in dict.fromkeys(self.eval.split()) if data != self.data]
 
 
 @dataclass(frozen=True, kw_only=True)

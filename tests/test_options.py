@@ -42,10 +42,6 @@ def test_flat_holds_every_option_once_and_makes_the_same_record():
     assert ReportCommand.of(**flat) == config
 
 
-def test_commas_part_other_data_too():
-    assert ReportCommand.of(data="a", eval="b,c a  d").each_other() == ["b", "c", "d"]
-
-
 def test_the_default_of_inputs_is_the_sweeps_own_word():
     assert HeadsConfig().inputs == SweepConfig.inputs == SEARCH
 

@@ -452,7 +452,6 @@ def test_images_are_paths_with_spaces_patterns_and_folders(tmp_path, monkeypatch
     assert named("c.jpg a b.jpg e f d", tmp_path) == ["c.jpg", "a b.jpg", "e f/g.webp", "d/1.png", "d/2.png"]
     assert named("c.jpg\na b.jpg\n", tmp_path) == ["c.jpg", "a b.jpg"]
     assert named("*.jpg c.jpg", tmp_path) == ["a b.jpg", "c.jpg"]
-    assert named("c.jpg,d", tmp_path) == ["c.jpg", "d/1.png", "d/2.png"]
     assert named("**/*.png", tmp_path) == ["d/1.png", "d/2.png"]
     found = {each.path: each.reason for each in files_of("c.jpg none.jpg no*.gif")}
     assert found == {"c.jpg": "", "none.jpg": "no such file or folder", "no*.gif": "no file matches"}

@@ -47,14 +47,8 @@ def _words(images: str) -> Iterator[str]:
         words = line.split(" ")
         while words:
             count = next((n for n in range(min(len(words), LONGEST), 1, -1) if os.path.lexists(" ".join(words[:n]))), 1)
-            yield from filter(None, _parted(" ".join(words[:count])))
+            yield from filter(None, [" ".join(words[:count])])
             words = words[count:]
-
-
-def _parted(word: str) -> list[str]:
-    """Commas part paths too, where nothing has the whole for its name and all parts are there."""
-    parts = word.split(",")
-    return [word] if os.path.lexists(word) or not all(map(os.path.lexists, parts)) else parts
 
 
 def _expanded(word: str) -> Iterator[Named]:
