@@ -189,7 +189,7 @@ def test_plugins_reach_every_command(goal):
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["data", "BAKBONE=x"], "unknown: BAKBONE"),
+        (["data", "BAKBONE=x"], r"unknown: BAKBONE (did you mean BACKBONE?)"),
         (["heads", "STORAGE=x"], "make heads takes no STORAGE. It takes: BACKBONE"),
         (["data", "RECIPE=x", "FOLDS=5"], "make data takes no FOLDS RECIPE"),
         (["verify", "DATA=x"], "make verify takes no DATA. It takes: no options"),

@@ -709,7 +709,7 @@ def run_heads_of(few: Path, **more) -> Path:
     [
         ({"recipe": "two-fase"}, "unknown recipe 'two-fase'; did you mean two-phase"),
         ({"recipe": '{"lr": -1}'}, "lr = -1: expected a number above 0"),
-        ({"recipe": '{"learning_rate": 1}'}, "unknown setting of recipe two-phase 'learning_rate'"),
+        ({"recipe": '{"learning_rate": 1}'}, "two-phase 'learning_rate'; did you mean lr"),
         ({"recipe": '{"augmentation": {"flop": 1}}'}, "unknown setting of augmentation 'flop'"),
         ({"recipe": "nowhere.json"}, "RECIPE=nowhere.json: no such file"),
         ({"recipe": "{"}, "RECIPE is not JSON"),

@@ -19,6 +19,10 @@ def test_a_grid_is_all_combinations_without_repeats(tmp_path):
     assert configs[0] == Linear(lr=0.1)
 
 
+def test_an_object_alone_is_a_grid_of_one_family():
+    assert read_grid('{"family": "ridge", "penalty": [1, 2]}') == read_grid('[{"family": "ridge", "penalty": [1, 2]}]')
+
+
 def test_two_heads_never_share_a_name():
     blocks = [
         {"family": "linear", "lr": [1e-05, 1.00000001e-05, 0.1], "dropout": [0, 0.1], "schedule": ["cosine", "linear"]},
@@ -77,7 +81,7 @@ def test_named_grids_can_be_read():
         ("[]", "holds no heads"),
         ('[{"family": "linear", "lr": []}]', "block 1: linear needs lr"),
         ('[{"family": "linera", "lr": 1}]', "unknown family .*did you mean linear"),
-        ('[{"family": "linear", "lr": 0.1, "wd": 1}]', "unknown setting of linear 'wd'"),
+        ('[{"family": "linear", "lr": 0.1, "wd": 1}]', "unknown setting of linear 'wd'; did you mean weight_decay"),
         ('[{"family": "linear"}]', "linear needs lr"),
         ('[{"family": "linear", "lr": "high"}]', "lr = 'high': expected a number above 0, at most 1e\\+37"),
         ('[{"family": "linear", "lr": true}]', "lr = True: expected a number above 0, at most 1e\\+37"),
@@ -130,7 +134,7 @@ def test_named_grids_can_be_read():
         (json.dumps([{"family": "x" * 201, "lr": 1}]), "expected at most 200 printable letters"),
         (json.dumps([{"family": "linear", "x" * 201: 1}]), "expected at most 200 printable letters"),
         ("[" + " " * 1_000_001, "GRID holds more than 1,000,000 bytes"),
-        ('{"family": "' + "x" * 100_000 + '", "lr": 1}', "File name too long"),
+        ('{"family": "' + "x" * 100_000 + '", "lr": 1}', "expected at most 200 printable letters"),
         ("a/" * 60_000, "File name too long"),
         ("nul\0.json", "cannot be read .*null byte"),
         ("~nobody-of-that-name/grid.json", "cannot be read"),

@@ -52,7 +52,11 @@ PLUGIN = re.compile(r"`(my_\w+)\.py`[^`]*(?:`[^`]+`[^`]*)*?```python\n(.*?)```",
 NAME = re.compile(rf"({'|'.join(FOLDERS)})(\.\w+)+")
 FILES = (".py", ".md", ".toml", ".txt", ".json", ".csv")
 OTHERS = ("pytest", "ruff", "tests")  # modules that no record of options stands behind
-WITHOUT_PYTHON = {"make", "make lock", "make clean", ".venv/bin/tensorboard --logdir runs/finetune"}
+WITHOUT_PYTHON = {
+    "make", "make lock", "make clean", ".venv/bin/tensorboard --logdir runs/finetune",
+    ".venv/bin/jupyter lab analysis/notebooks", ".venv/bin/python -m pip install jupyterlab",
+    ".venv/bin/python -m pip install --no-deps -e .",
+}  # fmt: skip
 MOST_LINES, MOST_BYTES = 150, 150_000
 earlier = test_earlier.earlier
 

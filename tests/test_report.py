@@ -83,7 +83,16 @@ def assert_summary_has_the_figures_of_the_page(reported: Path) -> None:
     assert {"run", "stage", "backbone", "features", "head", "val", "test"} <= model.keys()
     low, high = model["test"]["auc_ci"]
     assert low <= model["test"]["auc"] <= high
-    assert f"{model['test']['auc']:.3f}" in (reported / "index.html").read_text()
+    page = (reported / "index.html").read_text()
+    assert f"{model['test']['auc']:.3f}" in page
+    careful = model["thresholds"]["fpr_1"]
+    assert careful["band"][0] <= careful["score"] <= careful["band"][1]
+    alarms = model["thresholds"][model["rule"]]["test"]["false_alarms"]
+    assert alarms["alarms"] / alarms["reals"] <= alarms["at_most"] <= 1
+    assert f"{alarms['alarms']} of {alarms['reals']} real test images called fake, so at most" in page
+    assert model["flips"] is None
+    sentences = re.sub(r"<[^>]+>", "", page.partition("<body>")[2].replace(model["head"], ""))
+    assert re.findall(r"[a-z ]{3}[a-z][.;][A-Z][a-z]+ .{9}", sentences) == []  # none runs into the next
 
 
 def assert_no_section_for_other_data(reported: Path) -> None:

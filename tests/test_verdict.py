@@ -6,6 +6,7 @@ from dataclasses import asdict, replace
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.stats import binomtest
 
 from analysis.found.changed_images import CHANGED, read_perturbed
@@ -13,6 +14,7 @@ from analysis.found.commands import commands
 from analysis.found.sentences import edges
 from analysis.judge.calibrate import BAND, calibrate
 from analysis.judge.false_alarms import error_free_needed, false_alarms, upper_bound
+from analysis.judge.intervals import Interval
 from analysis.judge.rules import DEFAULT_RULE, GIVEN, RULES, Rule, given_probability, register
 from analysis.page.tables import Table, command
 from analysis.page.template_values import where_band
@@ -20,6 +22,7 @@ from analysis.predict.options import PredictConfig
 from cache import paths, runs
 from cache.errors import UserError
 from data.perturb import COPIES, PERTURBATIONS
+from extract.networks.weights import Weights
 from heads.elsewhere import UNCHANGED, PerturbedResult
 from heads.predictions import Predictions, validation_digest
 from tests.test_analysis import linear, ridge, sweep
@@ -160,6 +163,13 @@ def test_every_command_is_named_once_and_the_pages_own_last(tmp_path, monkeypatc
     own = ".venv/bin/python -m analysis --perturb=0"
     assert commands([], [*folders, tmp_path / "gone"], last=own) == [
         ".venv/bin/python -m heads --data=x", ".venv/bin/python -m finetune --data=x", own]  # fmt: skip
+
+
+def test_what_a_file_holds_beside_tensors_is_told_without_torchs_advice_to_load_it(tmp_path):
+    torch.save({"a": Interval(0.0, 0.0, 0.0), "b": torch.zeros(2)}, tmp_path / "weights.pth")
+    with pytest.raises(UserError, match="holds more than tensors and was not read") as told:
+        Weights("", "", tmp_path / "weights.pth").read()
+    assert "weights_only" not in str(told.value)
 
 
 def test_commands_break_between_words_and_numbers_keep_their_side():
