@@ -18,7 +18,7 @@ class HeadsConfig(Options):
     """
 
     extract: ExtractConfig = section(ExtractConfig)
-    grid: str = option("", "default, convex, tail, wrn50-2-layer4, a JSON file, or JSON itself")
+    grid: str = option("", "default, convex, unseen, tail, wrn50-2-layer4, a JSON file, or JSON itself")
     folds: int | str = option(
         1, "cut train and val anew into k folds; generator: leave one out at a time, date: train on earlier"
     )
