@@ -23,7 +23,8 @@ from heads import folds
 from heads.head_file import load_head
 from heads.inputs import Inputs, load_inputs
 from heads.options import HeadsConfig
-from heads.run import run
+from heads.run import _heads, run
+from heads.sweep.grid import read_grid
 from heads.sweep.sweep_result import HEAD_FILE, UNSEEN_FILE
 from tests.conftest import jpeg, picture, write_faces
 from tests.small import SMALL
@@ -218,6 +219,13 @@ def test_folds_of_generators_need_two():
     with pytest.raises(UserError, match="FOLDS"):
         HeadsConfig.of(folds="generators")
     assert HeadsConfig.of(folds="3").folds == 3
+
+
+def test_where_generators_choose_the_grid_is_another_unless_it_is_given():
+    by_generators = {"folds": "generator", "choose": "worst"}
+    assert _heads(HeadsConfig.of(**by_generators)) == read_grid("unseen")
+    assert _heads(HeadsConfig.of(folds="generator")) == read_grid("default")
+    assert _heads(HeadsConfig.of(**by_generators, grid="convex")) == read_grid("convex")
 
 
 GRID = json.dumps([{"family": "ridge", "penalty": [1.0, 1e3], "norm": ["none", "l2"]},
