@@ -20,7 +20,7 @@ from heads.options import HeadsConfig
 from heads.predictions import read_scores
 from heads.run import run as run_heads
 from heads.scorer import HeadScorer, extract_missing
-from heads.sweep import GENERATOR
+from heads.sweep import DATE, GENERATOR
 from heads.sweep.sweep_result import HEAD_FILE
 
 SIZE = 224  # pixels, of a network of finetune.detectors.networks where neither SIZE nor the recipe says
@@ -145,7 +145,7 @@ def _refuse_folds(folder: Path) -> None:
     """A sweep's config.json lies beside its head; one that was copied elsewhere vouches for itself."""
     config = folder / "config.json"
     folds = runs.read_json(config).get("folds", 1) if config.exists() else 1
-    if folds not in (1, GENERATOR):
+    if folds not in (1, GENERATOR, DATE):
         raise UserError(
             f"the members of the head in {folder} were trained in {folds} folds and have seen the validation images; "
             "take the head of a sweep without FOLDS"

@@ -1,9 +1,10 @@
 """Which images a head is trained on and which it is judged by: the given split, k folds of train and val together, or
-train and val without one generator at a time.
+train and val without one generator at a time, or without it and all that came with or after it.
 
 Folds ride in one pass over the features: every head carries a weight for each row, 0 where the row is held out.
 """
 
+import re
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -11,8 +12,9 @@ import pandas as pd
 
 from cache.errors import UserError
 from data.manifest import Manifest
-from heads.sweep import GENERATOR
+from heads.sweep import DATE, GENERATOR
 
+A_DATE = re.compile(r"\d{4}(-\d\d(-\d\d)?)?")  # as text they are in order
 UNKNOWN = -1  # of a fake image whose generator nobody told
 
 MANY = 200_000  # images: above the 140k set, whose folds stay what finished runs have
@@ -58,13 +60,14 @@ def cut(manifest: Manifest, how: int | str) -> Folds:
 
     GENERATOR: a fold for each generator, trained on train and val without its fakes and without a share of the real
     images, which are held out with them; and the given split last. Fakes whose generator is not known are never held
-    out.
+    out. DATE: the same of all generators but the oldest, in order; a fold trains on nothing but the fakes of generators
+    that are older than the one it holds out, and on their shares of the real images.
 
     Raises:
         UserError: a side without both classes, fewer groups of a class than folds, or fewer than two generators.
     """
-    if how == GENERATOR:
-        folds = _by_generator(manifest)
+    if how in (GENERATOR, DATE):
+        folds = _by_generator(manifest, ordered=how == DATE)
     else:
         folds = _given(manifest) if how == 1 else _stratified(manifest, how)
     for number, sides in enumerate(zip(folds.trained, folds.held_out, strict=True)):
@@ -84,25 +87,72 @@ def _called(folds: Folds, number: int, side: str) -> str:
     return f"the {side} split" if len(folds.kept) == 1 else f"fold {number} ({side} side)"
 
 
-def _by_generator(manifest: Manifest) -> Folds:
-    """Where a group holds images of several kinds, no fold trains on any of it that holds some of it out."""
+def _by_generator(manifest: Manifest, *, ordered: bool) -> Folds:
+    """Where a group holds images of several kinds, no fold trains on any of it that holds some of it out.
+
+    ordered: by date.
+    """
     given = _given(manifest)
     taken = (given.trained | given.held_out)[0]
     names = sorted({*manifest.generator[taken]} - {""})
     if len(names) < 2:
         raise UserError(
-            f"FOLDS={GENERATOR}: {manifest.dataset} has {len(names)} known generators in train and val, and "
-            "one is left out at a time. They are known from a CSV column `generator`, from folders fake/<generator>/, "
-            'or from joined sets, DATA="a+b". Without them use FOLDS=5.'
+            f"FOLDS={DATE if ordered else GENERATOR}: {manifest.dataset} has {len(names)} known generators in train "
+            "and val, and one is left out at a time. They are known from a CSV column `generator`, from folders "
+            'fake/<generator>/, or from joined sets, DATA="a+b". Without them use FOLDS=5.'
         )
+    count = len(names)
     numbers = {name: number for number, name in enumerate(names)}
     kind = np.array([numbers.get(name, UNKNOWN) for name in manifest.generator])
-    kind[~manifest.fake] = len(names)
-    at = _parts(given.groups[taken], kind[taken], len(names), int(given.groups.max()) + 1)[given.groups]
-    held_out = [taken & (at == number) & ((kind == number) | ~manifest.fake) for number in range(len(names))]
-    trained = [taken & (at != number) & (kind != number) for number in range(len(names))]
+    kind[~manifest.fake] = count
+    at = _parts(given.groups[taken], kind[taken], count, int(given.groups.max()) + 1)[given.groups]
+    known = _known(manifest, names, ordered=ordered)
+    left_out = [number for number in range(count) if known[number, :count].any()]
+    left_out = sorted(left_out, key=lambda number: known[number, :count].sum()) if ordered else left_out
+    held_out = [taken & (at == number) & ((kind == number) | ~manifest.fake) for number in left_out]
+    trained = [taken & known[number][at] & known[number][kind] for number in left_out]
     both = (np.stack([*trained, *given.trained]), np.stack([*held_out, *given.held_out]))
-    return Folds(*both, given.groups, tuple(names))
+    return Folds(*both, given.groups, tuple(names[number] for number in left_out))
+
+
+def _known(manifest: Manifest, names: list[str], *, ordered: bool) -> np.ndarray:
+    """(G, G + 2) bool: what the fold that holds out a generator may train on: parts of each, real images, and fakes of
+    unknown generators, which are the last column. ordered: parts of those that are older alone.
+    """
+    known = np.ones((len(names), len(names) + 2), bool)
+    if not ordered:
+        known[:, : len(names)] = ~np.eye(len(names), dtype=bool)
+        return known
+    found = dates(manifest)
+    when = np.array([found[name] for name in names])
+    if len(set(when)) < 2:
+        raise UserError(f"FOLDS={DATE}: all generators of {manifest.dataset} are of {when[0]}: use FOLDS={GENERATOR}")
+    known[:, : len(names)] = when[None] < when[:, None]
+    known[:, UNKNOWN] = False
+    return known
+
+
+def dates(manifest: Manifest) -> dict[str, str]:
+    """Generator -> its date, from the manifest's column `date`, in the order of the dates.
+
+    Raises:
+        UserError: no such column, a generator with none or with several, or what is no date.
+    """
+    if "date" not in manifest.rows:
+        raise UserError(
+            f"FOLDS={DATE}: {manifest.dataset} says no dates. Give a CSV with `path`, `label`, `generator` and `date`, "
+            "such as 2019, 2019-03 or 2019-03-31, on each fake image's row, when what made it came out"
+        )
+    made = manifest.generator != ""
+    pairs = set(zip(manifest.generator[made], manifest.rows.date[made].fillna("").astype(str), strict=True))
+    for name, date in sorted(pairs):
+        several = sorted(each for other, each in pairs if other == name)
+        if not A_DATE.fullmatch(date) or len(several) > 1:
+            raise UserError(
+                f"FOLDS={DATE}: the date of the generator {name} in {manifest.dataset} is "
+                f"{' and '.join(map(repr, several))}: expected one, such as 2019, 2019-03 or 2019-03-31"
+            )
+    return dict(sorted(pairs, key=lambda pair: (pair[1], pair[0])))
 
 
 def _parts(groups: np.ndarray, kind: np.ndarray, count: int, size: int) -> np.ndarray:

@@ -7,7 +7,7 @@ from cache.errors import UserError, one_of
 from cache.options import Options, option, section
 from extract.options import ExtractConfig
 from heads.memory import bytes_of
-from heads.sweep import CHOICES, GENERATOR, SEARCH, VALIDATION
+from heads.sweep import CHOICES, DATE, GENERATOR, SEARCH, VALIDATION
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,8 +18,10 @@ class HeadsConfig(Options):
     """
 
     extract: ExtractConfig = section(ExtractConfig)
-    grid: str = option("", "default, convex, tail, wrn50-2-layer4, a JSON file, or JSON itself")
-    folds: int | str = option(1, "cut train and val anew into k folds, or generator = leave one out at a time")
+    grid: str = option("", "default, convex, unseen, tail, wrn50-2-layer4, a JSON file, or JSON itself")
+    folds: int | str = option(
+        1, "cut train and val anew into k folds; generator: leave one out at a time, date: train on earlier"
+    )
     choose: str = option(VALIDATION, "by AUC on validation, or by the mean or worst AUC on generators left out")
     seeds: int = option(3, "how often each trained head is initialised anew")
     epochs: int = option(0, "epochs of linear and mlp heads whose grid does not say (default 30)")
@@ -35,10 +37,12 @@ class HeadsConfig(Options):
         super().__post_init__()
         one_of(self.choose, CHOICES, what="CHOOSE")
         if isinstance(self.folds, str):
-            one_of(self.folds, (GENERATOR,), what="FOLDS, which is no whole number:")
+            one_of(self.folds, (GENERATOR, DATE), what="FOLDS, which is no whole number:")
         elif self.choose != VALIDATION:
-            raise UserError(f"CHOOSE={self.choose} needs generators that are left out: give FOLDS={GENERATOR}")
-        least = 1 if self.folds == GENERATOR else self.folds
+            raise UserError(
+                f"CHOOSE={self.choose} needs generators that are left out: give FOLDS={GENERATOR} or FOLDS={DATE}"
+            )
+        least = self.folds if isinstance(self.folds, int) else 1
         if min(self.seeds, least) < 1 or min(self.epochs, self.head_batch) < 0:
             raise UserError("SEEDS and FOLDS must be at least 1, EPOCHS and HEAD_BATCH must not be negative")
         if self.one_se and not self.crosses:

@@ -18,7 +18,8 @@ from extract.run import extract, specs_of
 from heads.families import Family
 from heads.memory import bytes_of
 from heads.options import HeadsConfig
-from heads.sweep.grid import read_grid
+from heads.sweep import VALIDATION
+from heads.sweep.grid import UNSEEN, read_grid
 from heads.sweep.run import SweepConfig
 from heads.sweep.run import run as sweep
 
@@ -61,7 +62,8 @@ def run_each(config: HeadsConfig) -> list[Path]:
 
 
 def _heads(config: HeadsConfig) -> list[Family]:
-    return read_grid(config.grid, epochs=config.epochs, batch=config.head_batch)
+    named = "" if config.choose == VALIDATION else UNSEEN  # without GRID
+    return read_grid(config.grid or named, epochs=config.epochs, batch=config.head_batch)
 
 
 def refuse_tails_without_maps(config: HeadsConfig) -> None:

@@ -10,7 +10,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from analysis.found.models import find_models
+from analysis.found.unseen import on_generators
 from analysis.page import report_page
+from analysis.page.model_tables import generators_table
 from cache import paths, runs
 from cache.errors import UserError
 from data.build import run as build
@@ -21,7 +23,8 @@ from heads import folds
 from heads.head_file import load_head
 from heads.inputs import Inputs, load_inputs
 from heads.options import HeadsConfig
-from heads.run import run
+from heads.run import _heads, run
+from heads.sweep.grid import read_grid
 from heads.sweep.sweep_result import HEAD_FILE, UNSEEN_FILE
 from tests.conftest import jpeg, picture, write_faces
 from tests.small import SMALL
@@ -129,6 +132,46 @@ def table(split: list[str], generator: list[str], group: list | None = None) -> 
     return Manifest("made", Path(), False, rows)
 
 
+def dated(of: dict[str, str]) -> Manifest:
+    """Four rows of each generator, three of them in train and val, twelve real ones; dates: by generator."""
+    manifest = table(
+        ["train", "train", "val", "test"] * (len(of) + 3), [name for name in (*of, "", "", "") for _ in range(4)]
+    )
+    manifest.rows["date"] = manifest.rows.generator.map(of).fillna("")
+    return manifest
+
+
+def test_by_date_a_fold_trains_on_older_generators_and_their_share_of_the_reals():
+    manifest = dated({"new": "2022-03", "old": "2017", "mid": "2019-12-30", "also old": "2017", "unknown": "2016"})
+    manifest.rows.loc[manifest.rows.generator == "unknown", "generator"] = ""  # fakes that nobody knows the maker of
+    manifest.rows.loc[manifest.rows.index[16:20], "label"] = "fake"
+    cut = folds.cut(manifest, "date")
+    assert cut.generators == ("mid", "new")
+    known = [{*manifest.generator[trained & manifest.fake]} for trained in cut.trained]
+    assert known[:2] == [{"old", "also old"}, {"old", "also old", "mid"}]
+    assert [{*manifest.generator[held_out & manifest.fake]} for held_out in cut.held_out[:2]] == [{"mid"}, {"new"}]
+    reals = cut.trained & ~manifest.fake, cut.held_out & ~manifest.fake
+    assert not (reals[0][:2] & reals[1][:2]).any()
+    assert (reals[0][1] == reals[0][0] | reals[1][0]).all()  # what judged one generator trains for the next
+    assert not reals[0][:2][:, manifest.split == "test"].any()
+    assert (cut.trained[2] == (manifest.split == "train")).all()
+
+
+def test_what_says_no_order_of_generators_is_refused():
+    of = {"a": "2017", "b": "2019"}
+    with pytest.raises(UserError, match=r"made says no dates\. Give a CSV with"):
+        folds.cut(replace(dated(of), rows=dated(of).rows.drop(columns="date")), "date")
+    with pytest.raises(UserError, match="all generators of made are of 2017: use FOLDS=generator"):
+        folds.cut(dated(dict.fromkeys(of, "2017")), "date")
+    for wrong in ("", "spring 2019", "19"):
+        with pytest.raises(UserError, match=f"the generator b in made is '{wrong}': expected one, such as 2019"):
+            folds.cut(dated(of | {"b": wrong}), "date")
+    several = dated(of)
+    several.rows.loc[0, "date"] = "2018"
+    with pytest.raises(UserError, match="of the generator a in made is '2017' and '2018'"):
+        folds.cut(several, "date")
+
+
 def test_a_fold_without_a_generator_never_trains_on_it_nor_on_the_reals_that_judge_it():
     split = ["train", "train", "val", "test"] * 12
     manifest = table(split, ["", "", "", "", "a", "a", "a", "a", "b", "b", "b", "b", *("" for _ in range(36))])
@@ -176,6 +219,13 @@ def test_folds_of_generators_need_two():
     with pytest.raises(UserError, match="FOLDS"):
         HeadsConfig.of(folds="generators")
     assert HeadsConfig.of(folds="3").folds == 3
+
+
+def test_where_generators_choose_the_grid_is_another_unless_it_is_given():
+    by_generators = {"folds": "generator", "choose": "worst"}
+    assert _heads(HeadsConfig.of(**by_generators)) == read_grid("unseen")
+    assert _heads(HeadsConfig.of(folds="generator")) == read_grid("default")
+    assert _heads(HeadsConfig.of(**by_generators, grid="convex")) == read_grid("convex")
 
 
 GRID = json.dumps([{"family": "ridge", "penalty": [1.0, 1e3], "norm": ["none", "l2"]},
@@ -247,6 +297,28 @@ def test_the_page_has_each_generator_seen_and_unseen_and_the_choice_of_validatio
     text = (page / "index.html").read_text()
     assert "the highest AUC of heads on generators that were left out" in text
     assert (page / "atlas.png").exists()
+
+
+def test_a_sweep_by_date_judges_each_generator_by_heads_that_knew_older_ones(tmp_path):
+    faces = write_generators(tmp_path / "three")
+    rows = pd.DataFrame({"path": sorted(str(path.relative_to(faces)) for path in faces.rglob("*.jpg"))})
+    rows["label"] = rows.path.str.split("/").str[0]
+    rows["generator"] = [path.split("/")[1] if path.startswith("fake") else "" for path in rows.path]
+    rows["date"] = rows.generator.map({"alpha": "2014", "beta": "2021", "gamma": "2019-06"})
+    rows.to_csv(faces / "dated.csv", index=False)
+    grid = '[{"family": "ridge", "penalty": [1, 100]}]'
+    options = HeadsConfig.of(data=str(faces / "dated.csv"), **{**OPTIONS, "grid": grid, "folds": "date"})
+    folder = run(options)
+    result = runs.result(folder)
+    assert set(result["unseen_auc"]) == {"gamma", "beta"}  # the oldest is judged by none
+    assert result["dates"] == {"alpha": "2014", "gamma": "2019-06", "beta": "2021"}
+    (model,) = find_models(Manifest.load(paths.manifest_file("dated")).usable)
+    shown = [row["generator"] for row in generators_table(on_generators(model)).rows]
+    assert shown == ["gamma (2019-06)", "beta (2021)", "mean"]
+    assert starting_head(options, str(folder), lambda: None) == folder / HEAD_FILE
+    rows["date"] = rows.date.replace("2014", "2020")
+    rows.to_csv(faces / "dated.csv", index=False)
+    assert run(options) != folder  # another order is another sweep
 
 
 def test_neighbours_are_offered_where_generators_choose():

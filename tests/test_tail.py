@@ -40,6 +40,7 @@ FAMILIES = {
     "mlp": '[{"family": "mlp", "lr": 0.01, "epochs": 2, "hidden": [[5, 4]], "layer_norm": true}]',
     "ridge": '[{"family": "ridge", "penalty": 10}]',
     "logistic": '[{"family": "logistic", "penalty": 0.1}]',
+    "blend": '[{"family": "blend", "penalty": 10}]',
     "sklearn": '[{"family": "svm-rbf", "C": 3}]',
     "tail": '[{"family": "tail", "lr": 0.001, "epochs": 1, "batch": 8, "dropout": 0.5, "loss": "ce"}]',
 }

@@ -47,6 +47,7 @@ class OneGenerator:
 class Unseen:
     """chosen, other: the words of CHOOSE by which the setting was chosen, and by which that beside it would have been.
 
+    dates: of the generators, where those that were not seen are all that came with the judged one or after it.
     title: of the sweep. other_head: the name of the setting beside it; `same` where both words choose one setting.
     """
 
@@ -57,6 +58,7 @@ class Unseen:
     same: bool
     generators: list[OneGenerator]
     mean: Areas
+    dates: dict[str, str]
 
 
 def on_generators(model: Model) -> Unseen | None:
@@ -68,9 +70,10 @@ def on_generators(model: Model) -> Unseen | None:
         return None
     other = next(word for word in result.candidates if word != result.choose)
     found = [_one(str(name), rows, other, model) for name, rows in table.groupby("generator")]
+    found.sort(key=lambda each: (result.dates.get(each.name, ""), each.name))
     same = result.candidates[other] == result.candidates[result.choose]
     mean = _areas(table, result.choose, other)
-    return Unseen(model.made.title, result.choose, other, result.candidates[other], same, found, mean)
+    return Unseen(model.made.title, result.choose, other, result.candidates[other], same, found, mean, result.dates)
 
 
 def _one(name: str, rows: pd.DataFrame, other: str, model: Model) -> OneGenerator:

@@ -132,7 +132,7 @@ def generators_table(found: Unseen) -> Table:
     The setting that another word of CHOOSE would have chosen stands beside it.
     """
     rows = [
-        {"generator": each.name, "fake": each.fake, **_areas(found, each.areas),
+        {"generator": _dated(each.name, found), "fake": each.fake, **_areas(found, each.areas),
          **{f"{label}, {side}": getattr(each, side).metrics[name]
             for name, label in UNSEEN_METRICS.items() for side in ("seen", "unseen")}}
         for each in found.generators
@@ -141,6 +141,10 @@ def generators_table(found: Unseen) -> Table:
     fakes = sum(each.fake for each in found.generators)
     mean = {"generator": "mean", "fake": fakes, **nothing, **_areas(found, found.mean)}
     return Table("generators", [*rows, {name: mean[name] for name in rows[0]}], chosen=len(rows))
+
+
+def _dated(name: str, found: Unseen) -> str:
+    return f"{name} ({found.dates[name]})" if name in found.dates else name
 
 
 def _areas(found: Unseen, areas: Areas) -> dict[str, Interval]:

@@ -109,6 +109,6 @@ def _heads(real: Sums, made: Sums, configs: list[Discriminant]) -> "tuple[torch.
     for config in configs:
         covariance = of_real.lerp(of_both, 1 - config.reals)
         covariance.diagonal().add_(config.penalty)
-        axes.append(torch.linalg.solve(covariance, apart))
-    found = torch.stack(axes, dim=1)
+        axes.append(torch.cholesky_solve(apart[:, None], torch.linalg.cholesky(covariance)))
+    found = torch.cat(axes, dim=1)
     return found, -between @ found

@@ -42,6 +42,7 @@ class Outcome:
     one_se: bool
     choose: str
     device: str
+    dates: dict[str, str]
 
     def save(self) -> None:
         """Write the tables, choose, write the head and its predictions, and result.json last.
@@ -182,6 +183,7 @@ class Outcome:
             unseen_auc=chosen.unseen_auc,
             candidates={word: each.name for word, each in candidates.items()},
             chosen_on=self._chosen_on(),
+            dates=self.dates,
         )
 
 

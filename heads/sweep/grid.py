@@ -24,6 +24,7 @@ from heads.given import read_given
 
 MOST_HEADS = 10_000  # of a grid: all are named in every table, and each is trained for every fold and seed
 WORDS = ("family", "samples", "seed")  # of a block, beside the settings of its family
+UNSEEN = "unseen"  # the grid of CHOOSE=mean or worst, where GRID does not say
 GRIDS = {
     "default": [
         {"family": "linear", "lr": [1e-4, 3e-4, 1e-3, 3e-3], "weight_decay": [0.1, 1.0, 10.0]},
@@ -36,7 +37,7 @@ GRIDS = {
         {"family": "ridge", "penalty": [1.0, 10.0, 100.0, 1e3, 1e4, 1e5, 1e6]},
     ],
     # For generators that were never seen: what leans on the known ones, what does not, and both.
-    "unseen": [
+    UNSEEN: [
         {"family": "ridge", "penalty": [100.0, 1e3, 3e3, 1e4, 1e5]},
         {"family": "discriminant", "penalty": [0.1, 0.3, 1.0, 3.0]},
         {"family": "blend", "penalty": [300.0, 1e3, 3e3, 1e4], "whitening": [0.03, 0.1, 0.3, 1.0]},

@@ -13,9 +13,9 @@ from cache.progress import Progress
 from data.manifest import Manifest
 from heads.families import Fitted
 from heads.fitting.unfinished import Unfinished
-from heads.folds import Folds
+from heads.folds import Folds, dates
 from heads.inputs import ALL, Choice, load_inputs
-from heads.sweep import SEARCH, VALIDATION, leaderboard
+from heads.sweep import DATE, SEARCH, VALIDATION, leaderboard
 from heads.sweep.buckets import Bucket, buckets, load_trials, save_trials
 from heads.sweep.conclusion import Outcome
 from heads.sweep.leaderboard import Setting, Trial, choose, settings
@@ -180,6 +180,7 @@ class Sweep:
             one_se=self.config.one_se,
             choose=self.config.choose,
             device=self.config.device,
+            dates=dates(self.manifest) if self.config.folds == DATE else {},
         )
 
     def _file(self, bucket: Bucket) -> Path:

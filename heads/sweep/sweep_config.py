@@ -7,7 +7,8 @@ from cache.features import FeatureSpec
 from cache.key import key
 from data.manifest import Manifest
 from heads.families import Family
-from heads.sweep import GENERATOR, SEARCH, VALIDATION
+from heads.folds import dates
+from heads.sweep import DATE, SEARCH, VALIDATION
 from heads.sweep.sweep_result import VERSION
 
 BUCKETS = "buckets"  # folder of the buckets that are finished, until the sweep is
@@ -18,7 +19,8 @@ class SweepConfig:
     """What to train on what.
 
     manifest: the CSV. specs: the cached features, all views. configs: the heads. folds: 1 = the given split, GENERATOR
-    = one generator left out at a time. choose: a word of CHOICES; all but VALIDATION go by generators left out.
+    = one generator left out at a time, DATE = it and all that are not older. choose: a word of CHOICES; all but
+    VALIDATION go by generators left out.
     seeds: how often each trained head starts anew. inputs: a choice of Inputs.choices, or `search` among them.
     one_se: choose by the one-standard-error rule. mean_views: judge and score by the mean over the views.
     weights: backbone -> its weight file as WEIGHTS names it, for tails. part: this process's share, (i, n).
@@ -47,7 +49,9 @@ class SweepConfig:
     def key(self, manifest: Manifest) -> str:
         """What the numbers depend on, in 12 hex digits."""
         later = {} if self.choose == VALIDATION else {"choose": self.choose}  # keys from before it was an option stay
-        if self.folds == GENERATOR or any(each.reads_generators for each in self.configs):
+        if self.folds == DATE:
+            later["dates"] = dates(manifest)
+        if isinstance(self.folds, str) or any(each.reads_generators for each in self.configs):
             later["generators"] = manifest.generator.tolist()
         return key({
             "manifest": manifest.key, "specs": [spec.key for spec in self.specs],

@@ -23,7 +23,8 @@ class SweepResult:
 
     Where generators were left out one at a time: choose, what the head was chosen by; unseen_auc, generator -> AUC of
     the chosen setting's members that did not see it, on train and val; candidates, word of CHOOSE -> the setting that
-    it would choose, of those in scores-unseen.csv.
+    it would choose, of those in scores-unseen.csv; dates, generator -> when it came out, where the heads that did not
+    see it saw older ones alone.
     """
 
     dataset: str
@@ -49,6 +50,7 @@ class SweepResult:
     unseen_auc: dict[str, float] = field(default_factory=dict)
     candidates: dict[str, str] = field(default_factory=dict)
     chosen_on: dict[str, int] = field(default_factory=dict)
+    dates: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
 
     @property
