@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Networks:
-    """The engines of one backbone, each made once: a report sees its images in 28 views, and compiling takes a second."""
+    """The engines of one backbone, each made once: a report sees images in 28 views, and compiling takes a second."""
 
     backbone: Backbone
     device: torch.device
