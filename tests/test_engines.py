@@ -208,6 +208,18 @@ def test_a_network_is_converted_once(images, monkeypatch, capsys):
 
 
 @installed
+def test_a_network_is_compiled_once_for_all_views(images, monkeypatch):
+    from extract.computing import forward
+
+    made, engine = [], forward.engine
+    monkeypatch.setattr(forward, "engine", lambda *given, **how: made.append(given) or engine(*given, **how))
+    found = rows(config(images, views=2))
+    assert len(made) == 1
+    first, second = (found[number] for number in (3, 6))  # stem:avgstd of views 1 and 2
+    assert not np.array_equal(first, second)
+
+
+@installed
 def test_a_damaged_conversion_is_made_anew(images, monkeypatch, capsys):
     first = rows(config(images))
     (kept,) = paths.engines_dir().iterdir()
