@@ -61,7 +61,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 @functools.cache
 def _program() -> bytes:
-    """sha256 of the code of this folder and those in it, because another version may make something else of the same images."""
+    """sha256 of the code of this folder, and of those in it: another version may make something else of the images."""
     here = Path(__file__).parent
     files = sorted([*here.glob("*.py"), *here.glob("*/*.py")])
     return hashlib.sha256("".join(file_digest(path) for path in files).encode()).digest()

@@ -1,7 +1,8 @@
 """probes.csv: what reading each file told, kept so that a second run over an unchanged folder reads none of them again.
 
-The thumbnails lie beside it in a file of their own. Its last line, #probes <version> <sha256 of all lines before>, says that it is as it was written: digests stand in it,
-so one that was cut or changed is not believed, and the files are read again; so are those whose thumbnail is not there.
+Its last line, #probes <version> <sha256 of all lines before>, says that it is as it was written: digests stand in it,
+so one that was cut or changed is not believed, and the files are read again. Thumbnails lie beside it in a file of
+their own, and what has lost its own is read again too.
 
 While files are read, what they tell goes to probes.log, a line for KEEP of them behind its own sha256, because writing
 the whole table each time takes longer the longer it is. A run that was killed goes on from there.
@@ -99,7 +100,8 @@ def _read(path: Path, label: str) -> pd.DataFrame:
         table, _, last = read_file(path)[0].rpartition(b"#")
         if last.decode(errors="replace").strip() == _seal(table):
             known = pd.read_csv(io.BytesIO(table), dtype=text, keep_default_na=False, na_values=blank).set_index("path")
-            return known.assign(thumbnail=known.digest.map(Thumbnails.load(path.parent).written()).fillna(""))
+            thumbnails = Thumbnails.load(path.parent).written()
+            return known.assign(thumbnail=[thumbnails.get(digest, "") for digest in known.digest])
         why = "is not as it was written, or by another version of the program"
     except BadImageError as error:
         why = "" if error.status == "missing" else str(error)
@@ -120,7 +122,7 @@ def _seal(table: bytes) -> str:
 
 
 def _changed(listing: Listing, known: pd.DataFrame) -> np.ndarray:
-    """(N,) bool: the files that are not known, of another size or date, or without the thumbnail that they could have."""
+    """(N,) bool: the files that are not known, of another size or date, or that have lost their thumbnail."""
     at = known.index.get_indexer(listing.rows.path)
     changed = at < 0
     lacking = ((known.status == "ok") & (known.thumbnail == "")).to_numpy()

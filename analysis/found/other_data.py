@@ -10,7 +10,7 @@ from analysis.judge.calibrate import Calibration
 from analysis.judge.evaluate import Evaluation, evaluate
 from analysis.judge.intervals import Interval
 from cache import paths, runs
-from data.audit import examine
+from data.audit.findings import audit_of
 from data.manifest import Manifest
 from heads.elsewhere import OTHER, OTHER_VERSION, OtherResult
 from heads.predictions import read_predictions, validation_digest
@@ -63,7 +63,7 @@ class OtherData:
     def warnings(self) -> list[str]:
         """What its own audit warns of: shortcuts between two classes, so nothing where one was scored."""
         manifest = Manifest.load(paths.manifest_file(self.result.dataset))
-        return examine(manifest).warnings if self.real and self.fake else []
+        return audit_of(manifest).warnings if self.real and self.fake else []
 
 
 def scored_elsewhere(folders: Collection[Path]) -> dict[str, list[Path]]:

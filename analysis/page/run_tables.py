@@ -5,7 +5,7 @@ from analysis.found.sweeps import Sweep, leaders, trained_families
 from analysis.found.trainings import Training
 from analysis.page.tables import Table
 from cache.key import file_digest
-from data.audit import Audit
+from data.audit.findings import Audit
 from data.manifest import Manifest
 from extract.extraction import ExtractResult
 from finetune.training.job import BEST

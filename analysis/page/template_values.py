@@ -16,7 +16,8 @@ from analysis.judge.intervals import Interval
 from analysis.page.contents import Contents
 from cache import runs
 from cache.environment import describe_environment
-from data.audit import SHORTCUT_AUC, Audit
+from data.audit.findings import Audit
+from data.audit.shortcuts import LIMIT
 from data.manifest import Manifest
 
 FEW_REALS = 100  # below, 1 % of them is less than one
@@ -71,7 +72,7 @@ def _of_data(manifest: Manifest, audit: Audit) -> dict[str, Any]:
     """kinds of files; the strongest shortcut and the limit for warnings; how many images are black by choice."""
     return {
         "kinds": _kinds(manifest), "black": int((manifest.rows.status == "black").sum()),
-        "shortcut_limit": SHORTCUT_AUC, "strongest": next(iter(audit.shortcuts.items()), None),
+        "shortcut_limit": LIMIT, "strongest": next(iter(audit.shortcuts.items()), None),
     }  # fmt: skip
 
 
