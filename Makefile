@@ -1,6 +1,6 @@
 # Every target is one python process that runs what it needs; `make` alone prints this help.
 # Stage names are folder names, hence .PHONY: without it make would call them up to date.
-.PHONY: help data backbones extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean
+.PHONY: help data equalize audit backbones extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 READY := .venv/ready
@@ -8,11 +8,13 @@ PY := .venv/bin/python
 
 # What each command takes.
 data.options := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
+equalize.options := $(data.options) OUT SIZE QUALITY
 extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED ENGINE DEVICE PART CLUSTER PARTS CORES BATCH WORKERS SHARD_MB
 heads.options := $(extract.options) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS MEMORY CHOOSE
 finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE
 tune.options := $(finetune.options) TRIALS STORAGE
 report.options := $(heads.options) EVAL PERTURB FACES NUM_SAMPLES
+audit.options := $(data.options) FACES
 gradcam.options := RUN DATA NUM_SAMPLES TARGET SPLIT METHOD DEVICE
 predict.options := IMAGES RUN DATA OUT ENGINE DEVICE BATCH THRESHOLD HEAT_MAPS
 export.options := RUN DATA OUT OPSET
@@ -21,7 +23,7 @@ backbones.options :=
 test.options := ARGS
 # What every command reads from its environment: where things are kept, and modules that add to its registries.
 EVERYWHERE := CACHE_DIR DATA_DIR RUNS_DIR PLUGINS
-OPTIONS := $(sort $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
+OPTIONS := $(sort $(equalize.options) $(audit.options) $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
 
 given := $(filter-out MAKEFLAGS MAKEOVERRIDES,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
 # Their text is taken as it is: a $ in a path or a pattern is no variable of make's, and $(shell ...) in one never runs.
@@ -59,6 +61,12 @@ help: ## this help
 
 data: $(READY) ## DATA=path: manifest and audit
 	@$(PY) -m data $(call flags,$@)
+
+equalize: $(READY) ## DATA= OUT= SIZE=256 QUALITY=90: both classes stored alike, against shortcuts
+	@$(PY) -m data.equalize $(call flags,$@)
+
+audit: $(READY) ## DATA="a b c": near copies, shortcuts, doubtful labels, and what the sets share
+	@$(PY) -m analysis.audit $(call flags,$@)
 
 backbones: $(READY) ## the backbones that are written down: weights at hand, input, licence, features
 	@$(PY) -m extract.networks

@@ -17,7 +17,7 @@ from analysis.page.contents import Contents
 from cache import runs
 from cache.environment import describe_environment
 from data.audit.findings import Audit
-from data.audit.shortcuts import LIMIT
+from data.audit.shortcuts import CONTENT_LIMIT, LIMIT
 from data.manifest import Manifest
 
 FEW_REALS = 100  # below, 1 % of them is less than one
@@ -72,7 +72,7 @@ def _of_data(manifest: Manifest, audit: Audit) -> dict[str, Any]:
     """kinds of files; the strongest shortcut and the limit for warnings; how many images are black by choice."""
     return {
         "kinds": _kinds(manifest), "black": int((manifest.rows.status == "black").sum()),
-        "shortcut_limit": LIMIT, "strongest": next(iter(audit.shortcuts.items()), None),
+        "shortcut_limit": LIMIT, "content_limit": CONTENT_LIMIT, "strongest": next(iter(audit.shortcuts.items()), None),
     }  # fmt: skip
 
 

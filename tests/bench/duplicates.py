@@ -1,7 +1,7 @@
-"""Near copies: how long the search takes and what it remembers as sets grow, and what it finds of planted copies.
+"""Near copies: what the search takes as sets grow, and what it finds of planted copies.
 
 python -m tests.bench.duplicates 140000          thumbnails drawn by chance, and by quarters of so many
-python -m tests.bench.duplicates 100000 faces    as alike as those of the images in faces, of which copies are planted too
+python -m tests.bench.duplicates 100000 faces    as alike as those of the images in faces, with planted copies of these
 """
 
 import io
@@ -37,11 +37,11 @@ def growth(what: str, draw, count: int) -> None:
     print(f"thumbnails {what}")
     for number in (count // 4, count // 2, count):
         drawn = draw(number)
-        start = time.perf_counter()
+        start = time.process_time()
         found = candidates(drawn)
-        took, peak = time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
-        print(f"  {number:9,d} images  {took:6.1f} s  {1e6 * took / number:5.0f} us an image  {len(found):6,d} candidates"
-              f"  {peak:.1f} GiB at most so far", flush=True)  # fmt: skip
+        took, peak = time.process_time() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+        print(f"  {number:9,d} images  {took:6.1f} s of a core  {1e6 * took / number:5.0f} us an image  "
+              f"{len(found):6,d} candidates  {peak:.1f} GiB at most so far", flush=True)  # fmt: skip
 
 
 def chance(count: int) -> np.ndarray:
@@ -73,8 +73,8 @@ def recall(paths: list[Path], grey: np.ndarray) -> None:
                 pairs.add((min(whole, other), max(whole, other)))
         planted = {(int(row), len(paths) + number) for number, row in enumerate(chosen)}
         own = {pair for pair in pairs if pair[1] < len(paths)}
-        print(f"  {kind:<26} recall {len(pairs & planted) / len(planted):.3f}, beside them "
-              f"{len(pairs - planted - own)} pairs with another image, {len(own)} without a planted one", flush=True)  # fmt: skip
+        print(f"  {kind:<26} recall {len(pairs & planted) / len(planted):.3f}; pairs beside them: "
+              f"{len(own)} of images that were there, {len(pairs - planted - own)} with a copy", flush=True)  # fmt: skip
 
 
 def changed(image: Image.Image, kind: str, rng: np.random.Generator) -> Image.Image:
