@@ -74,7 +74,7 @@ def recall(paths: list[Path], grey: np.ndarray) -> None:
         planted = {(int(row), len(paths) + number) for number, row in enumerate(chosen)}
         own = {pair for pair in pairs if pair[1] < len(paths)}
         print(f"  {kind:<26} recall {len(pairs & planted) / len(planted):.3f}; pairs beside them: "
-              f"{len(own)} of images that were there, {len(pairs - planted - own)} with a copy", flush=True)  # fmt: skip
+              f"{len(own)} of images as they are, {len(pairs - planted - own)} with a copy", flush=True)  # fmt: skip
 
 
 def changed(image: Image.Image, kind: str, rng: np.random.Generator) -> Image.Image:
