@@ -1,6 +1,6 @@
 # Every target is one python process that runs what it needs; `make` alone prints this help.
 # Stage names are folder names, hence .PHONY: without it make would call them up to date.
-.PHONY: help data unpack backbones extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean crop
+.PHONY: help data unpack backbones extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean crop equalize audit
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 READY := .venv/ready
@@ -10,11 +10,13 @@ PY := .venv/bin/python
 data.options := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV CLASSES LABELS GROUP BAD_IMAGES LEAKS REHASH
 unpack.options := SOURCE OUT FRAMES COLUMNS LABELS CLASSES
 crop.options := $(data.options) OUT FACES MARGIN SIZE ALIGN LEAST
+equalize.options := $(data.options) OUT SIZE QUALITY
 extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED ENGINE DEVICE PART CLUSTER PARTS CORES BATCH WORKERS SHARD_MB
 heads.options := $(extract.options) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS MEMORY CHOOSE
 finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY LOG_IMAGES AUTO_ACCUMULATE TRACKER SMOKE
 tune.options := $(finetune.options) TRIALS STORAGE
 report.options := $(heads.options) EVAL PERTURB FACES NUM_SAMPLES
+audit.options := $(data.options) FACES
 gradcam.options := RUN DATA NUM_SAMPLES TARGET SPLIT METHOD DEVICE
 predict.options := IMAGES RUN DATA OUT FACES ENGINE DEVICE BATCH THRESHOLD HEAT_MAPS COPIES
 export.options := RUN DATA OUT OPSET
@@ -23,7 +25,7 @@ backbones.options :=
 test.options := ARGS
 # What every command reads from its environment: where things are kept, and modules that add to its registries.
 EVERYWHERE := CACHE_DIR DATA_DIR RUNS_DIR PLUGINS
-OPTIONS := $(sort $(crop.options) $(unpack.options) $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
+OPTIONS := $(sort $(equalize.options) $(audit.options) $(crop.options) $(unpack.options) $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
 
 given := $(filter-out MAKEFLAGS MAKEOVERRIDES,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
 # Their text is taken as it is: a $ in a path or a pattern is no variable of make's, and $(shell ...) in one never runs.
@@ -67,6 +69,11 @@ unpack: $(READY) ## SOURCE=files-or-folders OUT=faces FRAMES=16: images and a ma
 	@$(PY) -m data.unpack $(call flags,$@)
 crop: $(READY) ## DATA=photos OUT=faces FACES=all: the faces of a data set, cut out, as one of their own
 	@$(PY) -m data.crop $(call flags,$@)
+equalize: $(READY) ## DATA= OUT= SIZE=256 QUALITY=90: both classes stored alike, against shortcuts
+	@$(PY) -m data.equalize $(call flags,$@)
+
+audit: $(READY) ## DATA="a b c": near copies, shortcuts, doubtful labels, and what the sets share
+	@$(PY) -m analysis.audit $(call flags,$@)
 
 backbones: $(READY) ## the backbones that are written down: weights at hand, input, licence, features
 	@$(PY) -m extract.networks

@@ -12,6 +12,11 @@ OF_ONE = ("name", "group", *OF_ONE_SET)  # options that describe one data set
 MOST_HEAT_MAPS = 400  # heat maps on a sheet
 
 
+def names_in(data: str) -> list[str]:
+    """The data sets that DATA names; a path with spaces in it that is there is one of them."""
+    return words_of(data) or [data]
+
+
 @dataclass(frozen=True, kw_only=True)
 class ReportCommand(Options):
     """Extract and train what is missing, then write the report of a data set, or of several side by side.
@@ -40,8 +45,8 @@ class ReportCommand(Options):
         return self.heads.extract.data.data
 
     def each_data(self) -> list[str]:
-        """The data sets that DATA names; a path with spaces in it that is there is one of them."""
-        return words_of(self.data) or [self.data]
+        """As `names_in` has them."""
+        return names_in(self.data)
 
     def each_other(self) -> list[str]:
         """The data sets that EVAL names, but for the own one."""

@@ -18,7 +18,10 @@ from cache import paths
 from cache.atomic import remove_leftovers, write_json
 from cache.errors import UserError
 from cache.key import plain
-from data import audit, made, splits
+from data import made, splits
+from data.audit.copies import find_copies
+from data.audit.findings import Audit, examine
+from data.audit.leaks import drop_leaks, refuse_leaks
 from data.joined import join
 from data.labels import classes_of, one_means
 from data.layouts import list_images
@@ -27,6 +30,7 @@ from data.manifest import BLACK_DIGEST, COLUMNS, STATISTICS, Manifest
 from data.options import SAMPLE, DataConfig
 from data.probes import are_as_listed, is_left, probe_all
 from data.sample import draw_sample
+from data.thumbnails import Thumbnails
 
 FEW = 5  # kinds of ignored files that are named on the console
 
@@ -54,12 +58,8 @@ def run(config: DataConfig) -> Path:
     _refuse_other_data(saved, listing.root, path.parent)
     probes = probe_all(listing, kept, rehash=config.rehash, label=label)
     rows, salt = _join(listing, probes, config.group, saved)
-    rows = _settle_bad_images(rows, config)
-    if config.leaks == "drop":
-        rows = audit.drop_leaks(rows)
-    manifest = Manifest(config.dataset, listing.root, config.data == SAMPLE, rows, salt)
-    audit.refuse_leaks(manifest)
-    _save(manifest, saved, path, ignored=listing.ignored, outside=listing.outside)
+    manifest = Manifest(config.dataset, listing.root, config.data == SAMPLE, _settle_bad_images(rows, config), salt)
+    _settle_leaks(manifest, saved, path, config, ignored=listing.ignored, outside=listing.outside)
     if are_as_listed(probes, listing):
         made.keep(path.parent, inputs)
     return path
@@ -75,10 +75,9 @@ def _run_joined(config: DataConfig, path: Path) -> Path:
     manifest = join(config.dataset, [Manifest.load(run(each)) for each in config.sets])
     saved = _saved(path, config.dataset)
     _refuse_other_data(saved, manifest.root, path.parent)
-    if config.leaks == "drop":
-        manifest = replace(manifest, rows=audit.drop_leaks(manifest.rows))
-    audit.refuse_leaks(manifest)
-    _save(manifest, saved, path)
+    folders = [paths.manifest_file(each.dataset).parent for each in config.sets]
+    sum(map(Thumbnails.load, folders[1:]), Thumbnails.load(folders[0])).save(path.parent)
+    _settle_leaks(manifest, saved, path, config)
     return path
 
 
@@ -165,14 +164,26 @@ def _settle_bad_images(rows: pd.DataFrame, config: DataConfig) -> pd.DataFrame:
     return rows
 
 
-def _save(manifest: Manifest, saved: Manifest | None, path: Path, *, ignored: dict[str, int] | None = None,
-          outside: int = 0) -> None:  # fmt: skip
-    """Write manifest and audit and say what is in them, unless they are there as they would be written."""
+def _settle_leaks(manifest: Manifest, saved: Manifest | None, path: Path, config: DataConfig, *,
+                  ignored: dict[str, int] | None = None, outside: int = 0) -> None:  # fmt: skip
+    """Refuse leaks, or leave out those and near copies; then write what is left, and what was found in it."""
+    if config.leaks != "drop":
+        refuse_leaks(manifest)
+    thumbnails = Thumbnails.load(path.parent)
+    search = find_copies(manifest, thumbnails)
+    if config.leaks == "drop":
+        manifest = replace(manifest, rows=drop_leaks(manifest.rows, search.copies))
+        refuse_leaks(manifest)
     if not len(manifest.usable):
         raise UserError(
             f"{manifest.dataset}: not one of {len(manifest)} images can be read; see {path.parent}/probes.csv"
         )
-    examined = audit.examine(manifest, ignored=ignored, outside=outside)
+    examined = examine(manifest, thumbnails=thumbnails, search=search, ignored=ignored, outside=outside)
+    _save(manifest, examined, saved, path)
+
+
+def _save(manifest: Manifest, examined: Audit, saved: Manifest | None, path: Path) -> None:
+    """Write manifest and audit and say what is in them, unless they are there as they would be written."""
     audited = path.with_name("audit.json")
     same = saved and saved.root == manifest.root and saved.rows.equals(manifest.rows)
     if same and _holds(audited, examined):
@@ -183,7 +194,7 @@ def _save(manifest: Manifest, saved: Manifest | None, path: Path, *, ignored: di
     _say(manifest, examined, path)
 
 
-def _holds(path: Path, record: audit.Audit) -> bool:
+def _holds(path: Path, record: Audit) -> bool:
     """Whether a JSON file says exactly this."""
     try:
         return json.loads(path.read_text()) == plain(record)
@@ -191,7 +202,7 @@ def _holds(path: Path, record: audit.Audit) -> bool:
         return False
 
 
-def _say(manifest: Manifest, examined: audit.Audit, path: Path) -> None:
+def _say(manifest: Manifest, examined: Audit, path: Path) -> None:
     counts = ", ".join(f"{split} {c['real']} real {c['fake']} fake" for split, c in examined.counts.items())
     print(f"data {manifest.dataset}{' (synthetic)' if manifest.synthetic else ''}: {counts} -> {path}")
     made_by = pd.Series(manifest.generator).value_counts().drop("", errors="ignore").sort_index()

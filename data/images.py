@@ -23,6 +23,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data.disk import BadImageError, read_file
+from data.thumbnails import written
 
 FORMATS = ("AVIF", "BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")  # Pillow knows 35 more, of which EPS starts a program
 ENOUGH_PIXELS = 100_000_000
@@ -54,6 +55,7 @@ class Probe:
     brightness: float = float("nan")
     colour: float = float("nan")
     sharpness: float = float("nan")
+    thumbnail: str = ""  # of data.thumbnails; kept in a file of its own
 
 
 @dataclass(frozen=True)
@@ -132,11 +134,12 @@ def probe(root: Path, path: str) -> Probe:
     digest = hashlib.sha256(content).hexdigest()
     try:
         with opened(content) as found:
-            size, statistics = found.image.size, _statistics(found.image)
+            grey = found.image.convert("L")
+            size, statistics, thumbnail = found.image.size, _statistics(found.image, grey), written(grey)
     except BadImageError as error:
         return Probe(path, mtime_ns, len(content), digest, error.status, str(error))
     about = (found.format, round(found.quantisation, 3))
-    return Probe(path, mtime_ns, len(content), digest, "ok", found.note, *size, *about, *statistics)
+    return Probe(path, mtime_ns, len(content), digest, "ok", found.note, *size, *about, *statistics, thumbnail)
 
 
 def black() -> Image.Image:
@@ -229,17 +232,17 @@ def _eight_bits(image: Image.Image) -> Image.Image:
     return shallow
 
 
-def _statistics(image: Image.Image) -> tuple[float, float, float]:
-    """Brightness 0..255, colour 0..255 and sharpness of an RGB image, rounded for the CSV."""
+def _statistics(image: Image.Image, grey: Image.Image) -> tuple[float, float, float]:
+    """Brightness 0..255, colour 0..255 and sharpness of an RGB image and its grey levels, rounded for the CSV."""
     small = np.asarray(image.reduce(max(1, min(image.size) // 64)), np.int16)
     red, green, blue = np.moveaxis(small, 2, 0)  # a maximum over an axis of three takes six times as long
     colour = (np.maximum(np.maximum(red, green), blue) - np.minimum(np.minimum(red, green), blue)).mean()
-    return round(float(small.mean()), 3), round(float(colour), 3), round(_sharpness(image), 3)
+    return round(float(small.mean()), 3), round(float(colour), 3), round(_sharpness(grey), 3)
 
 
 def _sharpness(image: Image.Image) -> float:
-    """Variance of the Laplacian of the grey levels; in place, because an image can take half a gigabyte."""
-    grey = np.asarray(image.convert("L")).astype(np.float32)
+    """Variance of the Laplacian of grey levels; in place, because an image can take half a gigabyte."""
+    grey = np.asarray(image).astype(np.float32)
     if min(grey.shape) < 3:
         return 0.0
     edges = grey[:-2, 1:-1] + grey[2:, 1:-1]

@@ -17,7 +17,7 @@ from cache.records import from_plain
 from data.layouts.base import Listing
 from data.options import SAMPLE, DataConfig
 
-FILES = ("manifest.csv", "manifest.json", "audit.json", "probes.csv")
+FILES = ("manifest.csv", "manifest.json", "audit.json", "probes.csv", "thumbnails.bin")
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,7 @@ def _digests(folder: Path) -> dict[str, str]:
 
 @functools.cache
 def _program() -> bytes:
-    """sha256 of this folder's code, because another version may make something else of the same images."""
-    files = sorted(Path(__file__).parent.rglob("*.py"))
+    """sha256 of the code of this folder, and of those in it: another version may make something else of the images."""
+    here = Path(__file__).parent
+    files = sorted([*here.glob("*.py"), *here.glob("*/*.py")])
     return hashlib.sha256("".join(file_digest(path) for path in files).encode()).digest()

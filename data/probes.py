@@ -1,7 +1,8 @@
 """probes.csv: what reading each file told, kept so that a second run over an unchanged folder reads none of them again.
 
 Its last line, #probes <version> <sha256 of all lines before>, says that it is as it was written: digests stand in it,
-so one that was cut or changed is not believed, and the files are read again.
+so one that was cut or changed is not believed, and the files are read again. Thumbnails lie beside it in a file of
+their own, and what has lost its own is read again too.
 
 While files are read, what they tell goes to probes.log, a line for KEEP of them behind its own sha256, because writing
 the whole table each time takes longer the longer it is. A run that was killed goes on from there.
@@ -25,13 +26,15 @@ from data.images import Probe
 from data.layouts.base import Listing
 from data.manifest import STATISTICS
 from data.probing import probed
+from data.thumbnails import Thumbnails
 
 VERSION = 1  # of what is told of a file: with another one all files are read again
 KEEP = 512  # files in a line of the log, which is what a kill loses at most
 
 
 def probe_all(listing: Listing, kept: Path, *, rehash: bool, label: str) -> pd.DataFrame:
-    """A row of Probe for each path, indexed by path; unchanged files (size and mtime) come from the CSV `kept`."""
+    """A row of Probe for each path, indexed by path; unchanged files (size and mtime) come from the CSV `kept` and the
+    thumbnails beside it."""
     log = kept.with_suffix(".log")
     known = _merged(_read(kept, label), _logged(log))
     todo = list(listing.rows.path[np.full(len(listing.rows), True) if rehash else _changed(listing, known)])
@@ -96,7 +99,9 @@ def _read(path: Path, label: str) -> pd.DataFrame:
     try:
         table, _, last = read_file(path)[0].rpartition(b"#")
         if last.decode(errors="replace").strip() == _seal(table):
-            return pd.read_csv(io.BytesIO(table), dtype=text, keep_default_na=False, na_values=blank).set_index("path")
+            known = pd.read_csv(io.BytesIO(table), dtype=text, keep_default_na=False, na_values=blank).set_index("path")
+            thumbnails = Thumbnails.load(path.parent).written()
+            return known.assign(thumbnail=[thumbnails.get(digest, "") for digest in known.digest])
         why = "is not as it was written, or by another version of the program"
     except BadImageError as error:
         why = "" if error.status == "missing" else str(error)
@@ -106,7 +111,9 @@ def _read(path: Path, label: str) -> pd.DataFrame:
 
 
 def _write(path: Path, probes: pd.DataFrame) -> None:
-    table = probes.to_csv().encode()
+    """The CSV last: where it is not there, all files are read again."""
+    Thumbnails.of(probes.digest, probes.thumbnail).save(path.parent)
+    table = probes.drop(columns="thumbnail").to_csv().encode()
     write_bytes(path, table, f"#{_seal(table)}\n".encode())
 
 
@@ -115,10 +122,12 @@ def _seal(table: bytes) -> str:
 
 
 def _changed(listing: Listing, known: pd.DataFrame) -> np.ndarray:
-    """(N,) bool: the files that are not known, or of another size or date."""
+    """(N,) bool: the files that are not known, of another size or date, or that have lost their thumbnail."""
     at = known.index.get_indexer(listing.rows.path)
     changed = at < 0
-    changed[~changed] = (_stamps(known)[at[~changed]] != listing.stamps[~changed]).any(axis=1)
+    lacking = ((known.status == "ok") & (known.thumbnail == "")).to_numpy()
+    there = at[~changed]
+    changed[~changed] = (_stamps(known)[there] != listing.stamps[~changed]).any(axis=1) | lacking[there]
     return changed
 
 

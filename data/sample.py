@@ -33,6 +33,7 @@ from cache.progress import Progress
 VERSION = 2  # in seams.json: a sample of another version is drawn anew
 VIDEOS = 160
 COUNT = 3 * VIDEOS  # images
+SOFT = np.array([0.25, 0.5, 0.25], np.float32)  # a kernel that takes one pixel in two away
 SIDE = 256  # pixels
 SEED = 20_250_912
 QUALITIES = (85, 90, 95)
@@ -214,7 +215,8 @@ def _synthesis(scene: np.ndarray, whose: np.random.Generator) -> np.ndarray:
     half = scene.reshape(SIDE // 2, 2, SIDE // 2, 2, 3).mean(axis=(1, 3))
     spread = np.zeros_like(scene)
     spread[::2, ::2] = 4 * half
-    row = np.array([0.5, 1 + whose.uniform(*UNEVEN), 0.5], np.float32)  # unlike over even and odd pixels: a checkerboard
+    # unlike over even and odd pixels: a checkerboard
+    row = np.array([0.5, 1 + whose.uniform(*UNEVEN), 0.5], np.float32)
     upsampled = _smoothed(spread, row / row.sum())
     return upsampled + whose.uniform(*SHARPENED) * (upsampled - _smoothed(upsampled))
 
@@ -233,7 +235,7 @@ def _texture(rng: np.random.Generator, strength: float) -> np.ndarray:
     return smooth / smooth.std() * strength
 
 
-def _smoothed(pixels: np.ndarray, row: np.ndarray = np.array([0.25, 0.5, 0.25], np.float32)) -> np.ndarray:
+def _smoothed(pixels: np.ndarray, row: np.ndarray = SOFT) -> np.ndarray:
     """Each channel of (H, W, C) through a symmetric kernel of three taps along both sides, edges mirrored."""
     tall = np.pad(pixels, ((1, 1), (0, 0), (0, 0)), mode="reflect")
     pixels = row[1] * pixels + row[0] * (tall[:-2] + tall[2:])

@@ -14,7 +14,8 @@ from cache import paths
 from cache.atomic import write_bytes
 from cache.errors import UserError
 from cache.features import Preprocess
-from data import audit, augment, build, images, probing, sample
+from data import augment, build, images, probing, sample
+from data.audit.shortcuts import auc
 from data.augment import Augmentation, Draw, changed
 from data.manifest import BLACK_DIGEST, Manifest
 from data.options import DataConfig
@@ -249,12 +250,12 @@ def test_the_audit_finds_a_shortcut(tmp_path):
         path.write_bytes(jpeg(picture(index, fake=False), quality=95 if label == "real" else 60))
     made(tmp_path / "d")
     found = json.loads((tmp_path / "data_dir" / "d" / "audit.json").read_text())
-    assert found["shortcuts"]["quantisation"] == 1.0
-    assert "quantisation (AUC 1.00)" in found["warnings"][0]
+    assert found["shortcuts"]["JPEG compression"] == 1.0
+    assert "JPEG compression (AUC 1.00 [1.00, 1.00])" in found["warnings"][0]
 
 
 def test_audit_auc_counts_ties_half():
-    assert audit.auc(np.array([1.0, 1, 2, 3]), np.array([False, True, False, True])) == 0.625
+    assert auc(np.array([1.0, 1, 2, 3]), np.array([False, True, False, True])) == 0.625
 
 
 def test_one_name_is_one_data_set(tmp_path):

@@ -21,9 +21,9 @@ from analysis.judge.differences import Pair, accuracy_lead, auc_lead
 from analysis.judge.evaluate import BESIDE, METRIC, auc_intervals, evaluate, figures, roc
 from analysis.judge.intervals import Interval, auc_inflation
 from analysis.judge.metrics import interval_of
-from analysis.judge.score_parts import Coarse, Parts
 from analysis.judge.ranking import Pairs, Ranking, Verdicts
 from analysis.judge.rules import RULES
+from analysis.judge.score_parts import Coarse, Parts
 from analysis.judge.slices import Slice, jpeg_quality, slices
 from analysis.judge.weighed import BINS, Judged
 from analysis.page.tables import Table

@@ -325,7 +325,7 @@ def test_archive_removes_the_run_only_once_the_copy_is_right(kept, tmp_path, mon
     assert [path.name for path in (tmp_path / "kept").iterdir()] == [f"{folder.name}.tar"]
     assert packing.unpack(Path(there.removeprefix("file://"))) == folder
     assert runs.result(folder)["dataset"] == "faces"
-    with pytest.raises(UserError, match="holds .* already"):
+    with pytest.raises(UserError, match=r"holds .* already"):
         archive.run(ArchiveConfig(run=folder.name, to=str(tmp_path / "kept")))
     with pytest.raises(UserError, match="The run here is as it was"):
         archive.run(ArchiveConfig(run=folder.name, to="nonsense://x"))

@@ -57,7 +57,7 @@ def test_an_installed_project_is_imported_beside_a_folder_called_data(tmp_path):
     for name in ("data", "cache", "runs"):
         (tmp_path / name).mkdir()
     code = f"import site; site.addsitedir({str(tmp_path / 'runs')!r})\n"
-    code += "import data.listing, cache.key\nprint(data.__file__)"
+    code += "import data.layouts, cache.key\nprint(data.__file__)"
     (tmp_path / "runs" / "project.pth").write_text(f"{ROOT}\n")
     without = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
     call = subprocess.run(

@@ -23,7 +23,7 @@ from cache.environment import describe_environment
 from cache.errors import UserError
 from cache.features import Preprocess
 from cache.key import file_digest
-from data.audit import Audit, examine
+from data.audit.findings import Audit, audit_of
 from data.manifest import Manifest
 from finetune.detectors.image_scorer import model_file
 
@@ -105,7 +105,7 @@ def _figures_of(folder: Path) -> Figures:
     try:
         manifest = Manifest.load(Path(runs.read_json(folder / "config.json")["manifest"]))
         found = {each.folder.resolve(): each for each in find_models(manifest)}
-        return Figures(found[folder.resolve()], examine(manifest))
+        return Figures(found[folder.resolve()], audit_of(manifest))
     except KeyError:
         return Figures(None, None, "the data set has changed since the run, or it only tried that everything runs")
     except UserError as error:

@@ -11,7 +11,7 @@ from analysis.judge.evaluate import Evaluation, evaluate
 from analysis.judge.intervals import Interval
 from analysis.judge.per_group import GroupFigures, group_calibration, has_groups, judge_groups
 from cache import paths, runs
-from data.audit import examine
+from data.audit.findings import audit_of
 from data.manifest import Manifest
 from heads.elsewhere import OTHER, OTHER_VERSION, OtherResult
 from heads.predictions import Predictions, read_predictions, validation_digest
@@ -66,7 +66,7 @@ class OtherData:
     def warnings(self) -> list[str]:
         """What its own audit warns of: shortcuts between two classes, so nothing where one was scored."""
         manifest = Manifest.load(paths.manifest_file(self.result.dataset))
-        return examine(manifest).warnings if self.real and self.fake else []
+        return audit_of(manifest).warnings if self.real and self.fake else []
 
 
 def scored_elsewhere(folders: Collection[Path]) -> dict[str, list[Path]]:

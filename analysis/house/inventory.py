@@ -127,7 +127,8 @@ def _cache(folder: Path, known: dict[str, np.ndarray]) -> Cache:
         return Cache(folder, size_of(folder), np.empty((0, DIGEST_BYTES), np.uint8), (), str(error))
     rows = np.concatenate(digests) if digests else np.empty((0, DIGEST_BYTES), np.uint8)
     mine = _as_keys(rows)
-    return Cache(folder, size_of(folder), rows, tuple(name for name, keys in known.items() if np.isin(mine, keys).any()))
+    users = tuple(name for name, keys in known.items() if np.isin(mine, keys).any())
+    return Cache(folder, size_of(folder), rows, users)
 
 
 def all_runs(stages: Iterable[str] = STAGES) -> list[Run]:

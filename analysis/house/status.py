@@ -34,7 +34,8 @@ def _of_data(sets: list[DataSet]) -> list[str]:
             lines.append((each.name, "damaged", *[""] * len(SPLITS), "`make data` makes its manifest anew"))
             continue
         counts = each.manifest.usable.rows.split.value_counts()
-        lines.append((each.name, str(len(each.manifest)), *(str(counts.get(split, 0)) for split in SPLITS), _where(each)))
+        in_splits = (str(counts.get(split, 0)) for split in SPLITS)
+        lines.append((each.name, str(len(each.manifest)), *in_splits, _where(each)))
     return _table(lines)
 
 

@@ -14,8 +14,8 @@ from analysis.judge.bootstrap import Draws, bootstrap
 from analysis.judge.calibrate import Calibration
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import FPR, METRICS, TPR, Metric
-from analysis.judge.score_parts import Coarse, Parts, aucs, coarse_aucs
 from analysis.judge.ranking import Ranking
+from analysis.judge.score_parts import Coarse, Parts, aucs, coarse_aucs
 from analysis.judge.weighed import Judged
 
 # What a threshold gives, the fields of Operating.

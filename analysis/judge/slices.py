@@ -11,8 +11,8 @@ from analysis.judge.bootstrap import bootstrap
 from analysis.judge.calibrate import Calibration
 from analysis.judge.intervals import Interval
 from analysis.judge.metrics import interval_of
-from analysis.judge.score_parts import Coarse, Parts
 from analysis.judge.ranking import Pairs, Verdicts
+from analysis.judge.score_parts import Coarse, Parts
 from cache.errors import UserError
 from data.manifest import COLUMNS, STATISTICS, Manifest
 from heads.predictions import Predictions

@@ -11,9 +11,9 @@ from scipy.special import expit, logit
 
 from analysis.judge.bootstrap import Units
 from analysis.judge.calibrate import Calibration
-from analysis.judge.score_parts import Parts
 from analysis.judge.ranking import Called, Counts, Ranking
 from analysis.judge.rules import DEFAULT_RULE
+from analysis.judge.score_parts import Parts
 
 BINS = 15  # of the calibration error
 

@@ -13,7 +13,7 @@ from analysis.found.unseen import Unseen, on_generators
 from analysis.gradcam.findings import HeatMaps, find_heat_maps
 from analysis.judge.slices import Slices, slices
 from cache import paths
-from data.audit import Audit, examine
+from data.audit.findings import Audit, audit_of
 from data.manifest import Manifest
 from extract.extraction import ExtractResult
 
@@ -88,4 +88,4 @@ def read_contents(config: ReportConfig) -> Contents:
     best = models[0]
     parts = slices(best.predictions(best.split), manifest, best.calibration)
     heat = find_heat_maps(best.folder, best.split) if config.faces and config.heat_maps else None
-    return Contents(manifest, examine(manifest), models, parts, heat, config)
+    return Contents(manifest, audit_of(manifest), models, parts, heat, config)

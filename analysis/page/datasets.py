@@ -19,7 +19,7 @@ from analysis.page.tables import Table
 from cache import paths
 from cache.atomic import write_json
 from cache.environment import describe_environment
-from data.audit import examine
+from data.audit.findings import audit_of
 from data.manifest import Manifest
 
 TEMPLATE = "comparison.html.j2"
@@ -73,7 +73,7 @@ def run(config: ComparisonConfig) -> Path:
 
 def _data_set(name: str) -> DataSet:
     manifest = Manifest.load(paths.manifest_file(name))
-    return DataSet(manifest, find_models(manifest)[0], examine(manifest).warnings)
+    return DataSet(manifest, find_models(manifest)[0], audit_of(manifest).warnings)
 
 
 def _overview(found: list[DataSet]) -> Table:

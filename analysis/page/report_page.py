@@ -20,6 +20,7 @@ from analysis.page.group_tables import groups_table
 from analysis.page.html import write_page
 from analysis.page.pictures.atlas_picture import atlas_picture
 from analysis.page.pictures.charts import Picture
+from analysis.page.pictures.copies_picture import copies_picture
 from analysis.page.pictures.gallery import gallery, heat_maps_picture
 from analysis.page.pictures.inputs_picture import inputs_picture
 from analysis.page.pictures.model_pictures import model_pictures
@@ -67,7 +68,10 @@ def _pictures(contents: Contents) -> list[Picture]:
     if contents.heat:
         made.append(heat_maps_picture(contents.heat))
     if contents.config.faces:
-        made += gallery(contents.best, contents.manifest)
+        made += [
+            *gallery(contents.best, contents.manifest),
+            *copies_picture(contents.audit.copies, contents.manifest.root),
+        ]
     training = training_picture(contents.trainings[0].made) if contents.trainings else None
     return [*made, training] if training else made
 

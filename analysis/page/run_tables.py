@@ -3,9 +3,11 @@
 from analysis.found.models import Model, of_stage
 from analysis.found.sweeps import Sweep, leaders, trained_families
 from analysis.found.trainings import Training
+from analysis.judge.intervals import Interval
 from analysis.page.tables import Table
 from cache.key import file_digest
-from data.audit import Audit
+from data.audit.findings import Audit
+from data.audit.shortcuts import THUMBNAIL, TOGETHER
 from data.manifest import Manifest
 from extract.extraction import ExtractResult
 from finetune.training.job import BEST
@@ -17,10 +19,36 @@ def data_tables(manifest: Manifest, audit: Audit) -> list[Table]:
     """How many images of each class in each split, what tells the classes apart, what cannot be used."""
     made = [
         Table("splits", [{"split": split, **counts} for split, counts in audit.counts.items()]),
-        Table("shortcuts", [audit.shortcuts], digits=dict.fromkeys(audit.shortcuts, 2)),
-    ]
+        Table("shortcuts", _shortcuts(audit)), Table("generators_told", _told(audit)), Table("copies", _copies(audit)),
+    ]  # fmt: skip
     unusable = manifest.unusable[["path", "status", "note"]].to_dict("records")
     return [*made, Table("left_out", unusable, limit=20)] if unusable else made
+
+
+def _shortcuts(audit: Audit) -> list[dict]:
+    """Trivial things with what they reach, the strongest first."""
+    return [{"what": name, "AUC": Interval(value, *audit.bounds[name]), "warned of": audit.is_strong(name)}
+            for name, value in audit.shortcuts.items()]  # fmt: skip
+
+
+def _told(audit: Audit) -> list[dict]:
+    """What tells the fakes of each generator from the real images, with the strongest single number."""
+    rows = []
+    for name, found in audit.by_generator.items():
+        numbers = {what: each for what, each in found.items() if what not in (TOGETHER, THUMBNAIL)}
+        strongest = max(numbers, key=lambda what: numbers[what][0])
+        rows.append({
+            "generator": name, "told by": strongest, "AUC": Interval(*numbers[strongest]),
+            "all numbers together": Interval(*found[TOGETHER]),
+            "thumbnail": Interval(*found[THUMBNAIL]) if THUMBNAIL in found else None,
+        })  # fmt: skip
+    return rows
+
+
+def _copies(audit: Audit) -> list[dict]:
+    """Pairs of files that show the same picture, the gravest first."""
+    return [{"one": each.first, "other": each.second, "not in the same": each.across or None, "how": each.how,
+             "alike": each.alike} for each in (audit.copies.shown if audit.copies else [])]  # fmt: skip
 
 
 def leaders_table(sweep: Sweep) -> Table:

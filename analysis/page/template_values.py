@@ -21,7 +21,8 @@ from analysis.page.contents import Contents
 from cache import runs
 from cache.environment import describe_environment
 from data import splits
-from data.audit import SHORTCUT_AUC, Audit
+from data.audit.findings import Audit
+from data.audit.shortcuts import CONTENT_LIMIT, LIMIT
 from data.manifest import Manifest
 from data.perturb import COPIES
 
@@ -91,7 +92,7 @@ def _of_data(manifest: Manifest, audit: Audit) -> dict[str, Any]:
     return {
         "kinds": _kinds(manifest), "black": int((manifest.rows.status == "black").sum()),
         "made_by_generators": _generators(manifest), "copies": [each.words for each in COPIES],
-        "shortcut_limit": SHORTCUT_AUC, "strongest": next(iter(audit.shortcuts.items()), None),
+        "shortcut_limit": LIMIT, "content_limit": CONTENT_LIMIT, "strongest": next(iter(audit.shortcuts.items()), None),
         "few_images": splits.warnings(audit.counts),
     }  # fmt: skip
 

@@ -73,11 +73,11 @@ def _tiles(model: Model, found: Predictions, chosen: np.ndarray, manifest: Manif
         truth, called = ("fake" if each else "real" for each in
                          (found.fake[number], found.scores[number] >= model.calibration.threshold))  # fmt: skip
         caption = f"{truth}, called {called}\np = {probability[number]:.3f}"
-        tiles.append(Tile(_thumbnail(manifest.root / found.paths[number]), caption, truth != called))
+        tiles.append(Tile(thumbnail(manifest.root / found.paths[number]), caption, truth != called))
     return tiles
 
 
-def _thumbnail(path: Path) -> np.ndarray:
+def thumbnail(path: Path) -> np.ndarray:
     """(h, w, 3) uint8 of at most THUMBNAIL pixels a side; a grey square for a file that is gone or is no image."""
     try:
         image = decode(read_file(path)[0])[0]

@@ -1,0 +1,1 @@
+"""Both classes written again at one size and quality, so that how files were stored tells nothing."""
