@@ -33,7 +33,7 @@ from cache.progress import Progress
 VERSION = 2  # in seams.json: a sample of another version is drawn anew
 VIDEOS = 160
 COUNT = 3 * VIDEOS  # images
-SOFT = np.array([0.25, 0.5, 0.25], np.float32)  # a kernel that takes one pixel in two away
+KERNEL = np.array([0.25, 0.5, 0.25], np.float32)  # a kernel that takes one pixel in two away
 SIDE = 256  # pixels
 SEED = 20_250_912
 QUALITIES = (85, 90, 95)
@@ -235,7 +235,7 @@ def _texture(rng: np.random.Generator, strength: float) -> np.ndarray:
     return smooth / smooth.std() * strength
 
 
-def _smoothed(pixels: np.ndarray, row: np.ndarray = SOFT) -> np.ndarray:
+def _smoothed(pixels: np.ndarray, row: np.ndarray = KERNEL) -> np.ndarray:
     """Each channel of (H, W, C) through a symmetric kernel of three taps along both sides, edges mirrored."""
     tall = np.pad(pixels, ((1, 1), (0, 0), (0, 0)), mode="reflect")
     pixels = row[1] * pixels + row[0] * (tall[:-2] + tall[2:])
