@@ -1,6 +1,6 @@
 # Every target is one python process that runs what it needs; `make` alone prints this help.
 # Stage names are folder names, hence .PHONY: without it make would call them up to date.
-.PHONY: help data backbones extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean
+.PHONY: help data backbones extract heads sweep finetune tune report gradcam predict export status prune pack archive forget verify test bench lint lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 READY := .venv/ready
@@ -9,19 +9,25 @@ PY := .venv/bin/python
 # What each command takes.
 data.options := DATA NAME ROOT TRAIN_CSV VALID_CSV TEST_CSV GROUP BAD_IMAGES LEAKS REHASH
 extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED ENGINE DEVICE PART CLUSTER PARTS CORES BATCH WORKERS SHARD_MB
-heads.options := $(extract.options) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS MEMORY CHOOSE
-finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE
-tune.options := $(finetune.options) TRIALS STORAGE
+heads.options := $(extract.options) GRID FOLDS SEEDS HEAD_EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS MEMORY CHOOSE
+finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY AUTO_ACCUMULATE TRACKER SMOKE EPOCHS GPUS
+tune.options := $(filter-out GPUS,$(finetune.options)) TRIALS STORAGE
 report.options := $(heads.options) EVAL PERTURB FACES NUM_SAMPLES
 gradcam.options := RUN DATA NUM_SAMPLES TARGET SPLIT METHOD DEVICE
 predict.options := IMAGES RUN DATA OUT ENGINE DEVICE BATCH THRESHOLD HEAT_MAPS
 export.options := RUN DATA OUT OPSET
+status.options := ALL
+prune.options := YES DAYS
+pack.options := RUN OUT
+archive.options := RUN TO REMOVE
+forget.options := IMAGE YES
 sweep.options := $(heads.options)
 backbones.options :=
 test.options := ARGS
 # What every command reads from its environment: where things are kept, and modules that add to its registries.
 EVERYWHERE := CACHE_DIR DATA_DIR RUNS_DIR PLUGINS
-OPTIONS := $(sort $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
+OPTIONS := $(sort $(finetune.options) $(tune.options) $(report.options) $(gradcam.options) $(predict.options) \
+  $(export.options) $(status.options) $(prune.options) $(pack.options) $(archive.options) $(forget.options))
 
 given := $(filter-out MAKEFLAGS MAKEOVERRIDES,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
 # Their text is taken as it is: a $ in a path or a pattern is no variable of make's, and $(shell ...) in one never runs.
@@ -44,8 +50,8 @@ $(foreach v,$(elsewhere),$(warning $(v) in the environment is not used; to use i
 
 quoted = '$(subst ','\'',$(1))'
 lower = $(shell echo $(1) | tr A-Z a-z)
-# Every variable that a command takes becomes its flag: DATA=faces -> --data='faces'
-flags = $(foreach v,$(filter $(given),$($(1).options)),--$(call lower,$(v))=$(call quoted,$(value $(v))))
+# Every variable that a command takes becomes its flag: DATA=faces -> --data='faces'. GPUS says how it is started.
+flags = $(foreach v,$(filter-out GPUS,$(filter $(given),$($(1).options))),--$(call lower,$(v))=$(call quoted,$(value $(v))))
 ifneq ($(filter $(EVERYWHERE),$(given)),)
 export $(EVERYWHERE)
 endif
@@ -69,8 +75,8 @@ extract: $(READY) ## DATA= BACKBONE= FEATURES= WEIGHTS= VIEWS= PART=0/2 CLUSTER=
 heads sweep: $(READY) ## the same and GRID=grid.json FOLDS=5 SEEDS=3: train heads on the cache
 	@$(PY) -m heads $(call flags,$@)
 
-finetune: $(READY) ## the same and RECIPE=name SEED=1 SMOKE=1: train a detector end to end from the chosen head
-	@$(PY) -m finetune $(call flags,$@)
+finetune: $(READY) ## the same and RECIPE=name EPOCHS=5 GPUS=4: train a detector end to end from the chosen head
+	@$(if $(GPUS),.venv/bin/torchrun --standalone --nproc_per_node=$(call quoted,$(value GPUS)),$(PY)) -m finetune $(call flags,$@)
 
 tune: $(READY) ## the same and TRIALS=30: search a recipe's settings, finish the best
 	@$(PY) -m finetune.tune $(call flags,$@)
@@ -86,6 +92,21 @@ predict: $(READY) ## IMAGES=folder-or-files RUN=: scores, probabilities and deci
 
 export: $(READY) ## RUN=: ONNX with its preprocess and a model card
 	@$(PY) -m analysis.export $(call flags,$@)
+
+status: $(READY) ## data sets, features and runs: how large, what they reached, what a rerun would do
+	@$(PY) -m analysis.house.status $(call flags,$@)
+
+prune: $(READY) ## what nobody needs any more: listed, and deleted after a yes (YES=1)
+	@$(PY) -m analysis.house.prune $(call flags,$@)
+
+pack: $(READY) ## RUN= OUT=file: a run, or an extraction with its features, as one checked file
+	@$(PY) -m analysis.house.pack $(call flags,$@)
+
+archive: $(READY) ## RUN= TO=folder-or-URL REMOVE=1: the same into another place, read back from there
+	@$(PY) -m analysis.house.archive $(call flags,$@)
+
+forget: $(READY) ## IMAGE=path-or-sha256: every trace of an image, listed, and removed after a yes (YES=1)
+	@$(PY) -m analysis.house.forget $(call flags,$@)
 
 verify: $(READY) ## every shard, every checksum
 	@$(PY) -m cache
@@ -112,8 +133,8 @@ lint: $(READY) ## style
 lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirements.txt (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
 
-clean: ## the environment, the feature cache and converted networks; manifests and runs stay
-	rm -rf .venv "$${CACHE_DIR:-cache}/engines" "$${CACHE_DIR:-cache}/features"
+clean: ## the environment and converted networks; features, manifests and runs stay
+	rm -rf .venv "$${CACHE_DIR:-cache}/engines"
 
 # The stamp comes last, so that an interrupted installation is begun anew and never used.
 $(READY): requirements.txt

@@ -14,6 +14,7 @@ from contextlib import redirect_stdout
 from dataclasses import Field
 from importlib import import_module
 from itertools import groupby, pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import fire
@@ -30,6 +31,9 @@ Record = TypeVar("Record", bound=Options)
 def main(record: type[Options], run: str, *, command: str) -> None:
     """Parse sys.argv into `record`, call `run` with it, and turn a user's mistake into one line and exit status 1.
 
+    A stage that had nothing to do has said nothing; then its module's function `reached`, if there is one, says what
+    the folder holds that `run` returned.
+
     Args:
         run: module:function, imported behind the options: the libraries of a stage take seconds, which nobody waits for
             who asked for help or mistyped a flag.
@@ -42,7 +46,8 @@ def main(record: type[Options], run: str, *, command: str) -> None:
             import_plugins()
             config = parse(record, sys.argv[1:], command)
             module, _, function = run.partition(":")
-            getattr(import_module(module), function)(config)
+            stage = import_module(module)
+            _tell(getattr(stage, function)(config), getattr(stage, "reached", None))
         sys.stdout.flush()
     except UserError as error:
         sys.exit(printable(f"{command}: {error}"))
@@ -55,6 +60,15 @@ def main(record: type[Options], run: str, *, command: str) -> None:
     except BrokenPipeError:  # whoever read what is printed has gone, as `| head` does; Python would flush once more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+
+
+def _tell(made: Any, reached: Callable[[Path], str] | None) -> None:
+    """What is complete, where nothing was said; of several processes of one command the first tells it."""
+    if not reached or sys.stdout.written or os.environ.get("RANK", "0") != "0":
+        return
+    for each in made if isinstance(made, list) else [made]:
+        if line := reached(each):
+            print(line)
 
 
 def parse(record: type[Record], arguments: list[str], command: str) -> Record:

@@ -64,6 +64,15 @@ def run(config: DataConfig) -> Path:
     return path
 
 
+def reached(path: Path) -> str:
+    """What a manifest holds, by the audit beside it; '' where there is none, as beside a manifest of one's own."""
+    try:
+        found = json.loads(path.with_name("audit.json").read_bytes())
+        return f"data {found['dataset']}: complete: {_counted(found['counts'])} -> {path}"
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+
+
 def _run_joined(config: DataConfig, path: Path) -> Path:
     """The manifests of several sets as one; each has its own too."""
     manifest = join(config.dataset, [Manifest.load(run(each)) for each in config.sets])
@@ -170,8 +179,8 @@ def _holds(path: Path, record: audit.Audit) -> bool:
 
 
 def _say(manifest: Manifest, examined: audit.Audit, path: Path) -> None:
-    counts = ", ".join(f"{split} {c['real']} real {c['fake']} fake" for split, c in examined.counts.items())
-    print(f"data {manifest.dataset}{' (synthetic)' if manifest.synthetic else ''}: {counts} -> {path}")
+    synthetic = " (synthetic)" if manifest.synthetic else ""
+    print(f"data {manifest.dataset}{synthetic}: {_counted(examined.counts)} -> {path}")
     for status, number in examined.left_out.items():
         print(f"  left out, {status}: {number}, first {manifest.rows.path[manifest.rows.status == status].iloc[0]}")
     if examined.ignored:
@@ -182,3 +191,7 @@ def _say(manifest: Manifest, examined: audit.Audit, path: Path) -> None:
         print(f"  {examined.outside} images lie, by links, outside of {manifest.root}")
     for warning in examined.warnings:
         print(f"  {warning}")
+
+
+def _counted(counts: dict[str, dict[str, int]]) -> str:
+    return ", ".join(f"{split} {each['real']} real {each['fake']} fake" for split, each in counts.items())

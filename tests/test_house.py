@@ -20,8 +20,10 @@ from cache.errors import UserError
 from cache.key import canonical
 from cache.packing import LISTING, Listing, Member
 from extract.options import ExtractConfig
+from extract.run import reached as reached_by_extract
 from extract.run import run as extract
 from heads.options import HeadsConfig
+from heads.run import reached as reached_by_heads
 from heads.run import run as run_heads
 
 GRID = '[{"family": "ridge", "penalty": 1.0}]'
@@ -87,6 +89,19 @@ def test_status_says_what_there_is_and_what_a_rerun_would_do(kept, house, capsys
     assert "finetune/faces-half" in said
     assert "stopped: a rerun goes on from what is kept" in said
     assert "extract                 1" in said
+
+
+def test_complete_stages_say_what_they_reached(kept):
+    about = runs.result(sweep())
+    assert reached_by_heads(sweep()) == (
+        f"heads tf_efficientnet_lite0: complete: ridge penalty=1.0 chosen among 1 settings, val AUC "
+        f"{about['val_auc']:.4f} -> {sweep()}"
+    )
+    assert reached_by_extract(extraction()).startswith(
+        "extract tf_efficientnet_lite0: complete: 1 features of 48 images of faces in "
+    )
+    (sweep() / "result.json").unlink()
+    assert reached_by_heads(paths.run_dir("heads", "faces-half")) == ""
 
 
 def test_status_tells_what_is_gone_changed_or_damaged(kept, capsys):

@@ -26,4 +26,4 @@ class TuneConfig(Options):
                 "CLUSTER: trials on several machines need a database that all of them reach: "
                 "STORAGE=postgresql://user:password@host/name, for example"
             )
-        refuse_bad_ranges(read_recipe(self.finetune.recipe))
+        refuse_bad_ranges(self.finetune.asked)
