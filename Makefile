@@ -1,6 +1,6 @@
 # Every target is one python process that runs what it needs; `make` alone prints this help.
 # Stage names are folder names, hence .PHONY: without it make would call them up to date.
-.PHONY: help data unpack backbones extract heads sweep finetune tune report gradcam predict export verify test bench lint lock clean crop equalize audit
+.PHONY: help data unpack crop equalize audit backbones extract heads sweep finetune tune report gradcam predict export status prune pack archive forget verify test bench lint lock clean
 .DEFAULT_GOAL := help
 PYTHON ?= python3
 READY := .venv/ready
@@ -12,20 +12,27 @@ unpack.options := SOURCE OUT FRAMES COLUMNS LABELS CLASSES
 crop.options := $(data.options) OUT FACES MARGIN SIZE ALIGN LEAST
 equalize.options := $(data.options) OUT SIZE QUALITY
 extract.options := $(data.options) BACKBONE FEATURES WEIGHTS SIZE CROP_ONLY VIEWS COMPUTE STORED ENGINE DEVICE PART CLUSTER PARTS CORES BATCH WORKERS SHARD_MB
-heads.options := $(extract.options) GRID FOLDS SEEDS EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS MEMORY CHOOSE
-finetune.options := $(heads.options) RECIPE SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY LOG_IMAGES AUTO_ACCUMULATE TRACKER SMOKE
-tune.options := $(finetune.options) TRIALS STORAGE
+heads.options := $(extract.options) GRID FOLDS SEEDS HEAD_EPOCHS HEAD_BATCH INPUTS ONE_SE MEAN_VIEWS MEMORY CHOOSE
+finetune.options := $(heads.options) RECIPE EPOCHS SEED HEAD CHECKPOINT SAVE_EVERY KEEP_EVERY LOG_IMAGES AUTO_ACCUMULATE TRACKER SMOKE GPUS
+tune.options := $(filter-out GPUS,$(finetune.options)) TRIALS STORAGE
 report.options := $(heads.options) EVAL PERTURB FACES NUM_SAMPLES
 audit.options := $(data.options) FACES
 gradcam.options := RUN DATA NUM_SAMPLES TARGET SPLIT METHOD DEVICE
 predict.options := IMAGES RUN DATA OUT FACES ENGINE DEVICE BATCH THRESHOLD HEAT_MAPS COPIES
 export.options := RUN DATA OUT OPSET
+status.options := ALL
+prune.options := YES DAYS
+pack.options := RUN OUT
+archive.options := RUN TO REMOVE
+forget.options := IMAGE YES
 sweep.options := $(heads.options)
 backbones.options :=
 test.options := ARGS
 # What every command reads from its environment: where things are kept, and modules that add to its registries.
 EVERYWHERE := CACHE_DIR DATA_DIR RUNS_DIR PLUGINS
-OPTIONS := $(sort $(equalize.options) $(audit.options) $(crop.options) $(unpack.options) $(tune.options) $(report.options) $(gradcam.options) $(predict.options) $(export.options))
+OPTIONS := $(sort $(unpack.options) $(crop.options) $(equalize.options) $(audit.options) $(finetune.options) $(tune.options) \
+  $(report.options) $(gradcam.options) $(predict.options) $(export.options) $(status.options) $(prune.options) \
+  $(pack.options) $(archive.options) $(forget.options))
 
 given := $(filter-out MAKEFLAGS MAKEOVERRIDES,$(foreach v,$(.VARIABLES),$(if $(filter command line,$(origin $(v))),$(v))))
 # Their text is taken as it is: a $ in a path or a pattern is no variable of make's, and $(shell ...) in one never runs.
@@ -49,8 +56,8 @@ elsewhere := $(foreach v,$(filter-out NAME,$(sort $(taken))),$(if $(filter envir
 $(foreach v,$(elsewhere),$(warning $(v) in the environment is not used; to use it: make $(MAKECMDGOALS) $(v)=...))
 
 lower = $(shell echo $(1) | tr A-Z a-z)
-# Every variable that a command takes becomes its flag: DATA=faces -> --data='faces'
-flags = $(foreach v,$(filter $(given),$($(1).options)),--$(call lower,$(v))=$(call quoted,$(value $(v))))
+# Every variable that a command takes becomes its flag: DATA=faces -> --data='faces'. GPUS says how it is started.
+flags = $(foreach v,$(filter-out GPUS,$(filter $(given),$($(1).options))),--$(call lower,$(v))=$(call quoted,$(value $(v))))
 ifneq ($(filter $(EVERYWHERE),$(given)),)
 export $(EVERYWHERE)
 endif
@@ -67,8 +74,10 @@ data: $(READY) ## DATA=path: manifest and audit
 
 unpack: $(READY) ## SOURCE=files-or-folders OUT=faces FRAMES=16: images and a manifest out of Parquet, tar and videos
 	@$(PY) -m data.unpack $(call flags,$@)
+
 crop: $(READY) ## DATA=photos OUT=faces FACES=all: the faces of a data set, cut out, as one of their own
 	@$(PY) -m data.crop $(call flags,$@)
+
 equalize: $(READY) ## DATA= OUT= SIZE=256 QUALITY=90: both classes stored alike, against shortcuts
 	@$(PY) -m data.equalize $(call flags,$@)
 
@@ -84,8 +93,8 @@ extract: $(READY) ## DATA= BACKBONE= FEATURES= WEIGHTS= VIEWS= PART=0/2 CLUSTER=
 heads sweep: $(READY) ## the same and GRID=grid.json FOLDS=5 SEEDS=3: train heads on the cache
 	@$(PY) -m heads $(call flags,$@)
 
-finetune: $(READY) ## the same and RECIPE=name SEED=1 SMOKE=1: train a detector end to end from the chosen head
-	@$(PY) -m finetune $(call flags,$@)
+finetune: $(READY) ## the same and RECIPE=name EPOCHS=5 GPUS=4: train a detector end to end from the chosen head
+	@$(if $(GPUS),.venv/bin/torchrun --standalone --nproc_per_node=$(call quoted,$(value GPUS)),$(PY)) -m finetune $(call flags,$@)
 
 tune: $(READY) ## the same and TRIALS=30: search a recipe's settings, finish the best
 	@$(PY) -m finetune.tune $(call flags,$@)
@@ -101,6 +110,21 @@ predict: $(READY) ## IMAGES=folder-or-files RUN=: scores, probabilities and deci
 
 export: $(READY) ## RUN=: ONNX with its preprocess and a model card
 	@$(PY) -m analysis.export $(call flags,$@)
+
+status: $(READY) ## data sets, features and runs: how large, what they reached, what a rerun would do
+	@$(PY) -m analysis.house.status $(call flags,$@)
+
+prune: $(READY) ## what nobody needs any more: listed, and deleted after a yes (YES=1)
+	@$(PY) -m analysis.house.prune $(call flags,$@)
+
+pack: $(READY) ## RUN= OUT=file: a run, or an extraction with its features, as one checked file
+	@$(PY) -m analysis.house.pack $(call flags,$@)
+
+archive: $(READY) ## RUN= TO=folder-or-URL REMOVE=1: the same into another place, read back from there
+	@$(PY) -m analysis.house.archive $(call flags,$@)
+
+forget: $(READY) ## IMAGE=path-or-sha256: every trace of an image, listed, and removed after a yes (YES=1)
+	@$(PY) -m analysis.house.forget $(call flags,$@)
 
 verify: $(READY) ## every shard, every checksum
 	@$(PY) -m cache
@@ -127,8 +151,8 @@ lint: $(READY) ## style
 lock: $(READY) ## pin the newest versions that pyproject.toml allows in requirements.txt (needs uv)
 	uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 --upgrade --no-emit-index-url --custom-compile-command "make lock" -o requirements.txt
 
-clean: ## the environment, the feature cache and converted networks; manifests and runs stay
-	rm -rf .venv "$${CACHE_DIR:-cache}/engines" "$${CACHE_DIR:-cache}/features"
+clean: ## the environment and converted networks; features, manifests and runs stay
+	rm -rf .venv "$${CACHE_DIR:-cache}/engines"
 
 # The stamp comes last, so that an interrupted installation is begun anew and never used.
 $(READY): requirements.txt

@@ -15,6 +15,7 @@ from contextlib import redirect_stdout
 from dataclasses import Field
 from importlib import import_module
 from itertools import groupby, pairwise
+from pathlib import Path
 from typing import Any, TypeVar
 
 import fire
@@ -32,6 +33,9 @@ LOST_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited)")  # a
 def main(record: type[Options], run: str, *, command: str) -> None:
     """Parse sys.argv into `record`, call `run` with it, and turn a user's mistake into one line and exit status 1.
 
+    A stage that had nothing to do has said nothing; then its module's function `reached`, if there is one, says what
+    the folder holds that `run` returned.
+
     Args:
         run: module:function, imported behind the options: the libraries of a stage take seconds, which nobody waits for
             who asked for help or mistyped a flag.
@@ -44,7 +48,8 @@ def main(record: type[Options], run: str, *, command: str) -> None:
             import_plugins()
             config = parse(record, sys.argv[1:], command)
             module, _, function = run.partition(":")
-            called(getattr(import_module(module), function), config)
+            stage = import_module(module)
+            _tell(called(getattr(stage, function), config), getattr(stage, "reached", None))
         sys.stdout.flush()
     except UserError as error:
         sys.exit(printable(f"{command}: {error}"))
@@ -75,6 +80,15 @@ def called(run: Callable[[Record], Any], config: Record) -> Any:
             "a process that decodes images was killed, perhaps for want of memory. What is finished is kept: run the "
             "same command again; WORKERS=0 decodes in threads, which takes the least memory"
         ) from error
+
+
+def _tell(made: Any, reached: Callable[[Path], str] | None) -> None:
+    """What is complete, where nothing was said; of several processes of one command the first tells it."""
+    if not reached or sys.stdout.written or os.environ.get("RANK", "0") != "0":
+        return
+    for each in made if isinstance(made, list) else [made]:
+        if line := reached(each):
+            print(line)
 
 
 def parse(record: type[Record], arguments: list[str], command: str) -> Record:

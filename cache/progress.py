@@ -18,12 +18,16 @@ LOG_EVERY = 15.0  # seconds between two lines in a file or a pipe
 
 
 class Plain:
-    """A stream to a terminal through which no file's name and no cell of a table can command it."""
+    """A stream to a terminal through which no file's name and no cell of a table can command it.
+
+    written: whether anything was.
+    """
 
     def __init__(self, stream: TextIO):
-        self._stream = stream
+        self._stream, self.written = stream, False
 
     def write(self, text: str) -> int:
+        self.written = True
         self._stream.write(printable(text))
         return len(text)
 

@@ -65,6 +65,15 @@ def run(config: DataConfig) -> Path:
     return path
 
 
+def reached(path: Path) -> str:
+    """What a manifest holds, by the audit beside it; '' where there is none, as beside a manifest of one's own."""
+    try:
+        found = json.loads(path.with_name("audit.json").read_bytes())
+        return f"data {found['dataset']}: complete: {_counted(found['counts'])} -> {path}"
+    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        return ""
+
+
 def _source(config: DataConfig) -> Source:
     csvs = Csvs(config.train_csv, config.valid_csv, config.test_csv)
     return Source(config.source, config.root, csvs, classes_of(config.classes), one_means(config.labels))
@@ -203,8 +212,8 @@ def _holds(path: Path, record: Audit) -> bool:
 
 
 def _say(manifest: Manifest, examined: Audit, path: Path) -> None:
-    counts = ", ".join(f"{split} {c['real']} real {c['fake']} fake" for split, c in examined.counts.items())
-    print(f"data {manifest.dataset}{' (synthetic)' if manifest.synthetic else ''}: {counts} -> {path}")
+    synthetic = " (synthetic)" if manifest.synthetic else ""
+    print(f"data {manifest.dataset}{synthetic}: {_counted(examined.counts)} -> {path}")
     made_by = pd.Series(manifest.generator).value_counts().drop("", errors="ignore").sort_index()
     if len(made_by):
         print(f"  generators: {', '.join(f'{name} {count}' for name, count in made_by.items())}")
@@ -218,3 +227,7 @@ def _say(manifest: Manifest, examined: Audit, path: Path) -> None:
         print(f"  {examined.outside} images lie, by links, outside of {manifest.root}")
     for warning in (*examined.warnings, *splits.warnings(examined.counts).values()):
         print(f"  {warning}")
+
+
+def _counted(counts: dict[str, dict[str, int]]) -> str:
+    return ", ".join(f"{split} {each['real']} real {each['fake']} fake" for split, each in counts.items())

@@ -48,6 +48,17 @@ def run_each(config: ExtractConfig) -> list[Path]:
         return [run(each) for each in config.each_backbone()]
 
 
+def reached(folder: Path) -> str:
+    """What a complete extraction filled; '' where other parts have images left, which is told already."""
+    if not runs.is_complete(folder):
+        return ""
+    found = runs.result(folder).into(ExtractResult)
+    return (
+        f"extract {found.backbone}: complete: {len(found.specs)} features of {found.images} images of {found.dataset} "
+        f"in {paths.features_dir()} -> {folder}"
+    )
+
+
 def extract(config: ExtractConfig, manifest: Manifest) -> Path:
     """Compute what is missing for the images of a manifest, which need not be those that config.data names."""
     return fill(config, manifest, *_specs(config))
@@ -168,7 +179,7 @@ def _refuse_lost(config: ExtractConfig, missing: Missing) -> None:
     if missing.images:
         raise UserError(
             f"extract {config.backbone}: features of {missing.images} images were written and are gone: somebody "
-            f"removed them from {paths.features_dir()} meanwhile, `make clean` perhaps. The same command computes what "
+            f"removed them from {paths.features_dir()} meanwhile. The same command computes what "
             "is missing"
         )
 

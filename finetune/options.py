@@ -1,11 +1,15 @@
 """How a detector is trained end to end."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from cache.errors import UserError
 from cache.options import Options, option, section
 from finetune.trackers import check_tracker
 from heads.options import HeadsConfig
+
+if TYPE_CHECKING:
+    from finetune.recipes import Asked
 
 DEFAULT_RECIPE = "two-phase"
 
@@ -16,6 +20,7 @@ class FinetuneConfig(Options):
 
     heads: HeadsConfig = section(HeadsConfig)
     recipe: str = option(DEFAULT_RECIPE, "a name in finetune/recipes.py, a JSON file, or JSON itself")
+    epochs: int = option(0, "epochs in which the network trains (default: the recipe's)")
     seed: int = option(0, "of the order of images, their augmentation, and layers without weights")
     head: str = option("", "a sweep's run folder or head.safetensors to start from (default: the chosen head)")
     checkpoint: str = option("", "a last.pt of the same training to go on from, with best.safetensors beside it")
@@ -27,10 +32,15 @@ class FinetuneConfig(Options):
     smoke: bool = option(False, "one epoch on a few small images, to see that everything runs")
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        _ = self.asked  # a bad recipe is known before anything is computed
+        check_tracker(self.tracker)
+        if min(self.epochs, self.seed, self.save_every, self.keep_every) < 0:
+            raise UserError("EPOCHS, SEED, SAVE_EVERY and KEEP_EVERY must not be negative")
+
+    @property
+    def asked(self) -> "Asked":
+        """RECIPE with the EPOCHS that were given beside it. Raises: UserError as finetune.recipes.read_recipe."""
         from finetune.recipes import read_recipe
 
-        super().__post_init__()
-        read_recipe(self.recipe)
-        check_tracker(self.tracker)
-        if min(self.seed, self.save_every, self.keep_every) < 0:
-            raise UserError("SEED, SAVE_EVERY and KEEP_EVERY must not be negative")
+        return read_recipe(self.recipe, epochs=self.epochs)

@@ -187,15 +187,19 @@ class Asked:
     varied: tuple[str, ...] = ()
 
 
-def read_recipe(text: str) -> Asked:
+def read_recipe(text: str, *, epochs: int = 0) -> Asked:
     """A recipe by name, from a JSON file, or from JSON beginning with '{'.
+
+    Args:
+        epochs: in place of the recipe's, for which it must not have any of its own; 0 = the recipe's.
 
     Raises:
         UserError: no such recipe or file, no JSON, an unknown setting, a value out of its limits.
     """
-    if text in RECIPES:
-        return Asked(text, RECIPES[text], RANGES[text])
-    where, given = _given(text)
+    where, given = (text, {"recipe": text}) if text in RECIPES else _given(text)
+    if epochs > 0:
+        if given.setdefault("epochs", epochs) != epochs:
+            raise UserError(f"EPOCHS={epochs} and RECIPE, which says {shown(given['epochs'])}: leave one of them out")
     name = one_of(str(given.pop("recipe", DEFAULT)), RECIPES, what=f"recipe in {where}")
     known = [each.name for each in fields(Recipe)]
     for each in given:

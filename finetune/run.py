@@ -25,12 +25,12 @@ from extract.networks.catalogue import entry
 from extract.options import DEFAULT, RANDOM
 from finetune.detectors.detector_record import DetectorRecord, NetworkRecord
 from finetune.options import FinetuneConfig
-from finetune.recipes import Asked, Recipe, read_recipe
+from finetune.recipes import Asked, Recipe
 from finetune.registry import register
 from finetune.start import Start, from_head, from_network, starting_head, with_network
 from finetune.training.job import Job
 from finetune.training.team import Team, team
-from finetune.training_result import STAGE, VERSION
+from finetune.training_result import STAGE, VERSION, FinetuneResult
 
 SMOKE_IMAGES = {"train": 8, "val": 4, "test": 4}  # of each class
 SMOKE_SIZE = 64  # pixels, or a little less for a network that reads patches
@@ -44,7 +44,7 @@ def run(config: FinetuneConfig) -> Path:
         UserError: an unknown recipe; a head or checkpoint that does not belong here; a device that is not there; no
             pretrained weights; a diverging loss; out of memory.
     """
-    asked = read_recipe(config.recipe)
+    asked = config.asked
     if asked.varied:
         raise UserError(f"RECIPE gives several values of {', '.join(asked.varied)}: `make tune` searches among them")
     with team(training_device(config.heads.extract.device)) as here:
@@ -60,6 +60,15 @@ def run(config: FinetuneConfig) -> Path:
             register(folder)
         here.wait()
     return folder
+
+
+def reached(folder: Path) -> str:
+    """What a complete training reached."""
+    found = runs.result(folder).into(FinetuneResult)
+    return (
+        f"finetune {found.recipe} ({found.network}): complete: epoch {found.best_epoch} of {found.epochs}, val AUC "
+        f"{found.val_auc:.4f} -> {folder}"
+    )
 
 
 def stages_before(config: FinetuneConfig, asked: Asked, here: Team, *, stage: str = STAGE) -> tuple[Job, Start]:
@@ -126,7 +135,7 @@ def _smoke(config: FinetuneConfig, recipe: Recipe, here: Team) -> tuple[Finetune
     size = SMOKE_SIZE - SMOKE_SIZE % entry(extraction.backbone).patch
     config = config.but(
         data=str(path), name=name, root="", train_csv="", valid_csv="", test_csv="", group="",
-        weights=weights, size=size, seeds=1, epochs=1, workers=0, views=0,
+        weights=weights, size=size, seeds=1, head_epochs=1, epochs=0, workers=0, views=0,
     )  # fmt: skip
     few_epochs = {"head_epochs": min(recipe.head_epochs, 1), "epochs": 1, "unfreeze_every": 0, "best_after": 0.0}
     return config, replace(recipe, batch=8, **few_epochs)

@@ -24,7 +24,7 @@ class HeadsConfig(Options):
     )
     choose: str = option(VALIDATION, "by AUC on validation, or by the mean or worst AUC on generators left out")
     seeds: int = option(3, "how often each trained head is initialised anew")
-    epochs: int = option(0, "epochs of linear and mlp heads whose grid does not say (default 30)")
+    head_epochs: int = option(0, "epochs of linear and mlp heads whose grid does not say (default 30)")
     head_batch: int = option(0, "rows a step of linear and mlp heads whose grid does not say (default 256)")
     inputs: str = option(SEARCH, "all, a feature, 'up to' a feature; search = let the convex heads find the best")
     one_se: bool = option(False, "choose the simplest head within one standard error of the best; needs FOLDS")
@@ -43,8 +43,8 @@ class HeadsConfig(Options):
                 f"CHOOSE={self.choose} needs generators that are left out: give FOLDS={GENERATOR} or FOLDS={DATE}"
             )
         least = self.folds if isinstance(self.folds, int) else 1
-        if min(self.seeds, least) < 1 or min(self.epochs, self.head_batch) < 0:
-            raise UserError("SEEDS and FOLDS must be at least 1, EPOCHS and HEAD_BATCH must not be negative")
+        if min(self.seeds, least) < 1 or min(self.head_epochs, self.head_batch) < 0:
+            raise UserError("SEEDS and FOLDS must be at least 1, HEAD_EPOCHS and HEAD_BATCH must not be negative")
         if self.one_se and not self.crosses:
             raise UserError("ONE_SE needs the spread over folds: give FOLDS=5, for example")
         if self.mean_views and not self.extract.views:

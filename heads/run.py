@@ -5,7 +5,7 @@ python -m heads --data=path --backbone="resnet18 cvt_13 resnet18+cvt_13" --folds
 
 from pathlib import Path
 
-from cache import paths
+from cache import paths, runs
 from cache.errors import UserError
 from cache.features import FeatureSpec
 from data.build import run as build_manifest
@@ -22,6 +22,7 @@ from heads.sweep import VALIDATION
 from heads.sweep.grid import UNSEEN, read_grid
 from heads.sweep.run import SweepConfig
 from heads.sweep.run import run as sweep
+from heads.sweep.sweep_result import SweepResult
 
 
 def run(config: HeadsConfig) -> Path:
@@ -29,6 +30,17 @@ def run(config: HeadsConfig) -> Path:
     refuse_tails_without_maps(config)
     manifest = Manifest.load(build_manifest(config.extract.data)).usable
     return train_heads(config, extract_features(config, manifest))
+
+
+def reached(folder: Path) -> str:
+    """What a complete sweep chose; '' where other parts have heads left, which is told already."""
+    if not runs.is_complete(folder):
+        return ""
+    found = runs.result(folder).into(SweepResult)
+    return (
+        f"heads {found.backbone}: complete: {found.head} chosen among {found.settings} settings, val AUC "
+        f"{found.val_auc:.4f} -> {folder}"
+    )
 
 
 def extract_features(config: HeadsConfig, manifest: Manifest) -> list[FeatureSpec]:
@@ -63,7 +75,7 @@ def run_each(config: HeadsConfig) -> list[Path]:
 
 def _heads(config: HeadsConfig) -> list[Family]:
     named = "" if config.choose == VALIDATION else UNSEEN  # without GRID
-    return read_grid(config.grid or named, epochs=config.epochs, batch=config.head_batch)
+    return read_grid(config.grid or named, epochs=config.head_epochs, batch=config.head_batch)
 
 
 def refuse_tails_without_maps(config: HeadsConfig) -> None:

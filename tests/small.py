@@ -21,7 +21,7 @@ GRID = json.dumps([
 ])  # fmt: skip
 SMALL = {
     "backbone": "resnet18", "weights": "random", "size": 64, "device": "cpu", "workers": 0, "compute": "fp32",
-    "features": "layer1:avgstd layer2:avgstd", "epochs": 3, "seeds": 2, "head_batch": 16, "grid": GRID,
+    "features": "layer1:avgstd layer2:avgstd", "head_epochs": 3, "seeds": 2, "head_batch": 16, "grid": GRID,
 }  # fmt: skip
 RIDGE = {**SMALL, "grid": '[{"family": "ridge", "penalty": 1.0}]'}
 # Pictures of the chosen model on every page.

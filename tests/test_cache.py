@@ -101,7 +101,7 @@ def test_values_are_cut_in_messages(value):
 @pytest.mark.parametrize("whole", [True, False])
 @pytest.mark.parametrize("how", [lambda path: pd.DataFrame([1]).to_csv(path), lambda path: path.write_bytes(b"x")])
 def test_a_folder_removed_under_a_writer_is_one_sentence(tmp_path, how, whole):
-    """`make clean` in another terminal, before the temporary file is begun and behind it."""
+    """As somebody may in another terminal, before the temporary file is begun and behind it."""
     path = tmp_path / "features" / "a.csv"
     words = r"features was removed while a\.csv was written: run again"
     with pytest.raises(UserError, match=words), replacing(path) as new:

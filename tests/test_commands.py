@@ -16,6 +16,7 @@ from cache.command import parse, usage
 from cache.errors import UserError
 from cache.verify import run as verify
 from data.options import DataConfig
+from finetune.options import FinetuneConfig
 from tests.conftest import write_faces
 
 
@@ -31,7 +32,7 @@ def test_the_whole_pipeline_in_one_command(faces, world):
         f"--data={faces}",
         "--size=64",
         "--features=blocks.2:avgstd blocks.3:avgstd",
-        "--epochs=3",
+        "--head_epochs=3",
         "--perturb=4",
         "--num_samples=3",
     )
@@ -174,7 +175,7 @@ def test_a_value_reaches_its_flag_as_it_was_typed(value, tmp_path):
 
 def test_a_places_value_is_exported_as_it_was_typed(tmp_path):
     line = f"CACHE_DIR=$(shell touch {tmp_path / 'ran'})"
-    assert make("clean", line).stdout.splitlines()[-1].endswith('"${CACHE_DIR:-cache}/features"')
+    assert make("clean", line).stdout.splitlines()[-1].endswith('"${CACHE_DIR:-cache}/engines"')
     assert not (tmp_path / "ran").exists()
 
 
@@ -201,6 +202,29 @@ def test_make_refuses_what_it_would_not_use(arguments, words):
     assert call.returncode == 2
     assert words in call.stderr
     assert call.stdout == ""
+
+
+def test_gpus_are_processes_of_one_training():
+    (line,) = [line for line in make("finetune", "DATA=faces", "GPUS=2").stdout.splitlines() if "-m finetune" in line]
+    assert line == ".venv/bin/torchrun --standalone --nproc_per_node='2' -m finetune --data='faces'"
+    assert "make heads takes no GPUS" in make("heads", "GPUS=2").stderr
+
+
+def test_epochs_are_those_of_what_is_fine_tuned():
+    assert make("finetune", "EPOCHS=2").stdout.splitlines()[-1].endswith("-m finetune --epochs='2'")
+    assert "make heads takes no EPOCHS. It takes: BACKBONE" in make("heads", "EPOCHS=2").stderr
+    config = FinetuneConfig.of(epochs=2)
+    assert (config.asked.recipe.epochs, config.heads.head_epochs) == (2, 0)
+    assert config.asked == FinetuneConfig.of(recipe='{"recipe": "two-phase", "epochs": 2}').asked
+    with pytest.raises(UserError, match="EPOCHS=2 and RECIPE, which says 3: leave one of them out"):
+        FinetuneConfig.of(epochs=2, recipe='{"epochs": 3}')
+
+
+def test_a_stage_with_nothing_to_do_says_what_is_there(faces, world):
+    first, second = python("data", f"--data={faces}"), python("data", f"--data={faces}")
+    counts = first.stdout.splitlines()[0].removeprefix("data faces: ")
+    assert second.stdout.splitlines() == [f"data faces: complete: {counts}"]
+    assert second.stderr == ""
 
 
 def test_several_goals_share_their_options():

@@ -65,7 +65,7 @@ def earlier(world, monkeypatch) -> Path:
 
 
 def options(home: Path, **more) -> HeadsConfig:
-    return HeadsConfig.of(data=str(home / "data" / "few" / "manifest.csv"), seeds=2, epochs=2, **EXTRACTED, **more)
+    return HeadsConfig.of(data=str(home / "data" / "few" / "manifest.csv"), seeds=2, head_epochs=2, **EXTRACTED, **more)
 
 
 def finished(home: Path, stage: str) -> dict[Path, int]:

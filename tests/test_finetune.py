@@ -524,7 +524,7 @@ def test_norms_with_unit_embeddings_goes_on_as_if_it_had_never_stopped(few, worl
 
 
 def test_maps_are_no_embeddings(few):
-    tail = {"features": "layer2:map", "grid": '[{"family": "tail", "lr": 0.01, "epochs": 1}]', "epochs": 1}
+    tail = {"features": "layer2:map", "grid": '[{"family": "tail", "lr": 0.01, "epochs": 1}]', "head_epochs": 1}
     with pytest.raises(UserError, match="this head reads maps and has no embedding"):
         run(options(few, plain(alignment=0.1), **tail))
 

@@ -12,16 +12,19 @@ from pathlib import Path
 
 import pytest
 
-from analysis.house import archive, pack, prune, status
-from analysis.house.options import ArchiveConfig, PackConfig, PruneConfig, StatusConfig
+from analysis.house import archive, forget, pack, prune, status
+from analysis.house.options import ArchiveConfig, ForgetConfig, PackConfig, PruneConfig, StatusConfig
 from cache import packing, paths, runs
 from cache.atomic import locked, write_bytes
 from cache.errors import UserError
 from cache.key import canonical
 from cache.packing import LISTING, Listing, Member
+from data.manifest import Manifest
 from extract.options import ExtractConfig
+from extract.run import reached as reached_by_extract
 from extract.run import run as extract
 from heads.options import HeadsConfig
+from heads.run import reached as reached_by_heads
 from heads.run import run as run_heads
 
 GRID = '[{"family": "ridge", "penalty": 1.0}]'
@@ -87,6 +90,19 @@ def test_status_says_what_there_is_and_what_a_rerun_would_do(kept, house, capsys
     assert "finetune/faces-half" in said
     assert "stopped: a rerun goes on from what is kept" in said
     assert "extract                 1" in said
+
+
+def test_complete_stages_say_what_they_reached(kept):
+    about = runs.result(sweep())
+    assert reached_by_heads(sweep()) == (
+        f"heads tf_efficientnet_lite0: complete: ridge penalty=1.0 chosen among 1 settings, val AUC "
+        f"{about['val_auc']:.4f} -> {sweep()}"
+    )
+    assert reached_by_extract(extraction()).startswith(
+        "extract tf_efficientnet_lite0: complete: 1 features of 48 images of faces in "
+    )
+    (sweep() / "result.json").unlink()
+    assert reached_by_heads(paths.run_dir("heads", "faces-half")) == ""
 
 
 def test_status_tells_what_is_gone_changed_or_damaged(kept, capsys):
@@ -343,3 +359,35 @@ def test_a_packed_run_without_its_environment_goes_on(kept, tmp_path):
     before = files_below(paths.features_dir())
     assert extract(ExtractConfig.of(data=source, size=64, features="blocks.2:avg")) == folder
     assert files_below(paths.features_dir()) == before
+
+
+def test_nothing_of_an_image_is_left_and_all_else_is(kept, capsys):
+    manifest = Manifest.load(paths.manifest_file("faces"))
+    shutil.copytree(manifest.root, kept / "own")
+    replace(manifest, root=kept / "own").save(paths.manifest_file("faces"))
+    path, digest = manifest.rows.path[manifest.where("train")[0]], manifest.rows.digest[manifest.where("train")[0]]
+    asked = ForgetConfig(image=str(kept / "own" / path))
+    forget.run(asked)
+    assert "Nothing was changed" in capsys.readouterr().out
+    assert len(found(kept, path, digest)) > 2
+    forget.run(replace(asked, yes=True))
+    assert found(kept, path, digest) == []
+    assert not (kept / "own" / path).exists()
+    left = Manifest.load(paths.manifest_file("faces"))
+    assert sorted(left.rows.path) == sorted(set(manifest.rows.path) - {path})
+    assert len(list((kept / "own").rglob("*.jpg"))) == len(manifest) - 1
+    with pytest.raises(UserError, match="knows it"):
+        forget.run(replace(asked, image=digest))
+
+
+def found(home: Path, *words: str) -> list[Path]:
+    """Files below a folder that hold one of the words, or as bytes a sha256 among them."""
+    wanted = [word.encode() for word in words] + [bytes.fromhex(word) for word in words if len(word) == 64]
+    return [file for file in home.rglob("*") if file.is_file() and any(each in file.read_bytes() for each in wanted)]
+
+
+def test_who_is_not_known_is_not_forgotten(kept):
+    with pytest.raises(UserError, match="no such file"):
+        forget.run(ForgetConfig(image="nobody.jpg"))
+    with locked(sweep() / "lock"), pytest.raises(UserError, match="nothing was removed"):
+        forget.run(ForgetConfig(image=Manifest.load(paths.manifest_file("faces")).rows.digest[0], yes=True))

@@ -106,7 +106,7 @@ def assert_no_section_for_other_data(reported: Path) -> None:
 def test_folds_without_convex_heads_and_without_curves(faces):
     """No convex heads: no floor, no scores of inputs, no penalties. One epoch: no curves to draw."""
     grid = '[{"family": "linear", "lr": 0.01}]'
-    run(HeadsConfig.of(data=str(faces), **{**SMALL, "grid": grid, "epochs": 1}, folds=3, inputs="all"))
+    run(HeadsConfig.of(data=str(faces), **{**SMALL, "grid": grid, "head_epochs": 1}, folds=3, inputs="all"))
     folder = report.run(ReportConfig("faces"))
     page = (folder / "index.html").read_text()
     assert {path.stem for path in folder.glob("*.png")} == RESULTS | {"leaders"}

@@ -21,7 +21,7 @@ COMMANDS = (
 NETWORKS = {"torch", "timm", "torchvision", "transformers", "pytorch_grad_cam", "optuna"}
 HEAVY = NETWORKS | {"sklearn", "scipy", "matplotlib", "jinja2", "pandas", "numpy", "h5py", "PIL", "huggingface_hub"}
 OPTIONS = {
-    "size": 64, "device": "cpu", "workers": 0, "features": "blocks.0:avgstd", "epochs": 1, "seeds": 1,
+    "size": 64, "device": "cpu", "workers": 0, "features": "blocks.0:avgstd", "head_epochs": 1, "seeds": 1,
     "grid": '[{"family": "ridge", "penalty": 1.0}, {"family": "linear", "lr": 0.01}]',
 }  # fmt: skip
 RECIPE = '{"recipe": "two-phase", "epochs": 1, "unfreeze_every": 0, "batch": 16}'

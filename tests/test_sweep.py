@@ -48,7 +48,7 @@ GRID = (
 )
 SMALL = {
     "backbone": "resnet18", "weights": "random", "size": 64, "device": "cpu", "workers": 0, "compute": "fp32",
-    "features": "layer1:avgstd layer2:avgstd", "epochs": 3, "seeds": 2, "head_batch": 16, "grid": GRID,
+    "features": "layer1:avgstd layer2:avgstd", "head_epochs": 3, "seeds": 2, "head_batch": 16, "grid": GRID,
 }  # fmt: skip
 VOLATILE = ["seconds"]
 

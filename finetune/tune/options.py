@@ -16,7 +16,7 @@ class TuneConfig(Options):
     storage: str = option("", "an Optuna storage URL for many machines (default: a file in the study's folder)")
 
     def __post_init__(self) -> None:
-        from finetune.recipes import read_recipe, refuse_bad_ranges
+        from finetune.recipes import refuse_bad_ranges
 
         super().__post_init__()
         if self.trials < 1:
@@ -26,4 +26,4 @@ class TuneConfig(Options):
                 "CLUSTER: trials on several machines need a database that all of them reach: "
                 "STORAGE=postgresql://user:password@host/name, for example"
             )
-        refuse_bad_ranges(read_recipe(self.finetune.recipe))
+        refuse_bad_ranges(self.finetune.asked)

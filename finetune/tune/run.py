@@ -28,7 +28,7 @@ from cache.progress import Progress
 from extract.cluster import machines, results
 from extract.computing.machine import training_device
 from finetune.options import FinetuneConfig
-from finetune.recipes import Asked, changed, read_recipe
+from finetune.recipes import Asked, changed
 from finetune.run import run as finetune
 from finetune.run import stages_before
 from finetune.train import train
@@ -70,7 +70,7 @@ def run(config: TuneConfig) -> Path:
 def _opened(config: TuneConfig) -> "tuple[optuna.Study, _Search]":
     """The study, and what a trial of it does; data, features and heads are made as far as they are missing."""
     here = Team(training_device(config.finetune.heads.extract.device))
-    asked = read_recipe(config.finetune.recipe)
+    asked = config.finetune.asked
     job, _ = stages_before(config.finetune, asked, here, stage=STAGE)
     folder = paths.run_dir(STAGE, f"{job.folder.name}-{key(asked.ranges)[:6]}")
     if not (folder / "config.json").exists():
@@ -105,7 +105,7 @@ class _Search:
         """Train with suggested settings; the best epoch's validation AUC."""
         settings = {name: _suggested(trial, name, value) for name, value in self.asked.ranges.items()}
         config = self._config(settings)
-        job, start = stages_before(config, read_recipe(config.recipe), self.here)
+        job, start = stages_before(config, config.asked, self.here)
         job = replace(job, folder=self.folder / key(job.made_from))
         trial.set_user_attr("folder", job.folder.name)
         with locked(job.folder / "lock"):  # another process may have been given the same settings
@@ -125,7 +125,7 @@ class _Search:
     def finish(self, best: FrozenTrial) -> Path:
         """Its training as a run of its own, which goes on behind the last epoch: with the test split."""
         config = self._config(best.params)
-        folder = stages_before(config, read_recipe(config.recipe), self.here)[0].folder
+        folder = stages_before(config, config.asked, self.here)[0].folder
         trained = [self.folder / best.user_attrs["folder"] / name for name in (BEST, state.FILE)]
         # On another machine's disk it may not be here; then it is trained again.
         if not runs.is_complete(folder) and all(path.exists() for path in trained):

@@ -84,7 +84,7 @@ class Family(Settings):
     by_gradient: trained epoch by epoch, with `lr`, `weight_decay`, `epochs`, `batch` and a training curve.
     streams: reads pooled features batch by batch, whether they fit into memory or not; one that asks its task for
     `training_rows` or `judged_rows` does not, and is refused where they do not fit.
-    from_options: settings that the options EPOCHS and HEAD_BATCH give where a grid does not: "epochs", "batch".
+    from_options: settings that the options HEAD_EPOCHS and HEAD_BATCH give where a grid does not: "epochs", "batch".
     norm: what happens to each vector before its columns are standardised, a word of heads.families.base.NORMS; families
     that leave the choice to a grid have a field of this name, made with `norm_setting`.
     """

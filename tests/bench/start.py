@@ -22,7 +22,7 @@ HELPED = (
     "data", "extract", "heads", "finetune", "finetune.tune", "analysis", "analysis.gradcam", "analysis.predict",
     "analysis.export", "cache",
 )  # fmt: skip
-SMALL = ("--size=64", "--features=blocks.2:avgstd blocks.3:avgstd", "--epochs=3")
+SMALL = ("--size=64", "--features=blocks.2:avgstd blocks.3:avgstd", "--head_epochs=3")
 RECIPE = '--recipe={"recipe": "two-phase", "epochs": 1, "unfreeze_every": 0}'
 FINISHED = {
     "data": (),
