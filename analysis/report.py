@@ -12,6 +12,8 @@ from cache import runs
 from cache.errors import UserError
 from data.build import run as build
 from data.manifest import Manifest
+from data.naming import suggestion
+from data.options import SAMPLE
 from data.perturb import PERTURBATIONS
 from extract.computing.machine import training_device
 from extract.ranks import together
@@ -45,6 +47,7 @@ def run(config: ReportCommand) -> Path:
 def _report(config: ReportCommand) -> Path:
     """Of one data set, a line a stage, each with what it leaves. What is there already is not made again."""
     extraction = config.heads.extract
+    _refuse_missing(config)
     for one in config.heads.each_backbone():
         refuse_tails_without_maps(one)
     with together(training_device(extraction.device)):
@@ -61,6 +64,15 @@ def _report(config: ReportCommand) -> Path:
     no_heat_maps = _draw_heat_maps(config, manifest)  # runs/gradcam/<run>-<key>/
     page = report_page.ReportConfig(manifest.dataset, config.faces, config.num_samples > 0, no_heat_maps)
     return report_page.run(page)  # runs/report/<dataset>/index.html
+
+
+def _refuse_missing(config: ReportCommand) -> None:
+    """EVAL is read an hour after it was mistyped: raise a UserError where a set of it is not there."""
+    for data in config.each_other():
+        elsewhere = config.heads.extract.data.elsewhere(data)
+        for each in elsewhere.sets or [elsewhere]:
+            if each.data != SAMPLE and not each.source.exists():
+                raise UserError(f"EVAL={data}: no such folder, file or data set.{suggestion(each.data, 'EVAL')}")
 
 
 def _refuse_unfinished(sweeps: list[Path]) -> None:

@@ -20,6 +20,8 @@ from cache.errors import UserError
 from cache.key import canonical
 from cache.packing import LISTING, Listing, Member
 from data.manifest import Manifest
+from data.unpack.options import UnpackConfig
+from data.unpack.run import run as unpack
 from extract.options import ExtractConfig
 from extract.run import reached as reached_by_extract
 from extract.run import run as extract
@@ -391,3 +393,12 @@ def test_who_is_not_known_is_not_forgotten(kept):
         forget.run(ForgetConfig(image="nobody.jpg"))
     with locked(sweep() / "lock"), pytest.raises(UserError, match="nothing was removed"):
         forget.run(ForgetConfig(image=Manifest.load(paths.manifest_file("faces")).rows.digest[0], yes=True))
+
+
+def test_make_unpack_knows_a_packed_run(kept, capsys):
+    folder = sweep()
+    packed = pack.run(PackConfig(run=folder.name, out=str(kept / "run.tar")))
+    shutil.rmtree(folder)
+    assert unpack(UnpackConfig(source=str(packed))) == folder
+    assert "every byte is as it was packed" in capsys.readouterr().out
+    assert runs.is_complete(folder)

@@ -10,7 +10,8 @@ OUT/manifest.csv    path, label and, where they are known, split, group and gene
 
 Images of Parquet and tar files are kept byte by byte; frames of videos are PNG. Killed anywhere, the same command goes
 on. A source that was changed or added is unpacked, the others are not opened again. What a further SOURCE or another
-option left in OUT stays there, outside of the manifest.
+option left in OUT stays there, outside of the manifest. A file that `make pack` made goes back to where it belongs instead,
+below runs/ and cache/.
 """
 
 import threading
@@ -19,6 +20,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
+from cache import packing
 from cache.atomic import locked, remove_leftovers, write_bytes
 from cache.errors import UserError
 from cache.key import key
@@ -64,8 +66,17 @@ def run(config: UnpackConfig) -> Path:
 
 
 def packed(source: str) -> Path | None:
-    """Where the contents of a file that `make pack` made went; None of any other SOURCE."""
-    return None
+    """Where the contents of a file that `make pack` made went, which is below runs/ and cache/; None of another SOURCE.
+
+    Raises:
+        UserError: as cache.packing.unpack.
+    """
+    path = Path(source).expanduser()
+    if not (path.is_file() and packing.is_packed(path)):
+        return None
+    folder = packing.unpack(path)
+    print(f"unpack {path}: every byte is as it was packed -> {folder}")
+    return folder
 
 
 def _out(config: UnpackConfig) -> Path:
