@@ -10,8 +10,8 @@ OUT/manifest.csv    path, label and, where they are known, split, group and gene
 
 Images of Parquet and tar files are kept byte by byte; frames of videos are PNG. Killed anywhere, the same command goes
 on. A source that was changed or added is unpacked, the others are not opened again. What a further SOURCE or another
-option left in OUT stays there, outside of the manifest. A file that `make pack` made goes back to where it belongs instead,
-below runs/ and cache/.
+option left in OUT stays there, outside of the manifest. A file that `make pack` made goes back to where it belongs
+instead, below runs/ and cache/.
 """
 
 import threading
