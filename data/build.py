@@ -20,7 +20,7 @@ from cache.errors import UserError
 from cache.key import plain
 from data import made, splits
 from data.audit.copies import find_copies
-from data.audit.findings import Audit, examine
+from data.audit.examined import Audit, examine
 from data.audit.leaks import drop_leaks, refuse_leaks
 from data.joined import join
 from data.labels import classes_of, one_means

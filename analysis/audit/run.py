@@ -23,7 +23,7 @@ from cache import paths
 from cache.atomic import write_json
 from cache.environment import describe_environment
 from data.audit.copies import find_copies
-from data.audit.findings import Audit, Copies, audit_of, described
+from data.audit.examined import Audit, Copies, audit_of, described
 from data.audit.shortcuts import CONTENT_LIMIT, LIMIT
 from data.build import run as build
 from data.joined import join

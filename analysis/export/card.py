@@ -23,7 +23,7 @@ from cache.environment import describe_environment
 from cache.errors import UserError
 from cache.features import Preprocess
 from cache.key import file_digest
-from data.audit.findings import Audit, audit_of
+from data.audit.examined import Audit, audit_of
 from data.manifest import Manifest
 from finetune.detectors.image_scorer import model_file
 

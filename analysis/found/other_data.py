@@ -11,7 +11,7 @@ from analysis.judge.evaluate import Evaluation, evaluate
 from analysis.judge.intervals import Interval
 from analysis.judge.per_group import GroupFigures, group_calibration, has_groups, judge_groups
 from cache import paths, runs
-from data.audit.findings import audit_of
+from data.audit.examined import audit_of
 from data.manifest import Manifest
 from heads.elsewhere import OTHER, OTHER_VERSION, OtherResult
 from heads.predictions import Predictions, read_predictions, validation_digest

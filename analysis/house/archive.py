@@ -37,10 +37,9 @@ def run(config: ArchiveConfig) -> str:
     return there
 
 
-def _scratch() -> Path:
-    """On the disk of the runs, which is made for what is as large as a run."""
-    paths.runs_dir().mkdir(parents=True, exist_ok=True)
-    return paths.runs_dir()
+def _scratch() -> Path | None:
+    """The disk of the runs, which is made for what is as large as a run; where there are none, that of the system."""
+    return paths.runs_dir() if paths.runs_dir().is_dir() else None
 
 
 def _sent(file: Path, to: str) -> str:

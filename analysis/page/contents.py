@@ -13,7 +13,7 @@ from analysis.found.unseen import Unseen, on_generators
 from analysis.gradcam.findings import HeatMaps, find_heat_maps
 from analysis.judge.slices import Slices, slices
 from cache import paths
-from data.audit.findings import Audit, audit_of
+from data.audit.examined import Audit, audit_of
 from data.manifest import Manifest
 from extract.extraction import ExtractResult
 

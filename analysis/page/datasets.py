@@ -19,7 +19,7 @@ from analysis.page.tables import Table
 from cache import paths
 from cache.atomic import write_json
 from cache.environment import describe_environment
-from data.audit.findings import audit_of
+from data.audit.examined import audit_of
 from data.manifest import Manifest
 
 TEMPLATE = "comparison.html.j2"

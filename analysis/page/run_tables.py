@@ -6,7 +6,7 @@ from analysis.found.trainings import Training
 from analysis.judge.intervals import Interval
 from analysis.page.tables import Table
 from cache.key import file_digest
-from data.audit.findings import Audit
+from data.audit.examined import Audit
 from data.audit.shortcuts import THUMBNAIL, TOGETHER
 from data.manifest import Manifest
 from extract.extraction import ExtractResult

@@ -21,7 +21,7 @@ from analysis.page.contents import Contents
 from cache import runs
 from cache.environment import describe_environment
 from data import splits
-from data.audit.findings import Audit
+from data.audit.examined import Audit
 from data.audit.shortcuts import CONTENT_LIMIT, LIMIT
 from data.manifest import Manifest
 from data.perturb import COPIES

@@ -5,7 +5,7 @@ from pathlib import Path
 from analysis.page.pictures import charts
 from analysis.page.pictures.charts import Picture, Tile
 from analysis.page.pictures.gallery import COLUMNS, thumbnail
-from data.audit.findings import Copies, Shown
+from data.audit.examined import Copies, Shown
 
 PAIRS = 12  # on the sheet
 
