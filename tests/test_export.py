@@ -88,7 +88,7 @@ def test_an_export_is_all_that_a_stranger_needs(made, tmp_path, capsys):  # noqa
     ]
     assert onnx.load(folder / "model.onnx").opset_import[0].version == 18
     said = capsys.readouterr().out
-    assert "on 15 validation images scores differ by up to" in said
+    assert "on 10 validation images scores differ by up to" in said
     assert re.search(r"\d MB, \d+ ms an image", said)
     face = tmp_path / "a face.png"
     picture(5, fake=True, side=90).resize((90, 120)).save(face)
@@ -111,7 +111,7 @@ def test_the_card_and_the_steps_are_those_of_the_run(made, tmp_path, monkeypatch
     auc = " | ".join(card._written(each.metrics["auc"], 3) for each in (model.val, model.test))
     for words in (
         "**Random weights:", "**Shortcut: the classes can be told apart by", "| train | 20 | 20 |",
-        f"| AUC | {auc} |", "- 13 test images are few",
+        f"| AUC | {auc} |", "- 10 test images are few",
         "It was never tried on another data set", "no proof that an image",
         "Faces are personal data", "python -m", parity.words, "resnet18, head ridge penalty=10.0",
     ):  # fmt: skip
