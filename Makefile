@@ -135,6 +135,7 @@ test: $(READY) ## the tests (ARGS="-k name" for some)
 bench: $(READY) ## speed, side by side with what people use today
 	@$(PY) -m tests.bench.start
 	@$(PY) -m tests.bench.manifest
+	@$(PY) -m tests.bench.duplicates
 	@$(PY) -m tests.bench.store
 	@$(PY) -m tests.bench.extraction
 	@$(PY) -m tests.bench.cluster

@@ -61,8 +61,7 @@ class Audit:
     grey: label -> share of black-and-white images. warnings: sentences for the report's first lines.
     ignored: what the listing did not take, in words -> files. outside: images that lie, by links, outside of the root.
     bounds: trivial feature -> the 95 % interval of its AUC. by_generator: generator -> the same of its fakes alone,
-    trivial feature -> AUC and interval. copies: near ones; None where nobody looked. key: of the manifest. seal: of
-    all.
+    trivial feature -> AUC and interval. copies: near ones; None where nobody looked. key: of the manifest. seal: its.
     """
 
     dataset: str

@@ -66,7 +66,7 @@ class Candidates:
 
 def candidates(grey: np.ndarray) -> Candidates:
     """Each pair once, as the part by which it is most alike. grey: (N, 16, 16) uint8."""
-    shown = np.flatnonzero(grey.reshape(len(grey), -1).std(axis=1) >= BLANK)
+    shown = np.flatnonzero(grey.std(axis=(1, 2)) >= BLANK)
     found = list(_found(grey[shown].astype(np.float32))) if len(shown) > 1 else []
     if not found:
         return Candidates(*(np.empty(0, kind) for kind in (np.int64, np.int64, np.int64, bool, np.float32)))
