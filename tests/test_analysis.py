@@ -177,7 +177,8 @@ def test_so_few_images_that_luck_chose_are_told():
         "Only 6 real and 7 fake images chose among 3 settings: which one is best is partly luck, and its validation "
         "AUC is too high; with FOLDS=5 all images of train and val would."
     )
-    for unsaid in ({"chosen_on": few, "settings": 1}, {"chosen_on": {"real": 50, "fake": 50}}, {}):
+    assert "Only" not in how_chosen(sweep([ridge(1.0, 0.9)], folds=1, members=1, chosen_on=few))
+    for unsaid in ({"chosen_on": {"real": 50, "fake": 50}}, {}):
         assert "Only" not in how_chosen(sweep([ridge(1.0, 0.9)] * 3, **unsaid))
     assert how_chosen(sweep([ridge(1.0, 0.9)] * 3, folds=5, members=5, chosen_on=few)).endswith("AUC is too high.")
 

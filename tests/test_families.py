@@ -83,13 +83,16 @@ def test_a_family_of_somebodys_own_is_swept_kept_and_opened_again(images, capsys
     assert name == runs.result(folder)["head"]
     np.testing.assert_allclose(np.array(scores)[rows], table.score, rtol=1e-6)
     lost = opened_elsewhere(folder / HEAD_FILE, images, "").stderr
-    assert "unknown family 'contrast'. Known: linear, mlp, tail, ridge, logistic, sklearn" in lost
+    assert "unknown family 'contrast'. Known: linear, mlp, tail, ridge, logistic, discriminant, blend, sklearn" in lost
 
 
 def test_an_unknown_family_is_told_with_the_known_ones():
     with pytest.raises(UserError, match=r"unknown family 'contest'; did you mean contrast"):
         read_grid('[{"family": "contest"}]')
-    with pytest.raises(UserError, match=r"unknown family 'zzz'.*Known: linear, mlp, tail, ridge, logistic, svm-rbf"):
+    with pytest.raises(
+        UserError,
+        match=r"unknown family 'zzz'.*Known: linear, mlp, tail, ridge, logistic, discriminant, blend, svm-rbf",
+    ):
         read_grid('[{"family": "zzz"}]')
     with pytest.raises(UserError, match=r"unknown family 'zzz'. Known: linear, mlp"):
         from_json({"family": "zzz"})
@@ -125,7 +128,9 @@ def test_what_a_family_says_of_its_heads():
     tree, knn = Estimator("sklearn.tree.DecisionTreeClassifier"), Estimator("sklearn.neighbors.KNeighborsClassifier")
     heads = (Linear(lr=1), Tail(lr=1), Ridge(penalty=1), tree, knn)
     assert [each.seeded for each in heads] == [True, True, False, True, False]
-    assert [name for name, kind in FAMILIES.items() if kind.scouts] == ["ridge", "logistic"]
+    assert [name for name, kind in FAMILIES.items() if kind.scouts] == [
+        "ridge", "logistic", "discriminant", "blend"
+    ]  # fmt: skip
     assert [name for name, kind in FAMILIES.items() if kind.reads_maps] == ["tail"]
     assert [each.work for each in (Linear(lr=1, epochs=7), Tail(lr=1), Ridge(penalty=1), tree)] == [7, 5, 1, 1]
     assert [each.strength for each in (Mlp(lr=1, weight_decay=3), Ridge(penalty=2), knn)] == [3, 2, 0]
