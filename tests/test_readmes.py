@@ -45,7 +45,7 @@ from tests.test_evaluate import scores_of
 FOLDERS = ("cache", "data", "extract", "heads", "finetune", "analysis", "tests")
 READMES = [
     ROOT / "README.md", *(ROOT / folder / "README.md" for folder in FOLDERS),
-    *(path for folder in FOLDERS[3:] for path in sorted((ROOT / folder).glob("*/README.md"))), ROOT / "ORIGINALS.md",
+    *(path for folder in FOLDERS[1:] for path in sorted((ROOT / folder).glob("*/README.md"))), ROOT / "ORIGINALS.md",
 ]  # fmt: skip
 COMMAND = re.compile(r"make\b|(python|torchrun|\.venv/bin/\w+) ")
 PLUGIN = re.compile(r"`(my_\w+)\.py`[^`]*(?:`[^`]+`[^`]*)*?```python\n(.*?)```", re.DOTALL)
@@ -57,7 +57,8 @@ WITHOUT_PYTHON = {
     ".venv/bin/jupyter lab analysis/notebooks", ".venv/bin/python -m pip install jupyterlab",
     ".venv/bin/python -m pip install --no-deps -e .",
 }  # fmt: skip
-MOST_LINES, MOST_BYTES = 150, 150_000
+NAMED_ALONE = {"make crop", "make equalize", "make pack"}  # in a sentence; typed so they ask for an option
+MOST_LINES, MOST_BYTES = 160, 150_000
 earlier = test_earlier.earlier
 
 
@@ -92,7 +93,7 @@ def plugins() -> dict[str, str]:
 def commands() -> list[str]:
     """Every command of every README, once."""
     found = [each for path in READMES for each in (*block_lines(path), *spans(path)) if COMMAND.match(each)]
-    return list(dict.fromkeys(found))
+    return [each for each in dict.fromkeys(found) if each not in NAMED_ALONE]
 
 
 @cache
