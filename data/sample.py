@@ -30,7 +30,7 @@ from cache import paths
 from cache.atomic import remove, remove_leftovers, replacing, write_bytes, write_json
 from cache.progress import Progress
 
-VERSION = 2  # in seams.json: a sample of another version is drawn anew
+VERSION = 3  # in seams.json: a sample of another version is drawn anew
 VIDEOS = 160
 COUNT = 3 * VIDEOS  # images
 KERNEL = np.array([0.25, 0.5, 0.25], np.float32)  # a kernel that takes one pixel in two away
@@ -41,6 +41,7 @@ DETOUR = 1 / 3  # share of the videos that a messenger made smaller
 KINDS = ("real", "fake/blending", "real", "fake/synthesis")  # of four videos in turn
 SPLITS = ("train", "val", "train", "test", "train")  # of five such fours in turn
 SEAMS = "seams.json"
+THINGS = 16  # behind a face
 SOFT = 1.5  # pixels
 TINT = (0.03, 0.13)  # share of each channel by which a blended face differs in colour
 UNEVEN = (0.03, 0.12)  # by how much the taps of a synthesis do not sum alike
@@ -127,7 +128,7 @@ def _drawn(index: int) -> tuple[str, bytes, Ellipse | None]:
 def _scene(whose: np.random.Generator, rng: np.random.Generator) -> tuple[np.ndarray, Ellipse]:
     """A drawn face without any texture: (SIDE, SIDE, 3) float32 0..255, and the ellipse of the face."""
     size = 2 * SIDE  # drawn at double size and reduced, for smooth edges
-    image = Image.new("RGB", (size, size), _colour(whose, 40, 200))
+    image = _room(_colour(whose, 40, 200), whose.spawn(1)[0], size)
     draw = ImageDraw.Draw(image)
     cx, cy = size / 2 + whose.normal(0, 18) + rng.normal(0, 6), size * 0.52 + whose.normal(0, 14) + rng.normal(0, 5)
     rx, ry = size * whose.uniform(0.19, 0.25), size * whose.uniform(0.27, 0.33)
@@ -140,6 +141,16 @@ def _scene(whose: np.random.Generator, rng: np.random.Generator) -> tuple[np.nda
     _features(draw, whose, cx, cy, rx, ry, skin)
     image = image.resize((SIDE, SIDE), Image.Resampling.LANCZOS).filter(ImageFilter.GaussianBlur(0.6))
     return _lit(np.asarray(image, np.float32), whose, rng), tuple(edge / 2 for edge in _around(cx, cy, rx, ry))
+
+
+def _room(colour: tuple[int, int, int], rng: np.random.Generator, size: int) -> Image.Image:
+    """What is behind somebody, out of focus: videos differ by it more than by their faces."""
+    image = Image.new("RGB", (size, size), colour)
+    draw = ImageDraw.Draw(image)
+    for _ in range(THINGS):
+        x, y, width, height = rng.uniform((-0.2, -0.2, 0.1, 0.1), (1, 0.8, 0.45, 0.45)) * size
+        draw.rectangle((x, y, x + width, y + height), fill=_tone(np.array(colour), rng.uniform(0.3, 1.25)))
+    return image.filter(ImageFilter.GaussianBlur(size / 64))
 
 
 def _features(draw: ImageDraw.ImageDraw, rng: np.random.Generator, cx: float, cy: float, rx: float, ry: float,
@@ -178,12 +189,16 @@ class Shot:
         self.quality = int(whose.choice(QUALITIES))
 
     def taken(self, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Skin, then a Bayer mosaic with photon and read noise, demosaiced bilinearly; grey levels in and out."""
+        """Skin, then a Bayer mosaic with photon and read noise, demosaiced bilinearly; grey levels in and out.
+
+        White is balanced: a checkerboard of as many pixels as the mosaic would be a tint, which is no trace to look for.
+        """
         light = np.clip(scene + _texture(rng, self.texture), 0, 255) / 255
         masks, weights = _bayer()
         mosaic = (light * light * masks).sum(axis=2)  # a gamma of 2
         noise = np.sqrt(mosaic / self.electrons + 0.002**2) * rng.standard_normal(mosaic.shape, np.float32)
         demosaiced = _smoothed((mosaic + noise)[..., None] * masks) / weights
+        demosaiced *= (light * light).mean(axis=(0, 1)) / demosaiced.mean(axis=(0, 1))
         return np.sqrt(np.clip(demosaiced, 0, 1)) * 255
 
     def sent(self, pixels: np.ndarray) -> Image.Image:
