@@ -42,10 +42,10 @@ KINDS = ("real", "fake/blending", "real", "fake/synthesis")  # of four videos in
 SPLITS = ("train", "val", "train", "test", "train")  # of five such fours in turn
 SEAMS = "seams.json"
 THINGS = 16  # behind a face
-SOFT = 1.5  # pixels
-TINT = (0.03, 0.13)  # share of each channel by which a blended face differs in colour
-UNEVEN = (0.03, 0.12)  # by how much the taps of a synthesis do not sum alike
-SHARPENED = (1.0, 2.5)  # how much of what a blur takes away is added to a synthesis
+SOFT = 1.6  # pixels
+TINT = (0.04, 0.15)  # share of each channel by which a blended face differs in colour
+UNEVEN = (0.04, 0.18)  # by how much the taps of a synthesis do not sum alike
+SHARPENED = (1.2, 3.0)  # how much of what a blur takes away is added to a synthesis
 
 Ellipse = tuple[float, float, float, float]  # left, top, right, bottom in pixels
 
@@ -189,7 +189,7 @@ class Shot:
         self.quality = int(whose.choice(QUALITIES))
 
     def taken(self, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Skin, then a Bayer mosaic with photon and read noise, demosaiced bilinearly; grey levels in and out.
+        """Skin, then a Bayer mosaic with photon and read noise, demosaiced bilinearly; grey levels.
 
         White is balanced: a checkerboard of as many pixels as the mosaic would be a tint, which is no trace to look for.
         """
