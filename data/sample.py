@@ -189,7 +189,7 @@ class Shot:
         self.quality = int(whose.choice(QUALITIES))
 
     def taken(self, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Skin, then a Bayer mosaic with photon and read noise, demosaiced bilinearly; grey levels.
+        """Skin, then a Bayer mosaic with photon and read noise, demosaiced bilinearly.
 
         White is balanced: a checkerboard of as many pixels as the mosaic would be a tint, which is no trace to look for.
         """
