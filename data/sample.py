@@ -191,7 +191,7 @@ class Shot:
     def taken(self, scene: np.ndarray, rng: np.random.Generator) -> np.ndarray:
         """Skin, then a Bayer mosaic with photon and read noise, demosaiced bilinearly.
 
-        White is balanced: a checkerboard of as many pixels as the mosaic would be a tint, which is no trace to look for.
+        White is balanced: a checkerboard of as many pixels as the mosaic would be a tint, which is no trace to seek.
         """
         light = np.clip(scene + _texture(rng, self.texture), 0, 255) / 255
         masks, weights = _bayer()
