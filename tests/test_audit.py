@@ -16,7 +16,7 @@ from analysis.found.models import Run
 from cache import paths
 from cache.errors import UserError
 from data.audit.copies import Copy, families, find_copies
-from data.audit.findings import audit_of
+from data.audit.examined import audit_of
 from data.audit.lookalikes import CROWDED, candidates
 from data.audit.shortcuts import THUMBNAIL, Shortcut, try_shortcuts
 from data.equalize import run as equalizing
