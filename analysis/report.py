@@ -16,6 +16,7 @@ from data.naming import suggestion
 from data.options import SAMPLE
 from data.perturb import PERTURBATIONS
 from extract.computing.machine import training_device
+from extract.options import AUTO, TORCH
 from extract.ranks import together
 from finetune.detectors.image_scorer import open_detector, open_scorer
 from heads.elsewhere import (
@@ -115,8 +116,10 @@ def _scorer_of_changes(folder: Path, config: ReportCommand) -> Scorer:
 
 
 def _how(config: ReportCommand) -> dict:
+    """ENGINE=auto is of features: a trained detector is then judged by what trained it."""
     extraction = config.heads.extract
-    return {name: getattr(extraction, name) for name in ("device", "batch", "workers", "engine")}
+    engine = TORCH if extraction.engine == AUTO else extraction.engine
+    return {name: getattr(extraction, name) for name in ("device", "batch", "workers")} | {"engine": engine}
 
 
 def _can_be_judged(folder: Path) -> bool:

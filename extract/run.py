@@ -24,12 +24,15 @@ from extract.extraction import ExtractResult
 from extract.missing import Missing
 from extract.networks.catalogue import REGISTRY, default_features, layout, locate, preprocess, refuse_pooling
 from extract.networks.weights import RANDOM_SOURCE
-from extract.options import RANDOM, TORCH, ExtractConfig, parse_features, share_of
+from extract.options import AUTO, RANDOM, TORCH, ExtractConfig, parse_features, share_of
 from extract.parts import Computed, compute, ready
 from extract.ranks import meet, together
 
 if TYPE_CHECKING:
     from extract.networks.backbones import Backbone
+
+
+FEW = 1000  # images that torch is through with before OpenVINO has converted a network and is ahead
 
 
 def run(config: ExtractConfig) -> Path:
@@ -61,7 +64,7 @@ def reached(folder: Path) -> str:
 
 def extract(config: ExtractConfig, manifest: Manifest) -> Path:
     """Compute what is missing for the images of a manifest, which need not be those that config.data names."""
-    return fill(config, manifest, *_specs(config))
+    return fill(config, manifest, *_specs(config, manifest))
 
 
 def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
@@ -128,7 +131,7 @@ def tables(config: ExtractConfig) -> list[FeatureTable]:
     return [FeatureTable(spec, manifest) for spec in specs]
 
 
-def _specs(config: ExtractConfig) -> "tuple[list[FeatureSpec], Backbone | None]":
+def _specs(config: ExtractConfig, manifest: Manifest) -> "tuple[list[FeatureSpec], Backbone | None]":
     """One spec for each feature and view. Random weights are known by what was built, so that comes along."""
     how = preprocess(config.backbone, size=config.size, crop_only=config.crop_only)
     backbone = _randomised(config.backbone, how.crop) if config.weights == RANDOM else None
@@ -147,11 +150,17 @@ def _specs(config: ExtractConfig) -> "tuple[list[FeatureSpec], Backbone | None]"
         )
         for view in range(config.views + 1) for tap, pooling in wanted
     ]  # fmt: skip
-    if config.engine == TORCH:
+    if config.engine == TORCH or (config.engine == AUTO and _stays_with_torch(manifest, specs)):
         return specs, backbone
-    from extract.computing.engines import chosen  # the default needs no choice, and stays as fast to start
+    from extract.computing.engines import chosen
 
     return chosen(config, specs, backbone)
+
+
+def _stays_with_torch(manifest: Manifest, specs: list[FeatureSpec]) -> bool:
+    """Whether a conversion would take longer than what it spares, or most of torch's features are here already."""
+    missing = Missing.of(manifest, specs)
+    return len(missing.rows) < FEW or 2 * missing.images < len(missing.rows)
 
 
 def _randomised(name: str, size: int) -> "Backbone":

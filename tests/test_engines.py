@@ -88,6 +88,7 @@ def registered(monkeypatch):
     entry = catalogue.Entry(Origin(), tuple(FEATURES.split()), module="tests.test_engines")
     for name in BETWEEN:
         monkeypatch.setitem(catalogue.REGISTRY, name, entry)
+    monkeypatch.setattr("extract.run.FEW", 0)  # so that auto converts a network for the images of a test
 
 
 @pytest.fixture
@@ -263,7 +264,7 @@ def test_torch_takes_what_openvino_does_not(images, name, reason, engine, monkey
     assert ("openvino" in out) == (engine == "openvino")
     kept.unlink()
     run(options)
-    assert "converting" in capsys.readouterr().out
+    assert ("converting" in capsys.readouterr().out) == (engine == "openvino")  # auto has torch's features by now
 
 
 @installed
@@ -271,6 +272,20 @@ def test_torch_takes_a_number_type_that_the_cpu_does_not_multiply_in(images, mon
     monkeypatch.setattr(engines, "multiplies_bf16", lambda: False)
     assert specs_of(run(config(images, engine="auto", compute="bf16")))[0].compute == "bf16"
     assert "torch (ENGINE=auto, this CPU does not multiply in bf16" in capsys.readouterr().out
+
+
+@installed
+@pytest.mark.parametrize(
+    ("few", "kept", "taken"), [(21, [], "fp32"), (20, [], "openvino-fp32"), (20, ["fp32"], "fp32")]
+)
+def test_auto_converts_where_images_are_many_and_not_here_by_torch(images, few, kept, taken, monkeypatch, capsys):
+    monkeypatch.setattr("extract.run.FEW", few)  # there are 20 images
+    for compute in kept:
+        run(config(images, engine="torch", compute=compute))
+    capsys.readouterr()
+    assert specs_of(run(config(images, engine="auto")))[0].compute == taken
+    assert ("engine of tiny" in capsys.readouterr().out) == (taken != "fp32")
+    assert ExtractConfig.of(data=str(images)).engine == "auto"
 
 
 @installed
