@@ -78,6 +78,20 @@ def block_lines(path: Path) -> list[str]:
     return [line.strip().partition("  ")[0] for line in lines]
 
 
+def places(path: Path) -> list[Path]:
+    """The files of its tree, each in the folder that stands above it, further to the left."""
+    found, above = [], [(0, path.parent)]
+    for indent, line in re.findall(r"^( {4,})(.*)$", re.sub(r"```.*?```", "", path.read_text(), flags=re.DOTALL), re.M):
+        while above[-1][0] >= len(indent):
+            above.pop()
+        name = line.partition("  ")[0]
+        if name.endswith("/"):
+            above.append((len(indent), path.parent / name))
+        elif re.fullmatch(r"[\w./]+\.py(, [\w./]+\.py)*", name):
+            found += [above[-1][1] / each for each in name.split(", ")]
+    return found
+
+
 def examples(path: Path) -> list[str]:
     """Python that is to be run as it stands; plugins are files of their own."""
     text = PLUGIN.sub("", path.read_text())
@@ -193,6 +207,7 @@ def test_it_lists_the_files_beside_it_and_no_others(path):
     listed = {word for line in block_lines(path) for word in re.findall(r"[a-z_]\w*\.py\b", line.partition(" -m ")[0])}
     assert there - listed == {name for name in there if name.startswith("__")}
     assert listed - there == set()
+    assert [each for each in places(path) if not each.is_file()] == []
 
 
 @pytest.mark.parametrize("path", READMES, ids=named)
