@@ -40,7 +40,7 @@ class Manifest:
     """Rows in a fixed order plus where they came from.
 
     synthetic: whether it is the built-in sample. salt: of the hash that places groups in splits, as data.splits has it.
-    part_of: the data set that some stage took its images from, for a training of its own; '' of a data set of somebody's.
+    part_of: the data set from which a stage took the images of this one; '' where somebody gave them.
     """
 
     dataset: str

@@ -5,9 +5,11 @@ and val what the fold of heads.folds that leaves the generator out trains on, in
 generator's test fakes and the real test images. Head and detector are then made on it by the same commands as on any
 data set, choice of the head and of the epoch included, so that no label of the generator has a way into either.
 
-runs/unseen/<run>-<key>/   scores-unseen.csv: path, digest, label, group, split, generator, and scores of the detector
-                           and of the head that it started from, each by what was trained with the generator (`seen`:
-                           empty where that knows the image) and by what was not (`unseen`)
+runs/unseen/<run>-<key>/
+    scores-unseen.csv      of each generator its test fakes and the real test images: path, digest, label, group,
+                           generator, and the scores of the detector and of the head that it started from, each by what
+                           was trained with the generator (`seen`) and by what was not (`unseen`)
+    scores-held-out.csv    of what the training without it left out of train and val, which the other one knows: unseen
 """
 
 from collections.abc import Mapping
@@ -37,16 +39,17 @@ from heads.sweep.sweep_result import STAGE as SWEEPS
 STAGE = "unseen"
 VERSION = 1  # of result.json
 DETECTOR, HEAD = "detector", "head"  # before a side, columns of scores-unseen.csv
+HELD_OUT_FILE = "scores-held-out.csv"
 
 
 @dataclass(frozen=True)
 class LeftOutResult:
     """result.json of runs/unseen/*.
 
-    run: the detector that is kept, which saw every generator; scored: sha256 of its validation scores. trainings:
-    generator -> the run that was trained without it. judged: words of the columns, DETECTOR and, where the recipe
-    starts from one, HEAD. split: whose images both sides are judged on, test, or val where there is none. dates: of the
-    generators, where those that came with or after the judged one were left out with it.
+    run: the detector that is kept, which saw every generator; scored: sha256 of its validation scores. split: whose
+    images both sides are judged on: test, or val where there is none. trainings: generator -> the run that was trained
+    without it. words: of the columns, DETECTOR and, where the recipe starts from one, HEAD. dates: of the generators,
+    where those that came with or after the judged one were left out with it.
     """
 
     dataset: str
@@ -55,7 +58,7 @@ class LeftOutResult:
     scored: str
     split: str
     trainings: dict[str, str]
-    judged: list[str]
+    words: list[str]
     dates: dict[str, str] = field(default_factory=dict)
     version: int = VERSION
 
@@ -77,7 +80,7 @@ def left_out(config: FinetuneConfig, here: Team) -> dict[str, FinetuneConfig]:
     _refuse_one_name(parts)
     if here.leads:
         if not all(known_manifest(part.dataset) for part in parts.values()):
-            print(f"finetune {manifest.dataset}: with all generators, then without {', '.join(parts)} in turn", flush=True)
+            print(f"finetune {manifest.dataset}: with all generators, then without {', '.join(parts)}", flush=True)
         for part in parts.values():
             part.save(paths.manifest_file(part.dataset))
     here.wait()
@@ -103,16 +106,17 @@ def judge_apart(kept: Path, apart: Mapping[str, Path], folds: int | str) -> Path
     manifest = Manifest.load(paths.manifest_file(own.dataset)).usable
     split = "test" if len(manifest.where("test")) else "val"
     table = pd.concat([_scored(name, _scorers(kept, each), split, manifest) for name, each in apart.items()])
-    judged = [word for word in (DETECTOR, HEAD) if f"{word}_{UNSEEN}" in table]
-    for word in judged if split == "test" else ():
-        column = f"{word}_{UNSEEN}"
-        runs.count_test_scoring(own.dataset, f"{folder.name} {column}", table[column][table.split == split].to_numpy())
-    runs.write_table(folder / UNSEEN_FILE, table)
+    judged, held_out = table[table.split == split], table[table.split != "test"]
+    words = [word for word in (DETECTOR, HEAD) if f"{word}_{UNSEEN}" in table]
+    for column in [f"{word}_{UNSEEN}" for word in words] if split == "test" else []:
+        runs.count_test_scoring(own.dataset, f"{folder.name} {column}", judged[column].to_numpy())
+    runs.write_table(folder / UNSEEN_FILE, judged.drop(columns="split"))
+    runs.write_table(folder / HELD_OUT_FILE, held_out.drop(columns=["split", *(f"{word}_{SEEN}" for word in words)]))
     order = dates(manifest) if folds == DATE else {}
     runs.finish(folder, asdict(LeftOutResult(
-        own.dataset, own.manifest_key, kept.name, made_from["scored"], split, trained, judged, order,
+        own.dataset, own.manifest_key, kept.name, made_from["scored"], split, trained, words, order,
     )))  # fmt: skip
-    _say(folder, table)
+    _say(folder, judged, words)
     return folder
 
 
@@ -179,10 +183,13 @@ def _scorers(kept: Path, apart: Path) -> dict[str, tuple[Path, Path]]:
 
 
 def _scored(generator: str, scorers: Mapping[str, tuple[Path, Path]], split: str, manifest: Manifest) -> pd.DataFrame:
-    """Rows of scores-unseen.csv: what the run without a generator is judged on. split: of which both sides are."""
-    of_split = manifest.rows.set_index("path").split
+    """All images that the run without a generator is judged on, with the split that they have in the whole data set.
+
+    Args:
+        split: that which the kept run is judged on; it knows, or was chosen by, the images of others.
+    """
     table = read_scores(predictions_file(scorers[DETECTOR][1], "test"))[ABOUT]
-    table = table.assign(split=table.path.map(of_split), generator=generator)
+    table = table.assign(split=table.path.map(manifest.rows.set_index("path").split), generator=generator)
     for word, (kept, apart) in scorers.items():
         for side, folder, part in ((SEEN, kept, split), (UNSEEN, apart, "test")):
             found = read_scores(predictions_file(folder, part)).set_index("path").score
@@ -190,14 +197,13 @@ def _scored(generator: str, scorers: Mapping[str, tuple[Path, Path]], split: str
     return table
 
 
-def _say(folder: Path, table: pd.DataFrame) -> None:
+def _say(folder: Path, judged: pd.DataFrame, words: list[str]) -> None:
     """A line a generator."""
     from sklearn.metrics import roc_auc_score  # seconds, and a complete training is not judged anew
 
-    for name, rows in table.groupby("generator", sort=False):
-        found = []
-        for column in rows.columns[rows.columns.str.endswith((f"_{SEEN}", f"_{UNSEEN}"))]:
-            known = rows[rows[column].notna()]
-            auc = roc_auc_score(known.label == "fake", known[column]) if known.label.nunique() == 2 else np.nan
-            found.append(f"{column.replace('_', ' ')} {auc:.4f}")
-        runs.log(folder, f"unseen {name}: AUC {', '.join(found)}")
+    for name, rows in judged.groupby("generator", sort=False):
+        if rows.label.nunique() == 2:
+            aucs = {f"{word} {side}": roc_auc_score(rows.label == "fake", rows[f"{word}_{side}"])
+                    for word in words for side in (SEEN, UNSEEN)}  # fmt: skip
+            figures = ", ".join(f"{what} {auc:.4f}" for what, auc in aucs.items())
+            runs.log(folder, f"unseen {name}: AUC of {int((rows.label == 'fake').sum())} fakes: {figures}")

@@ -29,7 +29,7 @@ class FinetuneConfig(Options):
     log_images: bool = option(False, "keep the images of every step, in their order: images-001.csv, one an epoch")
     auto_accumulate: bool = option(False, "out of memory: go on with the same batch in more parts")
     tracker: str = option("", "mlflow or wandb, beside TensorBoard")
-    unseen: bool = option(False, "train without each generator in turn, too, and judge that detector by what it never saw")
+    unseen: bool = option(False, "also train without each generator in turn, to see what is known of one never seen")
     smoke: bool = option(False, "one epoch on a few small images, to see that everything runs")
 
     def __post_init__(self) -> None:

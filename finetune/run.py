@@ -44,8 +44,8 @@ def run(config: FinetuneConfig) -> Path:
     With UNSEEN there is one training more for each generator, without it: see finetune.left_out.
 
     Raises:
-        UserError: an unknown recipe; fewer than two generators for UNSEEN; a head or checkpoint that does not belong here; a device that is not there; no
-            pretrained weights; a diverging loss; out of memory.
+        UserError: an unknown recipe; fewer than two generators for UNSEEN; a head or checkpoint that does not belong
+            here; a device that is not there; no pretrained weights; a diverging loss; out of memory.
     """
     asked = config.asked
     if asked.varied:
