@@ -35,6 +35,7 @@ from tests.conftest import jpeg, picture
 from tests.small import RIDGE
 
 RECIPE = json.dumps({"recipe": "two-phase", "epochs": 1, "batch": 16, "ema": 0, "best_after": 0})
+TINY = {**RIDGE, "backbone": "test_resnet", "seeds": 1}  # a network of 372 688 numbers
 NAMES = ("007", "new one")  # a number, and what no folder's name keeps
 
 
@@ -49,7 +50,7 @@ def write_made_by(folder: Path, names: tuple[str, ...], each: int) -> Path:
 
 
 def options(data: Path | str, **more) -> FinetuneConfig:
-    return FinetuneConfig.of(data=str(data), recipe=RECIPE, unseen=True, **{**RIDGE, "seeds": 1, **more})
+    return FinetuneConfig.of(data=str(data), recipe=RECIPE, unseen=True, **{**TINY, **more})
 
 
 @dataclass(frozen=True)
