@@ -34,7 +34,8 @@ LISTING = "packed.json"
 VERSION = 1
 LARGEST_LISTING = 1 << 26  # bytes, of half a million members
 CHUNK = 1 << 20  # bytes
-STAGES = ("extract", "heads", "finetune", "other", "perturbed", "gradcam", "predict", "report", "export", "tune")
+STAGES = ("extract", "heads", "finetune", "unseen", "other", "perturbed", "gradcam", "predict", "report", "export",
+          "tune")  # fmt: skip
 DEEPEST = 8  # folders
 LOCKS = ("lock", runs.LOCK)
 

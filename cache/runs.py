@@ -37,7 +37,7 @@ FILES, CHECKSUM = "files", "checksum"  # what result.json holds beside the stage
 SEALED = (".csv", ".json")  # weights carry a checksum of their own, and logs grow
 LOCK = ".lock"  # held while a run begins or finishes
 COMMANDS = {"extract": "make extract", "heads": "make heads", "finetune": "make finetune", "tune": "make tune",
-            "gradcam": "make gradcam"}  # fmt: skip
+            "unseen": "make finetune UNSEEN=1", "gradcam": "make gradcam"}  # fmt: skip
 Kind = TypeVar("Kind")
 
 

@@ -40,6 +40,7 @@ class Manifest:
     """Rows in a fixed order plus where they came from.
 
     synthetic: whether it is the built-in sample. salt: of the hash that places groups in splits, as data.splits has it.
+    part_of: the data set from which a stage took the images of this one; '' where somebody gave them.
     """
 
     dataset: str
@@ -47,6 +48,7 @@ class Manifest:
     synthetic: bool
     rows: pd.DataFrame
     salt: int = 0
+    part_of: str = ""
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -109,8 +111,7 @@ class Manifest:
         halves belong together.
         """
         source = {"dataset": self.dataset, "root": str(self.root), "synthetic": self.synthetic}
-        if self.salt:
-            source["salt"] = self.salt
+        source |= {name: value for name in ("salt", "part_of") if (value := getattr(self, name))}
         beside, text = _beside(path), json.dumps(source, indent=2) + "\n"
         if beside.exists() and beside.read_bytes() != text.encode():
             beside.unlink()
@@ -128,7 +129,8 @@ class Manifest:
         try:
             source = json.loads(_beside(path).read_bytes())
             dataset, root, synthetic = str(source["dataset"]), Path(source["root"]), source["synthetic"] is True
-            return cls(dataset, root, synthetic, _read_rows(path), int(source.get("salt", 0)))
+            salt, part_of = int(source.get("salt", 0)), str(source.get("part_of", ""))
+            return cls(dataset, root, synthetic, _read_rows(path), salt, part_of)
         except (OSError, ValueError, LookupError, TypeError, RecursionError, OverflowError) as error:
             raise _damaged(path, f"{type(error).__name__}: {str(error)[:SAID]}") from error
 

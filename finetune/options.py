@@ -29,6 +29,7 @@ class FinetuneConfig(Options):
     log_images: bool = option(False, "keep the images of every step, in their order: images-001.csv, one an epoch")
     auto_accumulate: bool = option(False, "out of memory: go on with the same batch in more parts")
     tracker: str = option("", "mlflow or wandb, beside TensorBoard")
+    unseen: bool = option(False, "also train without each generator in turn, to see what is known of one never seen")
     smoke: bool = option(False, "one epoch on a few small images, to see that everything runs")
 
     def __post_init__(self) -> None:
@@ -37,6 +38,16 @@ class FinetuneConfig(Options):
         check_tracker(self.tracker)
         if min(self.epochs, self.seed, self.save_every, self.keep_every) < 0:
             raise UserError("EPOCHS, SEED, SAVE_EVERY and KEEP_EVERY must not be negative")
+        if self.unseen:
+            self._refuse_what_saw_all()
+
+    def _refuse_what_saw_all(self) -> None:
+        """Raises: UserError for what a training without a generator cannot start from or be made of."""
+        if self.head or self.checkpoint:
+            given = "HEAD" if self.head else "CHECKPOINT"
+            raise UserError(f"UNSEEN=1: what {given} names was trained with every generator: leave one of them out")
+        if self.smoke:
+            raise UserError("UNSEEN=1: the few images of SMOKE do not hold every generator: leave one of them out")
 
     @property
     def asked(self) -> "Asked":

@@ -24,6 +24,7 @@ from extract.computing.machine import compute_of, training_device
 from extract.networks.catalogue import entry
 from extract.options import DEFAULT, RANDOM
 from finetune.detectors.detector_record import DetectorRecord, NetworkRecord
+from finetune.left_out import judge_apart, left_out
 from finetune.options import FinetuneConfig
 from finetune.recipes import Asked, Recipe
 from finetune.registry import register
@@ -40,24 +41,23 @@ SMOKE_SUFFIX = "-smoke"  # of the name of the data set of those few
 def run(config: FinetuneConfig) -> Path:
     """Train, choose the epoch, score validation and test; the run folder. Does nothing when it is complete.
 
+    With UNSEEN there is one training more for each generator, without it: see finetune.left_out.
+
     Raises:
-        UserError: an unknown recipe; a head or checkpoint that does not belong here; a device that is not there; no
-            pretrained weights; a diverging loss; out of memory.
+        UserError: an unknown recipe; fewer than two generators for UNSEEN; a head or checkpoint that does not belong
+            here; a device that is not there; no pretrained weights; a diverging loss; out of memory.
     """
     asked = config.asked
     if asked.varied:
         raise UserError(f"RECIPE gives several values of {', '.join(asked.varied)}: `make tune` searches among them")
     with team(training_device(config.heads.extract.device)) as here:
-        job, start = stages_before(config, asked, here)
-        folder = job.folder
-        if not here.agreed(runs.is_complete(folder)):  # a finished one may be where nobody can write
-            with locked(folder / "lock") if here.leads else nullcontext():  # the same run started twice: one waits
-                if not here.agreed(runs.is_complete(folder)):
-                    from finetune.train import train  # a complete training imports no network
-
-                    train(config, job, start, here)
+        without = left_out(config, here) if config.unseen else {}
+        folder = _complete(config, asked, here)
         if here.leads:
             register(folder)
+        apart = {generator: _complete(each, asked, here) for generator, each in without.items()}
+        if apart and here.leads:
+            judge_apart(folder, apart, config.heads.folds)
         here.wait()
     return folder
 
@@ -69,6 +69,19 @@ def reached(folder: Path) -> str:
         f"finetune {found.recipe} ({found.network}): complete: epoch {found.best_epoch} of {found.epochs}, val AUC "
         f"{found.val_auc:.4f} -> {folder}"
     )
+
+
+def _complete(config: FinetuneConfig, asked: Asked, here: Team) -> Path:
+    """One training, from its start or from where it was stopped; its folder. Does nothing when it is complete."""
+    job, start = stages_before(config, asked, here)
+    folder = job.folder
+    if not here.agreed(runs.is_complete(folder)):  # a finished one may be where nobody can write
+        with locked(folder / "lock") if here.leads else nullcontext():  # the same run started twice: one waits
+            if not here.agreed(runs.is_complete(folder)):
+                from finetune.train import train  # a complete training imports no network
+
+                train(config, job, start, here)
+    return folder
 
 
 def stages_before(config: FinetuneConfig, asked: Asked, here: Team, *, stage: str = STAGE) -> tuple[Job, Start]:
@@ -128,7 +141,7 @@ def _smoke(config: FinetuneConfig, recipe: Recipe, here: Team) -> tuple[Finetune
     chosen = manifest.rows.iloc[np.sort(np.concatenate(few))].reset_index(drop=True)
     path = paths.manifest_file(name)
     if here.leads:
-        replace(manifest, dataset=name, rows=chosen).save(path)
+        replace(manifest, dataset=name, rows=chosen, part_of=manifest.dataset).save(path)
     here.wait()
     extraction = config.heads.extract
     weights = extraction.weights or ("" if extraction.backbone == DEFAULT else RANDOM)

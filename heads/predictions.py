@@ -77,7 +77,7 @@ def read_scores(path: Path, names: Collection[str] = ("score",)) -> pd.DataFrame
         DamagedRun: it is gone or is not what the run wrote; a column is missing; a label is neither real nor fake.
     """
     kinds = dict.fromkeys(ABOUT, str) | dict.fromkeys(names, float)
-    table = read_table(path, kinds, dtype=kinds, keep_default_na=False)
+    table = read_table(path, kinds, dtype=kinds | {"generator": str}, keep_default_na=False)
     strange = set(table.label) - set(LABELS)
     if strange:
         raise DamagedRun(path, f"a label is {min(strange)!r}, neither real nor fake")

@@ -8,7 +8,6 @@ from cache import paths, runs
 from cache.errors import UserError, one_of
 from data.manifest import Manifest
 from finetune.detectors.image_scorer import model_file
-from finetune.run import SMOKE_SUFFIX
 from finetune.training_result import STAGE as TRAININGS
 from heads.sweep.sweep_result import STAGE as SWEEPS
 
@@ -48,8 +47,9 @@ def _has_model(folder: Path) -> bool:
 
 
 def _best(dataset: str) -> Path:
-    names = [dataset] if dataset else [name for name in paths.known_datasets() if not name.endswith(SMOKE_SUFFIX)]
-    found = {name: ranked_runs(manifest) for name in names if (manifest := _manifest(name, asked=bool(dataset)))}
+    names = [dataset] if dataset else paths.known_datasets()
+    manifests = {name: manifest for name in names if (manifest := _manifest(name, asked=bool(dataset)))}
+    found = {name: ranked_runs(each) for name, each in manifests.items() if dataset or not each.part_of}
     found = {name: ranked for name, ranked in found.items() if ranked}
     if not found:
         on = f" on {dataset}" if dataset else ""

@@ -110,8 +110,7 @@ def _unseen(folder: Path, result: SweepResult) -> pd.DataFrame | None:
     if not result.candidates:
         return None
     names = [f"{word}_{side}" for word in result.candidates for side in SIDES]
-    table = read_scores(folder / UNSEEN_FILE, names)
-    return table.assign(generator=table.generator.astype(str))
+    return read_scores(folder / UNSEEN_FILE, names)
 
 
 def leaders(sweep: Sweep) -> pd.DataFrame:

@@ -10,7 +10,7 @@ so that a run of this command that was stopped finds the rest.
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from data.manifest import BLACK_DIGEST, Manifest
 DIGEST = re.compile("[0-9a-f]{64}")
 OF_A_MANIFEST = ("audit.json", "made.json", "probes.csv", "probes.log", "thumbnails.bin")  # that `make data` makes anew
 SHOWS = ("report", "gradcam")  # stages whose pages have pictures of the data set
-TRAINED = ("heads", "finetune", "tune", "export", "predict")  # stages whose runs stand on what was trained
+TRAINED = ("heads", "finetune", "unseen", "tune", "export", "predict")  # stages whose runs stand on what was trained
 READ_AT_ONCE = 1 << 24  # bytes of a file that is searched
 
 
@@ -171,9 +171,7 @@ def _without(each: DataSet, rows: np.ndarray) -> None:
     for name in OF_A_MANIFEST:
         if file.with_name(name).exists():
             remove(file.with_name(name))
-    kept = each.manifest.rows.drop(index=rows).reset_index(drop=True)
-    manifest = each.manifest
-    Manifest(manifest.dataset, manifest.root, manifest.synthetic, kept, manifest.salt).save(file)
+    replace(each.manifest, rows=each.manifest.rows.drop(index=rows).reset_index(drop=True)).save(file)
 
 
 def _search(digests: frozenset[str]) -> list[Path]:

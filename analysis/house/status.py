@@ -40,12 +40,13 @@ def _of_data(sets: list[DataSet]) -> list[str]:
 
 
 def _where(each: DataSet) -> str:
-    synthetic = " (synthetic)" if each.manifest.synthetic else ""
+    kind = " (synthetic)" if each.manifest.synthetic else ""
+    kind += f" (part of {each.manifest.part_of})" if each.manifest.part_of else ""
     if not each.manifest.root.is_dir():
         return f"{each.manifest.root}, which is gone"
     if each.gone:
         return f"{each.manifest.root}: {each.gone} of the {len(each.looked_at)} that were looked for are gone"
-    return f"{each.manifest.root}{synthetic}"
+    return f"{each.manifest.root}{kind}"
 
 
 def _of_features(found: list[Cache]) -> list[str]:

@@ -9,7 +9,7 @@ from analysis.found.models import Model, find_models, of_stage
 from analysis.found.sweep_seconds import extractions_on
 from analysis.found.sweeps import Sweep
 from analysis.found.trainings import Training
-from analysis.found.unseen import Unseen, on_generators
+from analysis.found.unseen import Unseen, UnseenByHeads, detector_on_generators, on_generators
 from analysis.gradcam.findings import HeatMaps, find_heat_maps
 from analysis.judge.slices import Slices, slices
 from cache import paths
@@ -60,9 +60,19 @@ class Contents:
         return extractions_on(self.manifest.dataset)
 
     @cached_property
-    def unseen(self) -> Unseen | None:
+    def unseen(self) -> UnseenByHeads | None:
         """Of the best sweep that left generators out."""
         return next(filter(None, map(on_generators, self.sweeps)), None)
+
+    @cached_property
+    def unseen_by_detector(self) -> Unseen | None:
+        """Of the best detector that was also trained without each generator."""
+        return next(filter(None, map(detector_on_generators, self.trainings)), None)
+
+    @property
+    def on_generators(self) -> list[Unseen]:
+        """Both, as far as there are any."""
+        return [each for each in (self.unseen, self.unseen_by_detector) if each]
 
     @cached_property
     def perturbed(self) -> dict[str, Perturbed]:

@@ -126,21 +126,18 @@ def perturbed_table(models: dict[str, Perturbed]) -> Table:
     return Table("perturbations", rows, hidden=("name",))
 
 
-def generators_table(found: Unseen) -> Table:
-    """A row for each generator, and their mean: the chosen setting where it was seen in training and where it was not.
-
-    The setting that another word of CHOOSE would have chosen stands beside it.
-    """
+def generators_table(found: Unseen, *, name: str = "generators") -> Table:
+    """A row for each generator, and their mean: what saw it in training, what did not, and what stands beside that."""
     rows = [
         {"generator": _dated(each.name, found), "fake": each.fake, **_areas(found, each.areas),
-         **{f"{label}, {side}": getattr(each, side).metrics[name]
-            for name, label in UNSEEN_METRICS.items() for side in ("seen", "unseen")}}
+         **{f"{label}, {side}": getattr(each, side).metrics[metric]
+            for metric, label in UNSEEN_METRICS.items() for side in ("seen", "unseen")}}
         for each in found.generators
     ]  # fmt: skip
     nothing = dict.fromkeys(rows[0].keys() - {"generator", "fake"})
     fakes = sum(each.fake for each in found.generators)
     mean = {"generator": "mean", "fake": fakes, **nothing, **_areas(found, found.mean)}
-    return Table("generators", [*rows, {name: mean[name] for name in rows[0]}], chosen=len(rows))
+    return Table(name, [*rows, {column: mean[column] for column in rows[0]}], chosen=len(rows))
 
 
 def _dated(name: str, found: Unseen) -> str:
@@ -148,8 +145,9 @@ def _dated(name: str, found: Unseen) -> str:
 
 
 def _areas(found: Unseen, areas: Areas) -> dict[str, Interval]:
-    return {"AUC, seen": areas.seen, "AUC, unseen": areas.unseen,
-            f"AUC, unseen, chosen by {found.other}": areas.other, "difference": areas.lead}  # fmt: skip
+    own = {"AUC, seen": areas.seen, "AUC, unseen": areas.unseen}
+    beside = {f"AUC, unseen, {found.beside}": areas.other, "difference": areas.lead} if areas.other else {}
+    return own | beside | ({"AUC, unseen, train and val": areas.held_out} if areas.held_out else {})
 
 
 def _auc(other: Other | None) -> Interval | str:

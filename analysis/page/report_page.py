@@ -50,7 +50,10 @@ def run(config: ReportConfig) -> Path:
     contents, folder = read_contents(config), paths.report_dir(config.dataset)
     write_for_people(folder / "models.csv", models_table(contents.models))
     _copy_leaderboard(contents.sweeps, folder / "sweep.csv")
-    write_json(folder / "summary.json", summary(contents.manifest, contents.models))
+    write_json(
+        folder / "summary.json",
+        summary(contents.manifest, contents.models, contents.on_generators),
+    )
     of_sweep = _sweep_pictures(contents.sweeps, contents.manifest)
     write_page(
         folder, TEMPLATE, tables=_tables(contents), pictures=[*_pictures(contents), *of_sweep],
@@ -99,6 +102,8 @@ def _tables(contents: Contents) -> list[Table]:
         made.append(groups_table(best))
     if contents.unseen:
         made.append(model_tables.generators_table(contents.unseen))
+    if contents.unseen_by_detector:
+        made.append(model_tables.generators_table(contents.unseen_by_detector, name="generators_finetuned"))
     if contents.perturbed:
         made.append(model_tables.perturbed_table(contents.perturbed))
     if contents.sweeps:

@@ -1,12 +1,14 @@
 """All figures of all models for programs: summary.json, and models.csv with a row for each model and split."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, fields
 
 import pandas as pd
 
 from analysis.found.changed_images import Perturbed
 from analysis.found.models import Model
 from analysis.found.other_data import Other
+from analysis.found.unseen import Areas, Unseen
 from analysis.judge.evaluate import OPERATING, Evaluation, Operating
 from analysis.judge.false_alarms import of_splits
 from analysis.judge.intervals import Interval
@@ -18,8 +20,9 @@ from data.manifest import Manifest
 from data.perturb import COPIES
 
 
-def summary(manifest: Manifest, models: list[Model]) -> dict:
-    """summary.json: every model with every figure, the best first."""
+def summary(manifest: Manifest, models: list[Model], unseen: Sequence[Unseen] = ()) -> dict:
+    """summary.json: every model with every figure, the best first. unseen: of some models, on generators left out."""
+    on_generators = {each.run: _generator_figures(each) for each in unseen}
     return {
         "dataset": manifest.dataset,
         "synthetic": manifest.synthetic,
@@ -32,6 +35,7 @@ def summary(manifest: Manifest, models: list[Model]) -> dict:
                 "thresholds": {rule: _threshold_figures(model, rule) for rule in RULES},
                 "val": _figures(model.val), "test": _figures(model.test), "groups": _by_group(model.by_group),
                 "other": {dataset: _other_figures(each) for dataset, each in model.other.items()},
+                "generators": on_generators.get(model.run),
                 "perturbed": _perturbed_figures(model.perturbed), "copies": [each.name for each in COPIES],
                 **_valued("flips", model.perturbed.flips if model.perturbed else None),
             }
@@ -113,6 +117,18 @@ def _other_figures(other: Other) -> dict:
     """What `_figures` has of a split, and which images of the other data set were scored."""
     return {"synthetic": other.result.synthetic, "known": other.result.known, **_figures(other.evaluation),
             "groups": _group_figures(other.groups)}  # fmt: skip
+
+
+def _generator_figures(found: Unseen) -> dict:
+    """Generator -> AUC by what saw it and by what did not, and of what stands beside; `mean` is that over them."""
+    areas = {each.name: each.areas for each in found.generators}
+    named = {"beside": found.beside, "dates": found.dates, "mean": _areas_figures(found.mean)}
+    return named | {"each": {name: _areas_figures(each) for name, each in areas.items()}}
+
+
+def _areas_figures(areas: Areas) -> dict:
+    valued = [_valued(each.name, getattr(areas, each.name)) for each in fields(Areas)]
+    return {name: value for each in valued for name, value in each.items()}
 
 
 def _perturbed_figures(perturbed: Perturbed | None) -> dict | None:

@@ -21,6 +21,11 @@ class TuneConfig(Options):
         super().__post_init__()
         if self.trials < 1:
             raise UserError("TRIALS must be at least 1")
+        if self.finetune.unseen:
+            raise UserError(
+                "UNSEEN=1: the settings that a search finds are those that suit all generators, so none of them would "
+                "be unseen: leave it out"
+            )
         if self.finetune.heads.extract.cluster not in ("", "local") and not self.storage:
             raise UserError(
                 "CLUSTER: trials on several machines need a database that all of them reach: "

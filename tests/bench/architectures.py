@@ -3,14 +3,13 @@
 Each runs with random weights on a few small images, as small as it takes them: its own features are extracted, it is
 cut at one of its taps and put together again, a head on it takes a step of fine-tuning, a heat map is drawn, and the
 detector is exported to ONNX and run. What is refused stands there in the words of the refusal; an error in other words
-stands there with its class. Behind the command may stand names, or steps, that alone are run; other rows stay.
+stands there with its class. Behind the command may stand names, or steps, that alone are run; other cells stay.
 """
 
 import os
 import shutil
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -42,10 +41,10 @@ HEAD = """# Architectures
 
 What `python -m tests.bench.architectures` found: random weights, a few small images, the features that are kept by
 default. *cut*: trunk and tail together are the network, bit by bit. *fine-tuned*: a step of all weights. *exported*: to
-ONNX, and run. What is not `yes` is the refusal, cut short; `-` was not reached.
+ONNX, and run. What is not `yes` is the refusal, cut short; `-` was not reached, or not tried.
 
-| backbone | pixels | extracted | cut | fine-tuned | heat map | exported | seconds |
-|---|---|---|---|---|---|---|---|"""
+| backbone | pixels | extracted | cut | fine-tuned | heat map | exported |
+|---|---|---|---|---|---|---|"""
 OTHERS = """
     resnet10t resnetv2_18 seresnext26d_32x4d res2net50_14w_8s resnest14d skresnet18 regnety_002 densenet121 dla34
     hrnet_w18_small vgg11_bn inception_v3 xception41 cspdarknet53 ese_vovnet19b_dw repvgg_a0 nf_regnet_b0 hgnet_tiny
@@ -71,25 +70,21 @@ class Tried:
     name: str
     side: int
     said: dict[str, str]
-    seconds: float
 
-    @property
-    def line(self) -> str:
-        """A row of the table."""
-        return f"| {' | '.join([f'`{self.name}`', str(self.side), *map(self._cell, STEPS), f'{self.seconds:.0f}'])} |"
-
-    def _cell(self, step: str) -> str:
-        return self.said.get(step, "-")
+    def line(self, before: dict[str, str]) -> str:
+        """A row of the table; before: what it said of the steps."""
+        cells = {step: "-" for step in STEPS} | before | self.said
+        return f"| {' | '.join([f'`{self.name}`', str(self.side), *(cells[step] for step in STEPS)])} |"
 
 
 def tried(name: str, data: Path, *, steps: tuple[str, ...] = STEPS) -> Tried:
     """Run steps, of which each needs the first, with one architecture on images in class folders."""
-    started, chain, said = time.perf_counter(), Chain(name, data), {}
+    chain, said = Chain(name, data), {}
     for step in steps:
         said[step] = _answer(chain.works[step])
         if chain.folder is None:
             break
-    return Tried(name, chain.side, said, time.perf_counter() - started)
+    return Tried(name, chain.side, said)
 
 
 class Chain:
@@ -183,17 +178,18 @@ def main(words: list[str]) -> None:
             for place in ("CACHE_DIR", "DATA_DIR", "RUNS_DIR"):
                 os.environ[place] = str(Path(home) / name / place)
             found = tried(name, faces, steps=steps)
-            print(found.line, flush=True)
-            _keep(found)
+            print(_kept(found), flush=True)
             shutil.rmtree(Path(home) / name, ignore_errors=True)
 
 
-def _keep(found: Tried) -> None:
-    """Into the table, in place of what stands there of it."""
+def _kept(found: Tried) -> str:
+    """The row of an architecture, which is in the table then; what was not tried now stays as it was."""
     known = TARGET.read_text().splitlines() if TARGET.exists() else []
-    rows = {line.split("`")[1]: line for line in known if line.startswith("| `")} | {found.name: found.line}
-    order = [*REGISTRY, *OTHERS]
-    TARGET.write_text("\n".join([HEAD, *(rows[name] for name in order if name in rows), ""]))
+    rows = {line.split("`")[1]: line for line in known if line.startswith("| `")}
+    cells = rows.get(found.name, "").split("|")[3:-1]
+    rows[found.name] = found.line(dict(zip(STEPS, map(str.strip, cells), strict=False)))
+    TARGET.write_text("\n".join([HEAD, *(rows[name] for name in (*REGISTRY, *OTHERS) if name in rows), ""]))
+    return rows[found.name]
 
 
 if __name__ == "__main__":
