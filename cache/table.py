@@ -148,15 +148,38 @@ def _locate(shards: list[Shard], digests: np.ndarray) -> tuple[np.ndarray, np.nd
     row_of = np.zeros(len(digests), np.int64)
     if not shards or not len(digests):
         return shard_of, row_of
-    known = _as_keys(np.concatenate([shard.digests for shard in shards]))
+    known = np.concatenate([shard.digests for shard in shards])
     owner = np.repeat(np.arange(len(shards), dtype=np.int32), [len(shard) for shard in shards])
     row = np.concatenate([np.arange(len(shard)) for shard in shards])
-    order = np.argsort(known, kind="stable")
-    wanted = _as_keys(digests)
-    at = np.minimum(np.searchsorted(known[order], wanted), len(known) - 1)
-    found = known[order][at] == wanted
-    shard_of[found], row_of[found] = owner[order][at][found], row[order][at][found]
+    at = _places(known, digests)
+    found = at >= 0
+    shard_of[found], row_of[found] = owner[at[found]], row[at[found]]
     return shard_of, row_of
+
+
+def _places(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """Where in `known` (M, 32) each of `wanted` (N, 32) comes first: (N,) int64, -1 = nowhere.
+
+    Looked up by their first eight bytes, which are sorted as one number many times faster than 32 bytes are. Digests
+    that begin alike, which chance brings about once in billions of images, are looked up by all.
+    """
+    wanted = np.ascontiguousarray(wanted)
+    at = _looked_up(_beginnings(known), _beginnings(wanted))
+    other = (at >= 0) & (known[at].view(np.uint64) != wanted.view(np.uint64)).any(axis=1)
+    return _looked_up(_as_keys(known), _as_keys(wanted)) if other.any() else at
+
+
+def _looked_up(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """As `_places`, of values that can be sorted: both are, because looking up in order takes a twentieth as long."""
+    order, asked = np.argsort(known, kind="stable"), np.argsort(wanted)
+    at = np.empty(len(wanted), np.int64)
+    at[asked] = order[np.minimum(np.searchsorted(known[order], wanted[asked]), len(known) - 1)]
+    return np.where(known[at] == wanted, at, -1)
+
+
+def _beginnings(digests: np.ndarray) -> np.ndarray:
+    """(N, 32) uint8 -> (N,) uint64."""
+    return np.ascontiguousarray(digests[:, :8]).view(np.uint64)[:, 0]
 
 
 def _as_keys(digests: np.ndarray) -> np.ndarray:

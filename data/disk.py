@@ -7,8 +7,8 @@ links to folders are not, because they may lead back.
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 SUFFIXES = {".jpg", ".jpeg", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff", ".avif"}
 ENOUGH_BYTES = 2**30  # of a file; in no format do 100 Mpx need more
@@ -25,9 +25,11 @@ class BadImageError(Exception):
         self.status = status
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
-    """A file that could be an image. status, reason: why it is not opened, '' where it is."""
+class Named(NamedTuple):
+    """A file that could be an image. status, reason: why it is not opened, '' where it is.
+
+    A tuple, because a million are made four times as fast as frozen records.
+    """
 
     path: str
     status: str = ""

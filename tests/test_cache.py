@@ -281,6 +281,15 @@ def test_missing_rows_are_counted_with_the_cure():
         FeatureTable(SPEC, SimpleNamespace(digests=digests))
 
 
+def test_digests_that_begin_alike_are_told_apart():
+    digests, features = rows(4)
+    digests[1:, :8] = digests[0, :8]
+    write_shard(SPEC, digests[:3], features[:3])
+    assert present(SPEC, digests[::-1]).tolist() == [False, True, True, True]
+    read = FeatureTable(SPEC, SimpleNamespace(digests=digests[[2, 0, 1, 2]])).X
+    np.testing.assert_array_equal(read, features[[2, 0, 1, 2]])
+
+
 def test_weights_are_loaded_strictly(tmp_path):
     net = nn.Linear(3, 2)
     save_weights(tmp_path / "w.safetensors", net.state_dict(), {"note": 1})

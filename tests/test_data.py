@@ -1,5 +1,6 @@
 """Manifests: every layout, every bad image, splits that stay, leaks that stop."""
 
+import hashlib
 import io
 import json
 from dataclasses import asdict
@@ -404,3 +405,10 @@ def test_a_chain_has_few_links_of_its_sizes_and_qualities(monkeypatch):
 def test_qualities_the_wrong_way_round_are_told():
     with pytest.raises(UserError, match="lowest_quality = 60: above highest_quality = 50"):
         Augmentation(lowest_quality=60, highest_quality=50)
+
+
+@pytest.mark.parametrize("group", [["a", "b"], ["a,b", "c"], ['a "b"', "c"], ["a\nb", "c"], ["a\rb", ""], ["", None]])
+def test_a_manifests_key_is_that_of_its_lines_as_a_csv(group):
+    rows = pd.DataFrame({"digest": "ab", "label": "real", "split": ["train", "test"], "group": group, "status": "ok"})
+    lines = rows.drop(columns="status").to_csv(index=False)
+    assert Manifest("made", Path(), False, rows).key == hashlib.sha256(lines.encode()).hexdigest()[:12]

@@ -11,6 +11,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -147,20 +148,24 @@ def _rows(data: Path, places: list[Place], classes: Classes) -> tuple[Counter, p
     """What was left out, and the rows; without `generator` where no folder names one."""
     _refuse_two_names(data, places, classes)
     ignored: Counter = Counter()
-    found = []
+    found: dict[str, list[str]] = {name: [] for name in ("path", "label", "split", "generator")}
     for place in places:
-        label, split = place.label, place.split
         inner, above = len(str(place.folder.relative_to(data))) + 1, len(os.path.join(data, ""))
         made_by = place.generator or (place.folder.name if classes.several("fake") else "")
+        before = len(found["path"])
         for each in walk(str(place.folder), hidden=True):
             path = each.path[above:]  # without pathlib, which takes longer than all the rest
             if why := _why_not(each, path):
                 ignored[why] += 1
                 continue
-            below = path[inner:]
-            ignored[INNER_SPLIT] += not split and any(word.lower() in SPLIT_WORDS for word in below.split("/")[:-1])
-            found.append((path, label, split, made_by or _generator(below) if label == "fake" else ""))
-    rows = pd.DataFrame(found, columns=["path", "label", "split", "generator"])
+            folder = path[inner:].rpartition("/")[0]
+            ignored[INNER_SPLIT] += not place.split and _names_a_split(folder)
+            found["path"].append(path)
+            found["generator"].append(made_by or _generator(folder) if place.label == "fake" else "")
+        count = len(found["path"]) - before
+        found["label"] += [place.label] * count
+        found["split"] += [place.split] * count
+    rows = pd.DataFrame(found)
     return ignored, rows if rows.generator.any() else rows.drop(columns="generator")
 
 
@@ -206,10 +211,17 @@ def _proposal(names: list[str]) -> str:
     return f'CLASSES="real={",".join(real)} fake={",".join(fake)}"'
 
 
-def _generator(path: str) -> str:
-    """The folder in fake/ that an image lies in, called as what made it; '' where there is none, or it is a split's."""
-    folder, below, _ = path.partition("/")
-    return folder if below and folder.lower() not in SPLIT_WORDS else ""
+@cache
+def _names_a_split(folder: str) -> bool:
+    """Whether one of the folders of a path is called as a split is."""
+    return any(word.lower() in SPLIT_WORDS for word in folder.split("/"))
+
+
+@cache
+def _generator(folder: str) -> str:
+    """The first folder below fake/, called as what made its images; '' where there is none, or it is a split's."""
+    first = folder.partition("/")[0]
+    return "" if first.lower() in SPLIT_WORDS else first
 
 
 def _beside(data: Path, places: list[Place]) -> Counter:
@@ -234,7 +246,8 @@ def _why_not(each: Named, path: str) -> str:
     """What is said of a file that is not taken, '' of one that is; its path below DATA must fit into a CSV."""
     if each.reason == OTHER_ENDING:
         return f"ending {PurePosixPath(path).suffix or 'of no kind'}"
-    return each.reason or ("" if path.encode(errors="ignore").decode() == path else "name that is not UTF-8")
+    fits = path.isascii() or path.encode(errors="ignore").decode() == path
+    return each.reason or ("" if fits else "name that is not UTF-8")
 
 
 def _holds_images(folder: Path) -> bool:
