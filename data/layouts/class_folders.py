@@ -1,12 +1,13 @@
 """Folders that say which class the images below them are of.
 
 real/ fake/                     in the words of data.labels, or in those of CLASSES
-train/real/ ... test/fake/      under folders of splits; train_real/ ... test_fake/
-fake/<generator>/               the first folder in a fake one is what made the image
+train/real/ ... test/fake/      under folders of splits, or over them; train_real/ ... test_fake/
+fake/<generator>/               the first folder in a fake one that is no split is what made the image
 <generator>/0_real/ 1_fake/     or the first folder above it, where there are several: train/<generator>/ai/,
                                 <generator>/train/ai/, <generator>/<kind>/1_fake/
 """
 
+import functools
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ from data.layouts.id_table import check_ids
 
 DEEPEST = 3  # folders between DATA and a class folder: a split, a generator, a kind of object
 FEW_BESIDE = 0.1  # of the smaller class: more images than that in a folder beside the classes are a class unnamed
-INNER_SPLIT = "split that a folder inside of a class names"
+INNER_SPLIT = "split that a folder inside of a class names"  # taken where all images have one, of several
 IDS = "data.csv"
 _IN = "image in "
 
@@ -149,19 +150,39 @@ def _rows(data: Path, places: list[Place], classes: Classes) -> tuple[Counter, p
     ignored: Counter = Counter()
     found = []
     for place in places:
-        label, split = place.label, place.split
-        inner, above = len(str(place.folder.relative_to(data))) + 1, len(os.path.join(data, ""))
-        made_by = place.generator or (place.folder.name if classes.several("fake") else "")
+        above, inner = len(os.path.join(data, "")), len(os.path.join(place.folder, ""))
+        said = functools.cache(functools.partial(_said, data, place, classes))
         for each in walk(str(place.folder), hidden=True):
             path = each.path[above:]  # without pathlib, which takes longer than all the rest
             if why := _why_not(each, path):
                 ignored[why] += 1
-                continue
-            below = path[inner:]
-            ignored[INNER_SPLIT] += not split and any(word.lower() in SPLIT_WORDS for word in below.split("/")[:-1])
-            found.append((path, label, split, made_by or _generator(below) if label == "fake" else ""))
+            else:
+                found.append((path, place.label, *said(each.path[inner:].rpartition("/")[0])))
     rows = pd.DataFrame(found, columns=["path", "label", "split", "generator"])
+    if not places[0].split and ((rows.split == "").any() or rows.split.nunique() < 2):  # all places have one, or none
+        ignored[INNER_SPLIT] += int((rows.split != "").sum())
+        rows["split"] = ""
     return ignored, rows if rows.generator.any() else rows.drop(columns="generator")
+
+
+def _said(data: Path, place: Place, classes: Classes, below: str) -> tuple[str, str]:
+    """Split and generator of the images that lie so far below a class folder; '' = not said.
+
+    Raises:
+        UserError: they lie in a folder of the other class as well.
+    """
+    folders = below.split("/") if below else []
+    other = next((name for name in folders if classes.of(name) not in ("", place.label)), "")
+    if other:
+        raise UserError(
+            f"DATA={data}: images in {place.folder.relative_to(data) / below}/ are {place.label} by "
+            f"{place.folder.name}/ and {classes.of(other)} by {other}/. Say which names are classes, "
+            'CLASSES="real=real fake=fake" if only these are; or rename one of the folders'
+        )
+    split = next((SPLIT_WORDS[name.lower()] for name in folders if name.lower() in SPLIT_WORDS), "")
+    made_by = place.generator or (place.folder.name if classes.several("fake") else "")
+    named = made_by or next((name for name in folders if name.lower() not in SPLIT_WORDS), "")
+    return place.split or split, named if place.label == "fake" else ""
 
 
 def _refuse_two_names(data: Path, places: list[Place], classes: Classes) -> None:
@@ -204,12 +225,6 @@ def _proposal(names: list[str]) -> str:
     if not real or not fake or any(mark in name for name in names for mark in ',="'):
         return WRITTEN
     return f'CLASSES="real={",".join(real)} fake={",".join(fake)}"'
-
-
-def _generator(path: str) -> str:
-    """The folder in fake/ that an image lies in, called as what made it; '' where there is none, or it is a split's."""
-    folder, below, _ = path.partition("/")
-    return folder if below and folder.lower() not in SPLIT_WORDS else ""
 
 
 def _beside(data: Path, places: list[Place]) -> Counter:
