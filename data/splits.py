@@ -69,7 +69,8 @@ def salt_for(given: pd.Series, groups: pd.Series, labels: pd.Series) -> int:
 def warnings(counts: dict[str, dict[str, int]]) -> dict[str, str]:
     """Split -> what to say of it where it is there and has too few images of a class to choose or to judge by."""
     what = {"val": "to choose among settings", "test": "to judge by"}
-    few = [split for split in what if 0 < min(counts[split].values()) < ENOUGH]
+    both = all(sum(each[label] for each in counts.values()) for label in LABELS)  # else the audit says so
+    few = [split for split in what if both and any(counts[split].values()) and min(counts[split].values()) < ENOUGH]
     return {split: _warning(split, counts[split], what[split]) for split in few}
 
 

@@ -59,10 +59,12 @@ def find_copies(manifest: Manifest, thumbnails: Thumbnails) -> Search:
     Images of one group may look alike, and are not compared: a group stays in one split. A file that is gone or was
     changed since is no copy of anything.
     """
-    rows = np.flatnonzero(~manifest.rows.digest.duplicated() & (manifest.rows.status == "ok"))
+    usable = np.flatnonzero(manifest.rows.status == "ok")
+    rows = usable[~manifest.rows.digest.iloc[usable].duplicated()]
     at = thumbnails.find(manifest.digests[rows])
     rows, at = rows[at >= 0], at[at >= 0]
-    found = _gravest(candidates(thumbnails.rows["grey"][at]), manifest.rows.iloc[rows])
+    known = manifest.rows.iloc[rows]
+    found = _gravest(candidates(thumbnails.rows["grey"][at], pd.factorize(known.group)[0]), known)
     paths = [manifest.root / path for path in manifest.rows.path.to_numpy(object)[rows]]
     copies = [each for part in _portions(min(len(found), MOST)) for each in _confirmed(found.chosen(part), paths)]
     copies = [Copy(int(rows[each.first]), int(rows[each.second]), each.mirrored, each.part, each.alike)
@@ -87,11 +89,9 @@ def families(groups: pd.Series, copies: Iterable[Copy]) -> np.ndarray:
 
 
 def _gravest(found: Candidates, rows: pd.DataFrame) -> Candidates:
-    """Pairs of two groups, those of two splits or labels first."""
-    first, second = (rows.iloc[each] for each in (found.whole, found.other))
-    apart = {name: first[name].to_numpy() != second[name].to_numpy() for name in ("group", "split", "label")}
-    order = np.argsort(~(apart["split"] | apart["label"]), kind="stable")
-    return found.chosen(order[apart["group"][order]])
+    """Pairs of two splits or labels first."""
+    kinds = pd.factorize(rows.split + " " + rows.label)[0]
+    return found.chosen(np.argsort(kinds[found.whole] == kinds[found.other], kind="stable"))
 
 
 def _portions(count: int) -> Iterator[np.ndarray]:

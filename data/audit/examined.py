@@ -116,7 +116,8 @@ def examine(manifest: Manifest, *, thumbnails: Thumbnails | None = None, search:
         ignored, outside: as the listing has them; a manifest does not know them.
     """
     rows = manifest.rows[manifest.rows.status.isin(("ok", "black"))]
-    found = [each for each in search.copies if {each.first, each.second} <= set(rows.index)] if search else []
+    there = set(rows.index)
+    found = [each for each in search.copies if each.first in there and each.second in there] if search else []
     copies = described(manifest.rows, found, search) if search else None
     kin = families(manifest.rows.group, found)[rows.index]
     grey = _grey(manifest, thumbnails)
@@ -186,6 +187,8 @@ def _warnings(shortcuts: dict[str, Shortcut], by_generator: dict[str, dict[str, 
         shares = " and ".join(f"{100 * share:.0f} % of the {label}" for label, share in grey.items())
         lines.append(f"Shortcut: {shares} images are black and white. Take them out, or make both classes grey.")
     real, fake = (sum(each[label] for each in counts.values()) for label in LABELS)
+    if not min(real, fake):
+        lines.append(f"One class: {real} real and {fake} fake images. They can be scored; heads need both classes.")
     if min(real, fake) * UNEVEN < max(real, fake) and min(real, fake):
         lines.append(f"Uneven: {real} real and {fake} fake images. Accuracy says little here; believe AUC and the "
                      "accuracy of each class.")  # fmt: skip

@@ -64,10 +64,15 @@ class Candidates:
         return Candidates(*(each[rows] for each in vars(self).values()))
 
 
-def candidates(grey: np.ndarray) -> Candidates:
-    """Each pair once, as the part by which it is most alike. grey: (N, 16, 16) uint8."""
+def candidates(grey: np.ndarray, groups: np.ndarray | None = None) -> Candidates:
+    """Each pair once, as the part by which it is most alike. grey: (N, 16, 16) uint8.
+
+    Args:
+        groups: (N,) int64; two images of one are no pair. None: every image is a group.
+    """
     shown = np.flatnonzero(grey.std(axis=(1, 2)) >= BLANK)
-    found = list(_found(grey[shown].astype(np.float32))) if len(shown) > 1 else []
+    groups = np.arange(len(grey)) if groups is None else groups
+    found = list(_found(grey[shown].astype(np.float32), groups[shown])) if len(shown) > 1 else []
     if not found:
         return Candidates(*(np.empty(0, kind) for kind in (np.int64, np.int64, np.int64, bool, np.float32)))
     whole, other, part, mirrored, alike = (np.concatenate(each) for each in zip(*found, strict=True))
@@ -78,12 +83,12 @@ def candidates(grey: np.ndarray) -> Candidates:
     return every.chosen(order[first])
 
 
-def _found(grey: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
+def _found(grey: np.ndarray, groups: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
     """Pairs as the fields of Candidates have them, several times where several parts find them."""
     scale = _Scale.of(_frequencies(grey, *SIDES[0]))
     hashes = np.stack([_hashes(scale.features(_frequencies(grey, *side))) for side in SIDES])
     whole = scale.features(_frequencies(grey, *SIDES[0]))
-    for (number, mirrored), (first, other) in zip(SIDES, _met(hashes), strict=True):
+    for (number, mirrored), (first, other) in zip(SIDES, _met(hashes, groups), strict=True):
         features = scale.features(_frequencies(grey, number, mirrored))
         alike = np.einsum("ij,ij->i", whole[first], features[other])
         kept = alike >= ALIKE
@@ -91,12 +96,14 @@ def _found(grey: np.ndarray) -> Iterator[tuple[np.ndarray, ...]]:
         yield first[kept], other[kept], np.full(count, number), np.full(count, mirrored), alike[kept]
 
 
-def _met(hashes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+def _met(hashes: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each side the pairs of a whole image and a side of another that share a band and are at most FAR bits apart.
 
-    hashes: (S, N) uint64 of each side of each image, the whole images first.
+    A crowd meets in every band again: pairs of a group are dropped, and others made one, as soon as they are met.
+
+    hashes: (S, N) uint64 of each side of each image, the whole images first. groups: (N,).
     """
-    met: list[list[np.ndarray]] = [[] for _ in hashes]
+    met = [np.empty(0, np.int64) for _ in hashes]
     images = hashes.shape[1]
     width = min(BITS, max(12, MORE_BITS + int(np.ceil(np.log2(images)))))
     for shuffle in range(SHUFFLES):
@@ -106,11 +113,14 @@ def _met(hashes: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
             order = np.argsort(keys[0], kind="stable")
             starts = np.concatenate([[0], np.cumsum(np.bincount(keys[0], minlength=1 << width))])
             for number, asked in enumerate(keys):
+                fresh = [met[number]]
                 for first, other in _meetings(order, starts, asked):
                     near = np.bitwise_count(hashes[0, first] ^ hashes[number, other]) <= FAR
-                    near &= first != other if number else first < other
-                    met[number].append(first[near] * images + other[near])
-    return [np.divmod(np.unique(np.concatenate(each)), images) for each in met]
+                    near &= groups[first] != groups[other]
+                    near &= (first < other) | (number > 0)
+                    fresh.append(first[near] * images + other[near])
+                met[number] = np.unique(np.concatenate(fresh))
+    return [np.divmod(each, images) for each in met]
 
 
 def _meetings(order: np.ndarray, starts: np.ndarray, asked: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -74,7 +74,7 @@ def _check(listing: Listing, data: Path) -> None:
         raise UserError(f"DATA={data}: label {wrong.iloc[0]!r}; expected real or fake")
     twice = rows.path[rows.path.duplicated()]
     if len(twice):
-        raise UserError(f"DATA={data}: {len(twice)} paths are listed twice, first {twice.iloc[0]}")
+        raise UserError(f"DATA={data}: {len(twice)} paths are listed twice, first {twice.iloc[0]}: leave each out once")
 
 
 def _looked_at(listing: Listing) -> Listing:

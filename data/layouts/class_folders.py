@@ -1,8 +1,8 @@
 """Folders that say which class the images below them are of.
 
 real/ fake/                     in the words of data.labels, or in those of CLASSES
-train/real/ ... test/fake/      under folders of splits; train_real/ ... test_fake/
-fake/<generator>/               the first folder in a fake one is what made the image
+train/real/ ... test/fake/      under folders of splits, or over them; train_real/ ... test_fake/
+fake/<generator>/               the first folder in a fake one that is no split is what made the image
 <generator>/0_real/ 1_fake/     or the first folder above it, where there are several: train/<generator>/ai/,
                                 <generator>/train/ai/, <generator>/<kind>/1_fake/
 """
@@ -11,7 +11,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, partial
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -24,7 +24,7 @@ from data.layouts.id_table import check_ids
 
 DEEPEST = 3  # folders between DATA and a class folder: a split, a generator, a kind of object
 FEW_BESIDE = 0.1  # of the smaller class: more images than that in a folder beside the classes are a class unnamed
-INNER_SPLIT = "split that a folder inside of a class names"
+INNER_SPLIT = "split that a folder inside of a class names"  # taken where all images have one, of several
 IDS = "data.csv"
 _IN = "image in "
 
@@ -150,23 +150,43 @@ def _rows(data: Path, places: list[Place], classes: Classes) -> tuple[Counter, p
     ignored: Counter = Counter()
     found: dict[str, list[str]] = {name: [] for name in ("path", "label", "split", "generator")}
     for place in places:
-        inner, above = len(str(place.folder.relative_to(data))) + 1, len(os.path.join(data, ""))
-        made_by = place.generator or (place.folder.name if classes.several("fake") else "")
-        before = len(found["path"])
+        above, inner = len(os.path.join(data, "")), len(os.path.join(place.folder, ""))
+        said = cache(partial(_said, data, place, classes))
         for each in walk(str(place.folder), hidden=True):
             path = each.path[above:]  # without pathlib, which takes longer than all the rest
             if why := _why_not(each, path):
                 ignored[why] += 1
                 continue
-            folder = path[inner:].rpartition("/")[0]
-            ignored[INNER_SPLIT] += not place.split and _names_a_split(folder)
+            split, made_by = said(each.path[inner:].rpartition("/")[0])
             found["path"].append(path)
-            found["generator"].append(made_by or _generator(folder) if place.label == "fake" else "")
-        count = len(found["path"]) - before
-        found["label"] += [place.label] * count
-        found["split"] += [place.split] * count
+            found["label"].append(place.label)
+            found["split"].append(split)
+            found["generator"].append(made_by)
     rows = pd.DataFrame(found)
+    if not places[0].split and ((rows.split == "").any() or rows.split.nunique() < 2):  # all places have one, or none
+        ignored[INNER_SPLIT] += int((rows.split != "").sum())
+        rows["split"] = ""
     return ignored, rows if rows.generator.any() else rows.drop(columns="generator")
+
+
+def _said(data: Path, place: Place, classes: Classes, below: str) -> tuple[str, str]:
+    """Split and generator of the images that lie so far below a class folder; '' = not said.
+
+    Raises:
+        UserError: they lie in a folder of the other class as well.
+    """
+    folders = below.split("/") if below else []
+    other = next((name for name in folders if classes.of(name) not in ("", place.label)), "")
+    if other:
+        raise UserError(
+            f"DATA={data}: images in {place.folder.relative_to(data) / below}/ are {place.label} by "
+            f"{place.folder.name}/ and {classes.of(other)} by {other}/. Say which names are classes, "
+            'CLASSES="real=real fake=fake" if only these are; or rename one of the folders'
+        )
+    split = next((SPLIT_WORDS[name.lower()] for name in folders if name.lower() in SPLIT_WORDS), "")
+    made_by = place.generator or (place.folder.name if classes.several("fake") else "")
+    named = made_by or next((name for name in folders if name.lower() not in SPLIT_WORDS), "")
+    return place.split or split, named if place.label == "fake" else ""
 
 
 def _refuse_two_names(data: Path, places: list[Place], classes: Classes) -> None:
@@ -209,19 +229,6 @@ def _proposal(names: list[str]) -> str:
     if not real or not fake or any(mark in name for name in names for mark in ',="'):
         return WRITTEN
     return f'CLASSES="real={",".join(real)} fake={",".join(fake)}"'
-
-
-@cache
-def _names_a_split(folder: str) -> bool:
-    """Whether one of the folders of a path is called as a split is."""
-    return any(word.lower() in SPLIT_WORDS for word in folder.split("/"))
-
-
-@cache
-def _generator(folder: str) -> str:
-    """The first folder below fake/, called as what made its images; '' where there is none, or it is a split's."""
-    first = folder.partition("/")[0]
-    return "" if first.lower() in SPLIT_WORDS else first
 
 
 def _beside(data: Path, places: list[Place]) -> Counter:
