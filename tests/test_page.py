@@ -1,5 +1,6 @@
 """What stands on a page, by hand: cells, costs, curves over perturbations, data sets side by side."""
 
+import io
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from analysis.found.sweep_seconds import sweep_seconds
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
 from analysis.page.datasets import DataSet, _pictures
+from analysis.page.pictures.charts import Tile, tiles
 from analysis.page.pictures.perturbed_pictures import _panel
 from analysis.page.pictures.training_picture import training_picture
 from analysis.page.run_tables import cost_table
@@ -158,3 +160,8 @@ def test_curves_say_what_must_be_known_to_read_them():
     alone = training_picture(training(Recipe(epochs=5, head_epochs=2))).caption
     assert "average" not in alone
     assert "Up to epoch 2 only the head was trained." in alone
+
+
+def test_a_name_with_dollars_is_no_formula():
+    sheet = tiles([Tile(np.zeros((8, 8, 3), np.uint8), "a$\\frac$.jpg", wrong=False)], columns=1, title="")
+    sheet.savefig(io.BytesIO(), format="svg")

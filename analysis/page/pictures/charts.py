@@ -187,8 +187,9 @@ def tiles(drawn: list[Tile], *, columns: int, title: str) -> Figure:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_title(
-            f"{'✗ ' if tile.wrong else ''}{tile.caption}", fontsize=7.5, color=ORANGE if tile.wrong else "black"
-        )
+            f"{'✗ ' if tile.wrong else ''}{tile.caption}", fontsize=7.5, color=ORANGE if tile.wrong else "black",
+            parse_math=False,  # a file may be called $x$
+        )  # fmt: skip
         for spine in axes.spines.values():
             spine.set(visible=tile.wrong, color=ORANGE, linewidth=3)
     for axes in grid[len(drawn) :]:
