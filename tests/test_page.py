@@ -46,15 +46,18 @@ def model(folder: Path, made=None, **more) -> Model:
 def test_a_table_is_one_on_the_page_and_in_its_file(tmp_path):
     row = {"name": "a & b", "auc": Interval(0.5, 0.25, 0.75), "images": 1234, "share": 0.25, "none": None,
            "nothing": np.nan, "shared": np.bool_(True), "run": "hidden"}  # fmt: skip
-    table = Table("some", [{**row, "share": each} for each in (0.25, 0.5, 1.0)], hidden=("run",), digits={"share": 1},
-                  limit=2)  # fmt: skip
+    rows = [{**row, "none": "some", "nothing": 1.0}, {**row, "share": 0.5}, {**row, "share": 1.0}]
+    table = Table("some", rows, hidden=("run",), digits={"share": 1}, limit=2)
     assert (len(table.rows_on_page), table.left_to_csv) == (2, 1)
     assert table.columns == list(row)[:-1]
     assert [str(table.cell(table.rows[1], column)) for column in table.columns] == [
         "a &amp; b", '0.500 <span class="soft">[0.250, 0.750]</span>', "1\u202f234", "0.5",
-        '<span class="soft">none</span>', '<span class="soft">none</span>', "yes",
+        '<span class="soft">–</span>', '<span class="soft">–</span>', "yes",
     ]  # fmt: skip
     assert [column for column in table.columns if table.is_number(column)] == ["auc", "images", "share", "nothing"]
+    assert replace(table, rows=table.rows[1:]).columns == [
+        name for name in row if name not in ("none", "nothing", "run")
+    ]
     table.save(tmp_path)
     saved = pd.read_csv(tmp_path / "some.csv")
     assert (saved["auc low"].tolist(), saved["auc high"].tolist()) == ([0.25] * 3, [0.75] * 3)

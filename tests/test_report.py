@@ -72,7 +72,6 @@ def assert_says_what_the_sweep_found(reported: Path) -> None:
     board = pd.read_csv(folder / "leaderboard.csv")
     trained = board[board.family == "mlp"].iloc[0]
     assert f'{trained.val_auc:.4f}</td><td class="n">{trained.val_auc_std:.4f}</td>' in page
-    assert "None diverged." in page
     assert f"of {len(board)} settings" in page
 
 
@@ -257,7 +256,7 @@ def test_the_whole_page_in_a_browser(faces, elsewhere, tmp_path):
         assert seen.images == len(pictures)
     page = (folder / "index.html").read_text()
     tables = {path.stem for path in folder.glob("*.csv")} - {"models", "sweep"}
-    assert tables == TABLES | {"perturbations", "other_data", "transfer"}
+    assert tables == TABLES | {"perturbations", "other_data"}
     assert page.count("<table>") == len(tables)
     assert_pages_can_be_bad(tmp_path)
     assert_faces_can_be_left_out(command, page)

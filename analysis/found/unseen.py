@@ -60,6 +60,11 @@ class Unseen:
     mean: Areas
     dates: dict[str, str]
 
+    @property
+    def hardest(self) -> OneGenerator:
+        """The one of lowest AUC where it was not seen."""
+        return min(self.generators, key=lambda each: each.areas.unseen.value)
+
 
 def on_generators(model: Model) -> Unseen | None:
     """What a sweep's chosen setting does on the generators that the split has images of; None where there are none."""

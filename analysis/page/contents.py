@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from analysis.found.changed_images import Perturbed
+from analysis.found.comparisons import Comparison, against_the_first
 from analysis.found.models import Model, find_models, of_stage
 from analysis.found.sweep_seconds import extractions_on
 from analysis.found.sweeps import Sweep
@@ -58,6 +59,11 @@ class Contents:
     def extractions(self) -> list[ExtractResult]:
         """What extraction did for the data set and for perturbed copies of it."""
         return extractions_on(self.manifest.dataset)
+
+    @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """The best model with each other one."""
+        return against_the_first(self.models)
 
     @cached_property
     def unseen(self) -> Unseen | None:
