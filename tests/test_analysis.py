@@ -12,7 +12,7 @@ import pytest
 from sklearn import metrics as theirs
 
 from analysis.found.models import Run, comparable_aucs
-from analysis.found.sentences import how_chosen, how_trained
+from analysis.found.sentences import caveats, how_chosen, how_trained
 from analysis.found.sweeps import SHOWN, Sweep, leaders
 from analysis.found.trainings import Training, read_training
 from analysis.options import ReportCommand
@@ -172,15 +172,16 @@ def test_how_a_head_was_chosen_in_words():
 
 def test_so_few_images_that_luck_chose_are_told():
     few = {"real": 6, "fake": 7}
-    text = how_chosen(sweep([ridge(1.0, 0.9)] * 3, folds=1, members=1, chosen_on=few))
-    assert text.endswith(
+    (text,) = caveats(sweep([ridge(1.0, 0.9)] * 3, folds=1, members=1, chosen_on=few))
+    assert text == (
         "Only 6 real and 7 fake images chose among 3 settings: which one is best is partly luck, and its validation "
         "AUC is too high; with FOLDS=5 all images of train and val would."
     )
-    assert "Only" not in how_chosen(sweep([ridge(1.0, 0.9)], folds=1, members=1, chosen_on=few))
+    assert caveats(sweep([ridge(1.0, 0.9)], folds=1, members=1, chosen_on=few)) == []
     for unsaid in ({"chosen_on": {"real": 50, "fake": 50}}, {}):
-        assert "Only" not in how_chosen(sweep([ridge(1.0, 0.9)] * 3, **unsaid))
-    assert how_chosen(sweep([ridge(1.0, 0.9)] * 3, folds=5, members=5, chosen_on=few)).endswith("AUC is too high.")
+        assert caveats(sweep([ridge(1.0, 0.9)] * 3, **unsaid)) == []
+    (text,) = caveats(sweep([ridge(1.0, 0.9)] * 3, folds=5, members=5, chosen_on=few))
+    assert text.endswith("AUC is too high.")
 
 
 def scored(columns: dict[str, float], first: int = 0, count: int = 200) -> pd.DataFrame:

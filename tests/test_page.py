@@ -1,5 +1,6 @@
 """What stands on a page, by hand: cells, costs, curves over perturbations, data sets side by side."""
 
+import io
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from analysis.found.sweep_seconds import sweep_seconds
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
 from analysis.page.datasets import DataSet, _pictures
+from analysis.page.pictures.charts import Tile, tiles
 from analysis.page.pictures.perturbed_pictures import _panel
 from analysis.page.pictures.training_picture import training_picture
 from analysis.page.run_tables import cost_table
@@ -44,15 +46,18 @@ def model(folder: Path, made=None, **more) -> Model:
 def test_a_table_is_one_on_the_page_and_in_its_file(tmp_path):
     row = {"name": "a & b", "auc": Interval(0.5, 0.25, 0.75), "images": 1234, "share": 0.25, "none": None,
            "nothing": np.nan, "shared": np.bool_(True), "run": "hidden"}  # fmt: skip
-    table = Table("some", [{**row, "share": each} for each in (0.25, 0.5, 1.0)], hidden=("run",), digits={"share": 1},
-                  limit=2)  # fmt: skip
+    rows = [{**row, "none": "some", "nothing": 1.0}, {**row, "share": 0.5}, {**row, "share": 1.0}]
+    table = Table("some", rows, hidden=("run",), digits={"share": 1}, limit=2)
     assert (len(table.rows_on_page), table.left_to_csv) == (2, 1)
     assert table.columns == list(row)[:-1]
     assert [str(table.cell(table.rows[1], column)) for column in table.columns] == [
         "a &amp; b", '0.500 <span class="soft">[0.250, 0.750]</span>', "1\u202f234", "0.5",
-        '<span class="soft">none</span>', '<span class="soft">none</span>', "yes",
+        '<span class="soft">–</span>', '<span class="soft">–</span>', "yes",
     ]  # fmt: skip
     assert [column for column in table.columns if table.is_number(column)] == ["auc", "images", "share", "nothing"]
+    assert replace(table, rows=table.rows[1:]).columns == [
+        name for name in row if name not in ("none", "nothing", "run")
+    ]
     table.save(tmp_path)
     saved = pd.read_csv(tmp_path / "some.csv")
     assert (saved["auc low"].tolist(), saved["auc high"].tolist()) == ([0.25] * 3, [0.75] * 3)
@@ -158,3 +163,8 @@ def test_curves_say_what_must_be_known_to_read_them():
     alone = training_picture(training(Recipe(epochs=5, head_epochs=2))).caption
     assert "average" not in alone
     assert "Up to epoch 2 only the head was trained." in alone
+
+
+def test_a_name_with_dollars_is_no_formula():
+    sheet = tiles([Tile(np.zeros((8, 8, 3), np.uint8), "a$\\frac$.jpg", wrong=False)], columns=1, title="")
+    sheet.savefig(io.BytesIO(), format="svg")

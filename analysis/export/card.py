@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from analysis.export.onnx_graph import Parity
 from analysis.found.models import Model, find_models
-from analysis.found.sentences import drifts, how_made
+from analysis.found.sentences import caveats, drifts, how_made
 from analysis.judge.calibrate import Calibration
 from analysis.judge.evaluate import Evaluation
 from analysis.judge.intervals import Interval
@@ -78,7 +78,7 @@ def card(folder: Path, calibration: Calibration, how: Preprocess, parity: Parity
         run=folder.name, result=dict(result), network=result.get("network") or result["backbone"],
         model=figures.model, audit=figures.audit, missing=figures.missing,
         columns=figures.columns, metrics=_metrics(figures.columns), written=_written,
-        how_made=how_made(figures.model.made) if figures.model else "",
+        how_made=" ".join([how_made(figures.model.made), *caveats(figures.model.made)]) if figures.model else "",
         drifts=drifts(figures.model) if figures.model else [],
         calibration=calibration, rule=DEFAULT_RULE, rules=RULES, how=how, parity=parity, few=FEW_TEST_IMAGES,
         made=runs.read_json(folder / "environment.json"), exported=describe_environment(),

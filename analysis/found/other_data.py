@@ -59,6 +59,10 @@ class OtherData:
     fake: int
 
     @property
+    def dataset(self) -> str:
+        return self.result.dataset
+
+    @property
     def name(self) -> str:
         return f"{self.result.dataset}{' (synthetic)' if self.result.synthetic else ''}"
 

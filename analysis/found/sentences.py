@@ -22,24 +22,34 @@ def how_made(made: Sweep | Training) -> str:
     return how_chosen(made) if isinstance(made, Sweep) else how_trained(made)
 
 
+def caveats(made: Sweep | Training) -> list[str]:
+    """What makes the choice of a head doubtful, in sentences."""
+    return list(filter(None, [made.result.doubt, *edges(made)])) if isinstance(made, Sweep) else []
+
+
+def chosen_by(sweep: Sweep) -> str:
+    """What the chosen head is or has and no other one."""
+    if sweep.one_se:
+        return "is the simplest head within one standard error of the highest validation AUC"
+    if sweep.result.choose != VALIDATION:
+        of_all = f"{sweep.result.choose} of all"
+        return f"has the highest AUC of heads on generators that were left out of their training ({of_all})"
+    return "has the highest validation AUC"
+
+
 def how_chosen(sweep: Sweep) -> str:
     """Judged on what, chosen by which rule, among what, averaged over whom."""
     result = sweep.result
     judged = "on the validation split"
     if result.folds > 1:
         judged = f"in {result.folds}-fold cross-validation over train and validation together"
-    rule = "the highest validation AUC"
-    if result.choose != VALIDATION:
-        rule = f"the highest AUC of heads on generators that were left out of their training ({result.choose} of all)"
-    if sweep.one_se:
-        rule = "the simplest head within one standard error of the highest validation AUC"
-    text = f"Every setting was judged {judged}. This one has {rule}"
+    text = f"Every setting was judged {judged}. This one {chosen_by(sweep)}"
     if result.settings > 1:
         text += f" of {result.settings} settings ({result.heads} heads)"
     if len(result.offered) > 1:
         text += f"; its inputs, {quoted(result.inputs)}, are one of {len(result.offered)} choices"
     views = f" Heads were trained on {result.views} views of each image." if result.views > 1 else ""
-    return " ".join(filter(None, [f"{text}. {_averaged(result)}{views}", result.doubt, *edges(sweep)]))
+    return f"{text}. {_averaged(result)}{views}"
 
 
 def edges(sweep: Sweep) -> list[str]:

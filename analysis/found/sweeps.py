@@ -51,6 +51,11 @@ class Sweep:
         return " ".join(names) if len(names) < 4 else f"{len(names)} features, {names[0]} to {names[-1]}"
 
     @property
+    def crosses(self) -> bool:
+        """Whether train and validation images were cut into folds, so that all of them chose."""
+        return self.result.folds > 1
+
+    @property
     def kept(self) -> str:
         """What the detector is made of."""
         members, folds = self.result.members, self.result.folds

@@ -23,6 +23,7 @@ class Training:
     epochs: pd.DataFrame
 
     stage: ClassVar[str] = STAGE
+    crosses: ClassVar[bool] = False  # as of a sweep
 
     @property
     def title(self) -> str:

@@ -66,6 +66,11 @@ class Unseen:
     mean: Areas
     dates: dict[str, str]
 
+    @property
+    def hardest(self) -> OneGenerator:
+        """The one of lowest AUC where it was not seen."""
+        return min(self.generators, key=lambda each: each.areas.unseen.value)
+
 
 @dataclass(frozen=True)
 class UnseenByHeads(Unseen):

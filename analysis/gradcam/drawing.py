@@ -161,21 +161,21 @@ def checked(scored: Scored) -> dict:
     sanity = faithfulness.randomisation(scored.explained, pixels, maps, targets, method=scored.config.method)
     return {
         "layers": [NETWORK_PREFIX.sub("", f"{name}.").removesuffix(".") for name in scored.explained.layers],
-        "centre": _centre(maps),
+        "centre": _centre(maps, scored.found.groups[chosen]),
         "road": asdict(road),
         "sanity": [asdict(each) for each in sanity],
         "seams": _seams(scored),
     }
 
 
-def _centre(maps: np.ndarray) -> dict | None:
+def _centre(maps: np.ndarray, groups: np.ndarray) -> dict | None:
     """How much of the evidence lies in the middle of the images, both sides halved."""
     side = maps.shape[1]
     middle = np.zeros_like(maps, bool)
     middle[:, side // 4 : side - side // 4, side // 4 : side - side // 4] = True
     shares = seam_shares(maps, middle)
-    shares = shares[np.isfinite(shares)]
-    return asdict(mean_interval(shares)) if len(shares) else None
+    known = np.isfinite(shares)
+    return asdict(mean_interval(shares[known], groups[known])) if known.any() else None
 
 
 def _seams(scored: Scored) -> dict | None:

@@ -203,7 +203,7 @@ class HeatMaps:
         return (
             "The maps passed their checks: taking the places away that they mark lowers the score of what the image "
             f"was called by {self.road.maps.value:.1f} logits more than taking away those that they do not mark; with "
-            f"the maps moved elsewhere it is {self.road.control.value:.1f}."
+            f"the maps moved elsewhere it is {round(self.road.control.value, 1) + 0.0:.1f}."
         )
 
     @property

@@ -37,9 +37,9 @@ class FalseAlarms:
         """What was seen, and what follows."""
         split = "validation" if self.split == "val" else self.split
         seen = f"{self.alarms} of {self.reals} real {split} images called fake, so at most {percent(self.at_most)}"
-        grouped = f" ({self.groups} groups, each counted once)" if self.groups < self.reals else ""
+        grouped = f"; {self.groups} groups, each counted once" if self.groups < self.reals else ""
         flatters = ", flattered because they chose model and threshold" if self.chosen_by else ""
-        return f"{seen} of others like them (95 % bound{flatters}){grouped}"
+        return f"{seen} of others like them (95 % bound{flatters}{grouped})"
 
 
 def false_alarms(found: Predictions | None, threshold: float, *, split: str) -> FalseAlarms | None:

@@ -49,7 +49,7 @@ class Slice:
 
 @dataclass(frozen=True)
 class Slices:
-    """found: worst accuracy first. too_small: how many more have fewer than SMALLEST images."""
+    """found: worst accuracy first, the same images once. too_small: how many more have fewer than SMALLEST images."""
 
     found: list[Slice]
     too_small: int
@@ -72,7 +72,8 @@ def slices(predictions: Predictions, manifest: Manifest, calibration: Calibratio
         if values.nunique() > 1
         for value, where in values.groupby(values).indices.items()
     ]
-    large = [part for part in parts if len(part[2]) >= SMALLEST]
+    same = {where.tobytes(): (column, value, where) for column, value, where in parts}  # a folder may be a generator
+    large = [part for part in same.values() if len(part[2]) >= SMALLEST]
     groups = np.unique(predictions.groups, return_inverse=True)[1]
     found = [
         _slice(column, value, predictions.scores[where], predictions.fake[where], groups[where], calibration.threshold)
@@ -80,7 +81,7 @@ def slices(predictions: Predictions, manifest: Manifest, calibration: Calibratio
     ]
     found = [each if each.auc else replace(each, auc=_against_the_others(predictions, where, groups))
              for each, (_, _, where) in zip(found, large, strict=True)]  # fmt: skip
-    return Slices(sorted(found, key=lambda each: each.accuracy.value), len(parts) - len(large))
+    return Slices(sorted(found, key=lambda each: each.accuracy.value), len(same) - len(large))
 
 
 def jpeg_quality(quantisation: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from analysis.found.changed_images import Perturbed
+from analysis.found.comparisons import Comparison, against_the_first
 from analysis.found.models import Model, find_models, of_stage
 from analysis.found.sweep_seconds import extractions_on
 from analysis.found.sweeps import Sweep
@@ -60,6 +61,11 @@ class Contents:
         return extractions_on(self.manifest.dataset)
 
     @cached_property
+    def comparisons(self) -> list[Comparison]:
+        """The best model with each other one."""
+        return against_the_first(self.models)
+
+    @cached_property
     def unseen(self) -> UnseenByHeads | None:
         """Of the best sweep that left generators out."""
         return next(filter(None, map(on_generators, self.sweeps)), None)
@@ -73,6 +79,11 @@ class Contents:
     def on_generators(self) -> list[Unseen]:
         """Both, as far as there are any."""
         return [each for each in (self.unseen, self.unseen_by_detector) if each]
+
+    @property
+    def carries_over(self) -> Unseen | None:
+        """What is known of generators never seen: of the best model, else of another."""
+        return min(self.on_generators, key=lambda each: each.run != self.best.run, default=None)
 
     @cached_property
     def perturbed(self) -> dict[str, Perturbed]:

@@ -64,7 +64,7 @@ def run(config: ComparisonConfig) -> Path:
     write_json(folder / "summary.json", {each.name: _summary(each, datasets) for each in found})
     write_page(
         folder, TEMPLATE, tables=[_overview(found), _transfer(found)], pictures=_pictures(found), keep=(),
-        found=found, page=PAGE, environment=(made_by := describe_environment()), again=command(made_by),
+        found=found, environment=(made_by := describe_environment()), again=command(made_by),
         links={each.name: f"../{paths.report_dir(each.name).name}/{PAGE}" for each in found},
     )  # fmt: skip
     print(f"report of {len(found)} data sets: {', '.join(datasets)} -> {folder / PAGE}")

@@ -34,9 +34,8 @@ def write_page(folder: Path, template: str, *, tables: Iterable[Table], pictures
     for each in t.values():
         each.save(folder)
     environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
-        lstrip_blocks=True,
-    )  # fmt: skip
+        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, lstrip_blocks=True
+    )  # a line ends in a blank, so that no sentence runs into that of the next line
     environment.filters |= {"interval": interval, "command": command}
     write_text(folder / PAGE, environment.get_template(template).render(t=t, p=p, images=images, **context))
     _remove_others(

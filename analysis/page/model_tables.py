@@ -27,7 +27,7 @@ def ranking_table(models: list[Model]) -> Table:
         row |= {"validation AUC": model.val.metrics["auc"], "reads": model.made.detail, "kept": model.made.kept}
         rows.append(row | {"best convex, val AUC": getattr(model.made.result, "floor_auc", None)})
     digits = {f"test {each.label}": each.digits for each in ranked}
-    return Table("ranking", rows, chosen=0, hidden=("run", "best convex, val AUC"), digits=digits)
+    return Table("ranking", rows, chosen=0, hidden=("run", "kept", "best convex, val AUC"), digits=digits)
 
 
 def comparison_table(models: list[Model], found: list[Comparison]) -> Table:
@@ -62,15 +62,16 @@ def thresholds_table(model: Model) -> Table:
         before, at, found = model.val.operating[rule], model.evaluation.operating[rule], model.calibration.named(rule)
         alarms = false_alarms(judged, found.score, split=model.split)
         rows.append({
-            "rule": rule, "score": found.score, "from probability": found.probability,
+            "rule": rule, "rule on validation": f"{rule}: {found.meaning}", "score": found.score,
+            "from probability": found.probability,
             "uncertain from": float(model.calibration.probability(found.band[0])),
             "uncertain to": float(model.calibration.probability(found.band[1])),
             f"real called fake, {model.split}": at.fpr, "at most": alarms.at_most if alarms else None,
             f"fake found, {model.split}": at.tpr, "accuracy": at.accuracy,
             "real called fake, validation": before.fpr.value, "fake found, validation": before.tpr.value,
-            "on validation": found.meaning,
         })  # fmt: skip
-    return Table("thresholds", rows, chosen, hidden=("score", "uncertain from", "uncertain to"))
+    known = ("real called fake, validation", "fake found, validation")  # which flatter
+    return Table("thresholds", rows, chosen, hidden=("rule", "score", "uncertain from", "uncertain to", *known))
 
 
 def slices_table(found: Slices, *, limit: int) -> Table:
@@ -107,10 +108,10 @@ def other_table(models: list[Model]) -> Table:
                 "AUC": metrics.get("auc"), "accuracy": metrics["accuracy"],
                 "accuracy on real": metrics.get("accuracy_real"), "accuracy on fake": metrics.get("accuracy_fake"),
                 "balanced accuracy": metrics.get("balanced_accuracy"), **beside(other, others),
-                "with a threshold placed there": other.within_reach if other.auc else None,
+                "within reach": other.within_reach if other.auc else None,
                 "ECE": metrics["ece"], "decided": metrics["coverage"],
             })  # fmt: skip
-    return Table("other_data", rows, hidden=("run", "ECE", "decided"))
+    return Table("other_data", rows, hidden=("run", "images", "ECE", "decided"))
 
 
 def perturbed_table(models: dict[str, Perturbed]) -> Table:
@@ -137,7 +138,8 @@ def generators_table(found: Unseen, *, name: str = "generators") -> Table:
     nothing = dict.fromkeys(rows[0].keys() - {"generator", "fake"})
     fakes = sum(each.fake for each in found.generators)
     mean = {"generator": "mean", "fake": fakes, **nothing, **_areas(found, found.mean)}
-    return Table(name, [*rows, {column: mean[column] for column in rows[0]}], chosen=len(rows))
+    rare = tuple(each for each in rows[0] if each.startswith(UNSEEN_METRICS["tpr_at_fpr_1"]))
+    return Table(name, [*rows, {column: mean[column] for column in rows[0]}], chosen=len(rows), hidden=rare)
 
 
 def _dated(name: str, found: Unseen) -> str:

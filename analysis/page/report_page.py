@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from analysis.found.comparisons import against_the_first
 from analysis.found.models import Model
 from analysis.judge.metrics import METRICS
 from analysis.page import model_tables, run_tables
@@ -91,13 +90,15 @@ def _tables(contents: Contents) -> list[Table]:
     best, models, manifest = contents.best, contents.models, contents.manifest
     made = [
         *run_tables.data_tables(manifest, contents.audit), model_tables.ranking_table(models),
-        model_tables.comparison_table(models, against_the_first(models)), model_tables.metrics_table(best),
+        model_tables.comparison_table(models, contents.comparisons), model_tables.metrics_table(best),
         model_tables.thresholds_table(best), model_tables.slices_table(contents.slices, limit=SLICES),
         run_tables.cost_table(models, contents.extractions), run_tables.provenance_table(best, manifest),
     ]  # fmt: skip
     others = sorted({name for model in models for name in model.other})
     if others:
-        made += [model_tables.transfer_table(models, manifest.dataset, others), model_tables.other_table(models)]
+        made.append(model_tables.other_table(models))
+    if len(others) > 1:
+        made.append(model_tables.transfer_table(models, manifest.dataset, others))
     if best.by_group:
         made.append(groups_table(best))
     if contents.unseen:

@@ -33,8 +33,9 @@ class Table:
 
     @property
     def columns(self) -> list[str]:
-        """Those on the page."""
-        return [name for name in self.rows[0] if name not in self.hidden] if self.rows else []
+        """Those on the page: what no row has a value of is left to the CSV."""
+        return [name for name in (self.rows[0] if self.rows else ()) if name not in self.hidden
+                and not all(_is_nothing(row[name]) for row in self.rows)]  # fmt: skip
 
     @property
     def rows_on_page(self) -> list[Mapping[str, Any]]:
@@ -73,8 +74,8 @@ def command(line: str) -> Markup:
 
 
 def _as_html(value: Any, digits: int) -> Markup:
-    if value is None or (isinstance(value, float) and np.isnan(value)):
-        return Markup('<span class="soft">none</span>')
+    if _is_nothing(value):
+        return Markup('<span class="soft">–</span>')
     if isinstance(value, Interval):
         return interval(value, digits)
     if isinstance(value, bool | np.bool_):
@@ -82,6 +83,10 @@ def _as_html(value: Any, digits: int) -> Markup:
     if isinstance(value, int | np.integer):
         return escape(f"{value:,}".replace(",", "\u202f"))
     return escape(f"{value:.{digits}f}" if isinstance(value, float) else value)
+
+
+def _is_nothing(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and bool(np.isnan(value)))
 
 
 def _flat(row: Mapping[str, Any]) -> dict[str, Any]:

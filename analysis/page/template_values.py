@@ -3,14 +3,13 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from pathlib import Path
 from typing import Any
 
 from analysis.found.commands import command, commands
 from analysis.found.comparisons import auc_gain
 from analysis.found.models import Model
-from analysis.found.other_data import other_data
-from analysis.found.sentences import drifts, how_made
+from analysis.found.other_data import OtherData, other_data
+from analysis.found.sentences import caveats, chosen_by, drifts, how_made
 from analysis.found.sweep_seconds import sweep_seconds
 from analysis.found.sweeps import Sweep
 from analysis.judge.bootstrap import FEWEST_GROUPS, too_few
@@ -22,7 +21,7 @@ from cache import runs
 from cache.environment import describe_environment
 from data import splits
 from data.audit.examined import Audit
-from data.audit.shortcuts import CONTENT_LIMIT, LIMIT
+from data.audit.shortcuts import CONTENT_LIMIT, LIMIT, TOGETHER
 from data.manifest import Manifest
 from data.perturb import COPIES
 
@@ -44,23 +43,49 @@ def template_values(contents: Contents) -> Mapping[str, Any]:
     distinct = contents.manifest.usable.rows.digest.nunique()
     seconds = sweep_seconds(contents.models, contents.extractions, distinct=distinct)
     first, environment = next(iter(contents.perturbed.values()), None), describe_environment()
-    others = other_data(each for model in contents.models for each in model.other.values())
+    models, best, heat = contents.models, contents.best, contents.heat
+    others = other_data(each for model in models for each in model.other.values())
+    scorings = runs.test_scorings(contents.manifest.dataset)
+    next_best = next(iter(contents.comparisons), None)
     return {
-        "manifest": contents.manifest, "audit": contents.audit, "models": contents.models, "best": contents.best,
-        "evaluation": contents.best.evaluation, "split": "test" if contents.best.test else "validation",
-        "sweeps": contents.sweeps, "gain": _gain(contents), "other_data": others,
-        "perturbed": first.result if first else None,
-        "scorings": runs.test_scorings(contents.manifest.dataset), "too_small": contents.slices.too_small,
+        "manifest": contents.manifest, "audit": contents.audit, "models": models, "best": best,
+        "evaluation": best.evaluation, "split": "test" if best.test else "validation", "sweeps": contents.sweeps,
+        "gain": _gain(contents), "other_data": others, "perturbed": first.result if first else None,
+        "elsewhere": [(each, best.other[each.dataset]) for each in others if each.dataset in best.other],
+        "scorings": scorings, "scored_more": scorings > _own_scorings(models), "too_small": contents.slices.too_small,
         "unseen": contents.unseen, "unseen_by_detector": contents.unseen_by_detector,
-        "by_group": contents.best.by_group,
-        "heat": contents.heat, "no_heat": contents.config.no_heat_maps, "environment": environment,
-        "again": commands(contents.models, _heat_folders(contents), last=command(environment)),
-        **_of_data(contents.manifest, contents.audit), **_of_model(contents.best, seconds),
+        "carries_over": contents.carries_over, "by_group": best.by_group, "next_best": next_best,
+        "next_best_title": next((each.title for each in models if next_best and each.run == next_best.second), ""),
+        "heat": heat, "no_heat": contents.config.no_heat_maps, "environment": environment,
+        "again": commands(models, [heat.folder] if heat else [], last=command(environment)),
+        "sections": _sections(contents, others), "few_images": _few_images(contents),
+        **_of_data(contents.manifest, contents.audit), **_of_model(best, seconds),
     }  # fmt: skip
 
 
-def _heat_folders(contents: Contents) -> list[Path]:
-    return [contents.heat.folder] if contents.heat else []
+def _own_scorings(models: list[Model]) -> int:
+    """How often the test split was scored for the models that are shown: each, and its perturbed copies."""
+    return sum(bool(each.test) + bool(each.perturbed) for each in models)
+
+
+def _sections(contents: Contents, others: list[OtherData]) -> dict[str, str]:
+    """Anchor -> title, as far as they are on the page."""
+    known = {
+        "data": ("Data and audit", True), "models": ("Models", True), "chosen": ("The chosen model", True),
+        "slices": ("Slices", True), "groups": ("Groups", contents.best.by_group),
+        "generators": ("Generators", contents.on_generators), "elsewhere": ("Other data", others),
+        "perturbed": ("Perturbations", contents.perturbed), "heat": ("Heat maps", contents.heat),
+        "images": ("Images", contents.config.faces), "sweep": ("The sweep", contents.sweeps),
+        "finetune": ("Fine-tuning", contents.trainings), "cost": ("Cost", True), "made": ("How it was made", True),
+        "words": ("Words", True),
+    }  # fmt: skip
+    return {anchor: title for anchor, (title, there) in known.items() if there}
+
+
+def _few_images(contents: Contents) -> list[str]:
+    """What is to be said of small splits: with folds all images chose, however few val has."""
+    found = splits.warnings(contents.audit.counts)
+    return [each for split, each in found.items() if split == "test" or not contents.best.made.crosses]
 
 
 def _gain(contents: Contents) -> Gain | None:
@@ -89,13 +114,21 @@ def where_band(model: Model) -> str:
 
 
 def _of_data(manifest: Manifest, audit: Audit) -> dict[str, Any]:
-    """kinds of files; the strongest shortcut and the limit for warnings; images black by choice; small splits."""
+    """kinds of files; the strongest shortcut and the limit for warnings; images black by choice."""
     return {
         "kinds": _kinds(manifest), "black": int((manifest.rows.status == "black").sum()),
         "made_by_generators": _generators(manifest), "copies": [each.words for each in COPIES],
-        "shortcut_limit": LIMIT, "content_limit": CONTENT_LIMIT, "strongest": next(iter(audit.shortcuts.items()), None),
-        "few_images": splits.warnings(audit.counts),
+        "shortcut_limit": LIMIT, "content_limit": CONTENT_LIMIT, "shortcut": _shortcut(audit),
     }  # fmt: skip
+
+
+def _shortcut(audit: Audit) -> str:
+    """What the strongest trivial thing reaches, in words; '' where none was tried."""
+    if not audit.shortcuts:
+        return ""
+    name, auc = max(audit.shortcuts.items(), key=lambda each: each[1])
+    what = "file size, sharpness and others together reach" if name == TOGETHER else f"{name} alone reaches"
+    return f"{what} AUC {auc:.2f} without a look at the faces"
 
 
 def _of_model(best: Model, seconds: float | None) -> dict[str, Any]:
@@ -104,7 +137,9 @@ def _of_model(best: Model, seconds: float | None) -> dict[str, Any]:
     reals = int((~val.fake).sum())
     made = runs.read_json(best.folder / "environment.json")
     return {
-        "how_made": how_made(best.made), "drifts": drifts(best), "decided": decided_wrongly(best),
+        "how_made": how_made(best.made), "caveats": caveats(best.made),
+        "chosen_by": chosen_by(best.made) if isinstance(best.made, Sweep) else "", "drifts": drifts(best),
+        "decided": decided_wrongly(best),
         "fake_share": val.fake.mean(),
         "few_reals": reals if reals < FEW_REALS else 0,
         "few_groups": FEWEST_GROUPS if too_few(judged.fake, judged.groups) else 0,

@@ -16,6 +16,7 @@ from analysis.judge.intervals import Interval
 BLUE, ORANGE, GREY = "#0072B2", "#D55E00", "#777777"
 CYCLE = [BLUE, ORANGE, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 SIZE = (5.0, 4.2)  # inches
+LONGEST = 32  # letters of a name that still leave room for its bar beside it
 
 
 @dataclass(frozen=True)
@@ -187,8 +188,9 @@ def tiles(drawn: list[Tile], *, columns: int, title: str) -> Figure:
         axes.set_xticks([])
         axes.set_yticks([])
         axes.set_title(
-            f"{'✗ ' if tile.wrong else ''}{tile.caption}", fontsize=7.5, color=ORANGE if tile.wrong else "black"
-        )
+            f"{'✗ ' if tile.wrong else ''}{tile.caption}", fontsize=7.5, color=ORANGE if tile.wrong else "black",
+            parse_math=False,  # a file may be called $x$
+        )  # fmt: skip
         for spine in axes.spines.values():
             spine.set(visible=tile.wrong, color=ORANGE, linewidth=3)
     for axes in grid[len(drawn) :]:
@@ -211,17 +213,20 @@ def scores(values: np.ndarray, fake: np.ndarray, threshold: float, *, title: str
 
 
 def bars(drawn: list[Bar], *, xlabel: str, title: str) -> Figure:
-    """AUCs with their intervals, from chance on; a colour for each kind."""
-    figure = Figure(figsize=(SIZE[0], 0.3 * len(drawn) + 1.5), layout="constrained")
+    """AUCs with their intervals, from chance on; a colour for each kind. Long names stand above their bars."""
+    above = max(len(bar.name) for bar in drawn) > LONGEST
+    figure = Figure(figsize=(SIZE[0], (0.45 if above else 0.3) * len(drawn) + 1.5), layout="constrained")
     axes = figure.add_subplot()
     kinds = list(dict.fromkeys(bar.kind for bar in drawn))
     for at, bar in enumerate(drawn):
         colour, interval = CYCLE[kinds.index(bar.kind) % len(CYCLE)], bar.interval
-        axes.barh(at, interval.value - 0.5, left=0.5, edgecolor=colour, color="white" if bar.several else colour,
-                  hatch="////" if bar.several else None)  # fmt: skip
+        axes.barh(at, interval.value - 0.5, left=0.5, height=0.4 if above else 0.8, edgecolor=colour,
+                  color="white" if bar.several else colour, hatch="////" if bar.several else None)  # fmt: skip
         axes.plot([interval.low, interval.high], [at, at], color="black", linewidth=1.4)
         axes.text(max(interval.high, 0.5) + 0.01, at, f"{interval.value:.3f}", va="center", fontsize=8)
-    axes.set_yticks(range(len(drawn)), [bar.name for bar in drawn], fontsize=8)
+        if above:
+            axes.text(0.01, at - 0.25, bar.name, fontsize=8, va="bottom", transform=axes.get_yaxis_transform())
+    axes.set_yticks(range(len(drawn)), ["" if above else bar.name for bar in drawn], fontsize=8)
     lowest = min(bar.interval.low for bar in drawn)
     axes.set(xlabel=xlabel, ylim=(len(drawn) - 0.4, -0.6), xlim=(min(0.5, lowest - 0.02), 1.1))
     axes.set_xticks([tick for tick in np.arange(0, 1.01, 0.1) if tick >= min(0.5, lowest)])

@@ -55,14 +55,13 @@ def _sample(model: Model, found: Predictions, chosen: np.ndarray, manifest: Mani
 
 def _errors(model: Model, found: Predictions, worst: np.ndarray, manifest: Manifest) -> Picture:
     tiles = _tiles(model, found, worst[:ERRORS], manifest)
+    number = "All" if len(tiles) == len(worst) else f"{len(tiles)} of"
+    which = f"{number} {len(worst)} mistakes on the {model.split} split, farthest from the threshold first"
     return Picture(
         "errors",
-        charts.tiles(
-            tiles, columns=COLUMNS, title=f"Wrong on the {model.split} split, farthest from the threshold first"
-        ),
-        f"The {len(tiles)} of {len(worst)} mistakes on the {model.split} split that are farthest from the threshold",
-        f"The {len(tiles)} of {len(worst)} mistakes whose scores are farthest from the threshold, which is at "
-        f"p = {model.calibration.probability(model.calibration.threshold):.3f}. Captions as above.",
+        charts.tiles(tiles, columns=COLUMNS, title=f"Mistakes on the {model.split} split"),
+        which,
+        f"{which}: p = {model.calibration.probability(model.calibration.threshold):.3f}. Captions as above.",
     )
 
 

@@ -4,10 +4,10 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 from scipy.special import expit
-from scipy.stats import binomtest
 from sklearn.metrics import precision_recall_curve
 
 from analysis.found.models import Model
+from analysis.judge.bootstrap import Draws, Units, bootstrap
 from analysis.judge.evaluate import roc
 from analysis.judge.intervals import Interval
 from analysis.page.pictures import charts
@@ -101,23 +101,32 @@ def _scores(model: Model) -> Picture:
 def _reliability(model: Model) -> Picture:
     metrics = model.evaluation.metrics
     found = model.predictions(model.split)
-    curves = [_bins("calibrated", model.calibration.probability(found.scores), found.fake),
-              _bins("before", expit(found.scores), found.fake)]  # fmt: skip
+    curves = [_bins("calibrated", model.calibration.probability(found.scores), found.fake, found.groups),
+              _bins("before", expit(found.scores), found.fake, found.groups)]  # fmt: skip
     return Picture(
         "reliability", charts.reliability(curves, title=f"Reliability, {model.split}"),
         f"Share of fake images over the probability of fake; expected calibration error {metrics['ece'].value:.3f}, "
         f"before calibration {metrics['ece_before'].value:.3f}",
-        f"Images in up to {QUANTILES} groups of about equal size by their probability, with 95 % intervals (Wilson). "
+        f"Images in up to {QUANTILES} groups of about equal size by their probability, with 95 % intervals. "
         "On the diagonal a probability comes true as often as it says.",
     )  # fmt: skip
 
 
-def _bins(name: str, probability: np.ndarray, fake: np.ndarray) -> Bins:
-    """QUANTILES groups of as many images each, or fewer where there are few; equal probabilities stay together."""
+def _bins(name: str, probability: np.ndarray, fake: np.ndarray, groups: np.ndarray) -> Bins:
+    """QUANTILES bins of as many images each, or fewer where there are few; equal probabilities stay together."""
     rank = np.searchsorted(np.sort(probability), probability)
     number = rank * QUANTILES // len(probability)
-    groups = [np.flatnonzero(number == each) for each in np.unique(number)]
-    shares = [binomtest(int(fake[each].sum()), len(each)).proportion_ci(method="wilson") for each in groups]
-    intervals = [Interval(float(fake[each].mean()), share.low, share.high)
-                 for each, share in zip(groups, shares, strict=True)]  # fmt: skip
-    return Bins(name, np.array([probability[each].mean() for each in groups]), intervals)
+    bins = [np.flatnonzero(number == each) for each in np.unique(number)]
+    shares = [_share(fake[each], groups[each]) for each in bins]
+    return Bins(name, np.array([probability[each].mean() for each in bins]), shares)
+
+
+def _share(fake: np.ndarray, groups: np.ndarray) -> Interval:
+    """Of the fake ones among some images, fake (N,) bool, with its interval over groups (N,)."""
+    over, member = Units.of(groups), np.unique(groups, return_inverse=True)[1]
+    if over.alone:
+        return Interval.of_proportion(Draws(float(fake.mean()), np.empty(0), over, over, over), over)
+    images, fakes = np.bincount(member), np.bincount(member, weights=fake)
+    each = np.arange(over.groups)
+    drawn = bootstrap(lambda weights: {"share": (weights @ fakes) / (weights @ images)}, each < 0, each)
+    return Interval.of_proportion(drawn["share"], over)

@@ -34,8 +34,8 @@ def _picture(name: str, what: str, models: dict[str, Perturbed], pick: Pick) -> 
         charts.panels(panels, ylabel=what, title=f"{what[0].upper()}{what[1:]} after perturbations"),
         f"{what} of {label} after perturbations: {plain.value:.3f} without any, {jpeg.value:.3f} after JPEG of quality "
         f"50, {worst.value:.3f} at the lowest, {lowest.words}",
-        f"{'Accuracy at the threshold fixed on validation. ' if what == 'accuracy' else ''}Bands are 95 % "
-        f"intervals over {chosen.result.images} images of the {chosen.result.split} split, the same in each panel.",
+        f"Bands are 95 % intervals over {chosen.result.images} images of the {chosen.result.split} split, the same in "
+        "each panel.",
     )
 
 
