@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import onnx
@@ -29,6 +27,7 @@ from heads.families import Mlp, Tail
 from heads.head_file import HeadRecord
 from heads.options import HeadsConfig
 from heads.run import run as run_heads
+from tests import forked
 from tests.conftest import picture
 from tests.test_predict import SMALL, made  # noqa: F401  (a fixture)
 
@@ -92,7 +91,7 @@ def test_an_export_is_all_that_a_stranger_needs(made, tmp_path, capsys):  # noqa
     assert re.search(r"\d MB, \d+ ms an image", said)
     face = tmp_path / "a face.png"
     picture(5, fake=True, side=90).resize((90, 120)).save(face)
-    call = subprocess.run([sys.executable, folder / "example.py", face], capture_output=True, text=True, check=False)
+    call = forked.python(folder / "example.py", face)
     assert call.returncode == 0, call.stderr
     expected = Predictor.of(made.trained).score(face)[0]
     score, probability, called = re.fullmatch(r"score (\S+), probability of fake (\S+): (\w+)\n", call.stdout).groups()

@@ -1,11 +1,9 @@
 """Fine-tuning: parity at the start, resume without a trace, equality over processes, recipes, runs, the registry."""
 
 import json
-import os
 import pickle
 import re
 import signal
-import subprocess
 import sys
 from collections import OrderedDict
 from dataclasses import replace
@@ -43,6 +41,7 @@ from finetune.training.state import ENTRIES, FILE
 from finetune.training_result import FinetuneResult, finished
 from heads import scoring
 from heads.sweep.sweep_result import HEAD_FILE
+from tests import forked
 
 GRID = '[{"family": "linear", "lr": 0.01, "epochs": 3}]'
 # Everything that has a state: average, momentum, parts, clipping, augmentation, gradual unfreezing, both phases.
@@ -224,11 +223,8 @@ state.save = dying
 run(FinetuneConfig.of(**{given!r}))
 """
     monkeypatch.setenv("RUNS_DIR", str(world / "other"))
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # others change the last bits
-    call = subprocess.run(
-        [sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, check=False, env=environment
-    )
-    assert call.returncode == -signal.SIGKILL, call.stderr.decode()
+    call = forked.python("-c", code)
+    assert call.returncode == -signal.SIGKILL, call.stderr
     (path,) = (world / "other" / "finetune").glob(f"*/{FILE}")
     assert torch.load(path, weights_only=True)["step"] > 0
     killed = run(options(few, plain(epochs=2), save_every=1))
@@ -305,19 +301,12 @@ def same_training(one: Path, other: Path) -> None:
     assert apart < 1e-2 * moved
 
 
-def torchrun(count: int, *arguments: str, module: str = "finetune") -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", "--master_port=0",
-               "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", module, *arguments]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False, env=environment)
-
-
 def test_two_processes_reach_what_one_reaches(few, world, monkeypatch):
     recipe = without_chance(accumulate=2, class_balance=1.0)
     alone = run(options(few, recipe, keep_every=1))
     monkeypatch.setenv("RUNS_DIR", str(world / "two"))
     given = {**SMALL, "data": few, "recipe": json.dumps(recipe), "save_every": 2}
-    call = torchrun(2, *(f"--{name}={value}" for name, value in given.items()))
+    call = forked.torchrun(2, "finetune", *(f"--{name}={value}" for name, value in given.items()))
     assert call.returncode == 0, call.stderr
     (together,) = (world / "two" / "finetune").glob("few-*")
     assert alone.name == together.name

@@ -38,9 +38,9 @@ from heads.sweep import run as sweep
 from heads.sweep import sweep as course
 from heads.sweep.leaderboard import Trial, choose, settings
 from heads.sweep.sweep_result import HEAD_FILE
+from tests import forked
 from tests.conftest import write_faces
 from tests.small import on_other_data
-from tests.test_finetune import torchrun
 
 GRID = (
     '[{"family": "linear", "lr": [0.01, 0.001]}, {"family": "mlp", "lr": 0.01, "hidden": [4, [4, 3]], "dropout": 0.2},'
@@ -299,7 +299,7 @@ def test_a_fast_process_waits_for_a_slow_one_and_computes_no_image_of_it(faces, 
     os.mkfifo(tmp_path / "waiting")
     monkeypatch.setenv("SLOWED", str(tmp_path))
     given = {**SMALL, "data": faces, "grid": '[{"family": "ridge", "penalty": 1.0}]', "seeds": 1}
-    call = torchrun(2, *(f"--{name}={value}" for name, value in given.items()), module="tests.slowed")
+    call = forked.torchrun(2, "tests.slowed", *(f"--{name}={value}" for name, value in given.items()))
     assert call.returncode == 0, call.stderr
     assert [(tmp_path / rank).read_text() for rank in "01"] == ["30", "30"]
     (folder,) = paths.runs_dir().glob("heads/faces-*")
