@@ -54,8 +54,8 @@ def detectors() -> dict[str, Detector]:
         "pooled": lambda: with_head("tf_efficientnet_lite0", [(tap, "avgstd") for tap in LITE0_TAPS],
                                     Mlp(lr=1.0, hidden=(8, 4), layer_norm=True), (2 * (32 + 16 + 40),), 2),
         "tail": lambda: with_head("resnet18", [("layer3", "map")], Tail(lr=1.0, loss="ce"), (256, 4, 4), 2),
-        "tokens": lambda: with_head("cvt_13", [("stages.1", "avg"), ("stages.2", "avgstd")], Mlp(lr=1.0),
-                                    (192 + 2 * 384,), 1),
+        "tokens": lambda: with_head("cvt_13", [("stages.0", "avg"), ("stages.1", "avgstd")], Mlp(lr=1.0),
+                                    (64 + 2 * 192,), 1),
         "scratch": lambda: network_detector(scratch).eval().requires_grad_(False),
     }  # fmt: skip
 

@@ -50,6 +50,7 @@ SMALL = {
     "backbone": "resnet18", "weights": "random", "size": 64, "device": "cpu", "workers": 0, "compute": "fp32",
     "features": "layer1:avgstd layer2:avgstd", "head_epochs": 3, "seeds": 2, "head_batch": 16, "grid": GRID,
 }  # fmt: skip
+TWO_BUCKETS = '[{"family": "ridge", "penalty": [1, 9]}, {"family": "logistic", "penalty": 0.1}]'
 VOLATILE = ["seconds"]
 
 
@@ -317,7 +318,7 @@ def test_a_part_by_hand_computes_its_share_and_says_what_is_left(faces):
 
 def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
     """The other part finishes, and tidies up, while this one is between two buckets."""
-    config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": "convex"}, part="1/2")
+    config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": TWO_BUCKETS}, part="1/2")
     extract(config.extract.but(part=""))
     save = course.save_trials
 
@@ -336,7 +337,7 @@ def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
 
 def test_a_sweep_that_lags_behind_leaves_the_finished_leaderboard_as_it_is(faces, monkeypatch):
     """Two of the same at once; one finishes all buckets while the other trains its first."""
-    config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": "convex"})
+    config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": TWO_BUCKETS})
     save, finished = course.save_trials, []
 
     def overtaken(path, trials):
