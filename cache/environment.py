@@ -5,6 +5,7 @@ import platform
 import shlex
 import subprocess
 import sys
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 
@@ -69,6 +70,7 @@ def _is_ours(path: Path) -> bool:
     return path.is_relative_to(paths.ROOT) and not path.is_relative_to(sys.prefix)
 
 
+@cache  # what this process has loaded stays what it is
 def _commit() -> str:
     call = ["git", "-C", str(paths.ROOT), "describe", "--always", "--dirty", "--abbrev=12"]
     try:
@@ -77,6 +79,7 @@ def _commit() -> str:
         return "unknown (not a git checkout)"
 
 
+@cache
 def _version(package: str) -> str:
     try:
         return metadata.version(package)

@@ -1,7 +1,12 @@
 """Every test lives in a world of its own: empty cache, data and runs folders, and small images drawn from a seed."""
 
+import base64
 import io
 import os
+import sys
+from collections.abc import Callable
+from copy import deepcopy
+from functools import cache, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +17,8 @@ from PIL import Image
 # Tensors are small here: threads that wait for one another cost more than they bring, many times over on busy cores.
 torch.set_num_threads(1)
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
+
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # as PNG
 
 
 @pytest.fixture(autouse=True)
@@ -24,6 +31,37 @@ def world(tmp_path, monkeypatch):
     return tmp_path
 
 
+@lru_cache(maxsize=6)
+def drawn(build: Callable, name: str, size: int, _entry: object) -> torch.nn.Module:
+    """A network as it comes from the seed of random weights."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        return build(name, size)
+
+
+@pytest.fixture(autouse=True)
+def networks(monkeypatch):
+    """Each is drawn once, and copied: drawing takes longer than most of what tests do with it."""
+    if backbones := sys.modules.get("extract.networks.backbones"):
+        build = backbones._module
+
+        def copied(name: str, size: int) -> torch.nn.Module:
+            entry = backbones.entry(name)
+            plugin = entry.module and not entry.module.startswith("extract.")
+            return build(name, size) if plugin else deepcopy(drawn(build, name, size, entry))
+
+        monkeypatch.setattr(backbones, "_module", copied)
+
+
+@pytest.fixture
+def undrawn(monkeypatch):
+    """Pages whose pictures are a pixel: putting them on paper takes most of a page's time."""
+    from matplotlib.figure import Figure
+
+    pixel = base64.b64decode(PIXEL)
+    monkeypatch.setattr(Figure, "savefig", lambda _, file, **how: file.write(pixel))
+
+
 def picture(seed: int, *, fake: bool, side: int = 64) -> Image.Image:
     """A seeded picture; fakes carry a checkerboard, so that heads have something to find."""
     rng = np.random.default_rng(seed)
@@ -32,6 +70,12 @@ def picture(seed: int, *, fake: bool, side: int = 64) -> Image.Image:
     if fake:
         pixels[::2, ::2] += 14
     return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
+
+
+@cache
+def face(seed: int, *, fake: bool, side: int) -> bytes:
+    """A seeded picture as a file."""
+    return jpeg(picture(seed, fake=fake, side=side))
 
 
 def jpeg(image: Image.Image, quality: int = 92) -> bytes:
@@ -46,7 +90,7 @@ def write_faces(folder: Path, count: int, *, side: int = 64, start: int = 0) -> 
         label = ("real", "fake")[index % 2]
         path = folder / label / f"{index:04d}.jpg"
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(jpeg(picture(index, fake=label == "fake", side=side)))
+        path.write_bytes(face(index, fake=label == "fake", side=side))
     return folder
 
 

@@ -17,13 +17,12 @@ from cache.errors import UserError
 from cache.verify import run as verify
 from data.options import DataConfig
 from finetune.options import FinetuneConfig
+from tests import forked
 from tests.conftest import write_faces
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess:
-    return subprocess.run(
-        [sys.executable, "-m", *arguments], cwd=paths.ROOT, capture_output=True, text=True, check=False
-    )
+    return forked.python("-m", *arguments)
 
 
 def test_the_whole_pipeline_in_one_command(faces, world):

@@ -2,8 +2,6 @@
 
 import json
 import re
-import subprocess
-import sys
 
 import numpy as np
 import onnx
@@ -29,6 +27,7 @@ from heads.families import Mlp, Tail
 from heads.head_file import HeadRecord
 from heads.options import HeadsConfig
 from heads.run import run as run_heads
+from tests import forked
 from tests.conftest import picture
 from tests.test_predict import SMALL, made  # noqa: F401  (a fixture)
 
@@ -55,8 +54,8 @@ def detectors() -> dict[str, Detector]:
         "pooled": lambda: with_head("tf_efficientnet_lite0", [(tap, "avgstd") for tap in LITE0_TAPS],
                                     Mlp(lr=1.0, hidden=(8, 4), layer_norm=True), (2 * (32 + 16 + 40),), 2),
         "tail": lambda: with_head("resnet18", [("layer3", "map")], Tail(lr=1.0, loss="ce"), (256, 4, 4), 2),
-        "tokens": lambda: with_head("cvt_13", [("stages.1", "avg"), ("stages.2", "avgstd")], Mlp(lr=1.0),
-                                    (192 + 2 * 384,), 1),
+        "tokens": lambda: with_head("cvt_13", [("stages.0", "avg"), ("stages.1", "avgstd")], Mlp(lr=1.0),
+                                    (64 + 2 * 192,), 1),
         "scratch": lambda: network_detector(scratch).eval().requires_grad_(False),
     }  # fmt: skip
 
@@ -92,7 +91,7 @@ def test_an_export_is_all_that_a_stranger_needs(made, tmp_path, capsys):  # noqa
     assert re.search(r"\d MB, \d+ ms an image", said)
     face = tmp_path / "a face.png"
     picture(5, fake=True, side=90).resize((90, 120)).save(face)
-    call = subprocess.run([sys.executable, folder / "example.py", face], capture_output=True, text=True, check=False)
+    call = forked.python(folder / "example.py", face)
     assert call.returncode == 0, call.stderr
     expected = Predictor.of(made.trained).score(face)[0]
     score, probability, called = re.fullmatch(r"score (\S+), probability of fake (\S+): (\w+)\n", call.stdout).groups()

@@ -3,7 +3,6 @@
 import itertools
 import re
 import shutil
-import subprocess
 import sys
 
 import numpy as np
@@ -28,6 +27,7 @@ from extract.options import DEFAULT, ExtractConfig
 from extract.run import run, run_each, specs_of, tables
 from heads.options import HeadsConfig
 from heads.run import run_each as run_heads
+from tests import forked
 from tests.conftest import write_faces
 
 FOUR = {
@@ -374,7 +374,6 @@ def test_values_too_large_for_their_type_are_refused(tmp_path):
 
 
 def test_killed_extractions_leave_what_an_undisturbed_one_leaves():
-    command = [sys.executable, "-m", "tests.soak.kills", "4", "extract"]
-    call = subprocess.run(command, capture_output=True, text=True, check=False, cwd=paths.ROOT)
+    call = forked.python("-m", "tests.soak.kills", "4", "extract")
     assert call.returncode == 0, call.stdout + call.stderr
     assert re.fullmatch(r"extract: 4 kills within .* s, 2 files or features: equal\n", call.stdout)

@@ -21,6 +21,7 @@ from heads.sweep import run as sweep
 from heads.sweep.grid import read_grid
 from heads.sweep.run import SweepConfig
 from heads.sweep.sweep_result import HEAD_FILE
+from tests import forked
 from tests.chance import SPEC, random_images
 from tests.contrast import Contrast
 
@@ -61,8 +62,7 @@ def images() -> Path:
 
 def opened_elsewhere(head: Path, images: Path, plugin: str) -> subprocess.CompletedProcess:
     """The head in a process that knows only what it imports."""
-    call = [sys.executable, "-c", SCORED.format(plugin=plugin), str(head), str(images)]
-    return subprocess.run(call, cwd=paths.ROOT, capture_output=True, text=True, check=False)
+    return forked.python("-c", SCORED.format(plugin=plugin), str(head), str(images))
 
 
 def test_a_family_of_somebodys_own_is_swept_kept_and_opened_again(images, capsys):

@@ -1,14 +1,13 @@
 """Fine-tuning: parity at the start, resume without a trace, equality over processes, recipes, runs, the registry."""
 
 import json
-import os
 import pickle
 import re
 import signal
-import subprocess
 import sys
 from collections import OrderedDict
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +42,7 @@ from finetune.training.state import ENTRIES, FILE
 from finetune.training_result import FinetuneResult, finished
 from heads import scoring
 from heads.sweep.sweep_result import HEAD_FILE
+from tests import forked
 
 GRID = '[{"family": "linear", "lr": 0.01, "epochs": 3}]'
 # Everything that has a state: average, momentum, parts, clipping, augmentation, gradual unfreezing, both phases.
@@ -52,7 +52,7 @@ BUSY = {
     "augmentation": {"flip": 0.5, "rotation": 10, "zoom": 0.8, "colour": 0.2, "jpeg": 0.5, "blur": 0.5, "window": 0.6},
 }  # fmt: skip
 SMALL = {
-    "backbone": "resnet18", "weights": "random", "size": 64, "device": "cpu", "workers": 0, "compute": "fp32",
+    "backbone": "resnet18", "weights": "random", "size": 32, "device": "cpu", "workers": 0, "compute": "fp32",
     "features": "layer1:avgstd layer2:avgstd", "seeds": 1, "grid": GRID,
 }  # fmt: skip
 CLOCK = ["images_per_second", "seconds"]
@@ -76,6 +76,13 @@ def plain(**settings) -> dict:
         "augmentation": {"window": 0, "flip": 0, "jpeg": 0, "blur": 0},
         **settings,
     }
+
+
+def kept(config: FinetuneConfig, few: Path) -> Path:
+    """The finished run, which is computed once for all tests of this file; none may change it."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RUNS_DIR", str(few.parent / "runs_kept"))
+        return run(config)
 
 
 def metrics(folder: Path) -> pd.DataFrame:
@@ -152,7 +159,7 @@ def curve(folder: Path, tag: str) -> dict[int, float]:
 
 
 def test_the_event_files_hold_the_curves(few):
-    folder = run(options(few, plain(epochs=2)))
+    folder = kept(options(few, plain(epochs=2)), few)
     for tag, column in (("val/auc", "val_auc"), ("train/loss", "train_loss"), ("val/loss", "val_loss")):
         np.testing.assert_allclose(list(curve(folder, tag).values()), metrics(folder)[column], rtol=1e-6)
     assert list(curve(folder, "val/auc")) == [3, 6]  # 28 images in steps of at most 12
@@ -192,10 +199,9 @@ def test_a_tracker_that_is_not_installed_is_told(few, monkeypatch):
 
 
 @pytest.mark.parametrize("update", [1, 4, 8])
-def test_a_killed_training_ends_with_the_same_bits(few, world, monkeypatch, update):
+def test_a_killed_training_ends_with_the_same_bits(few, monkeypatch, update):
     """In the first epoch, in the middle of one, and in a later phase; last.pt is written at every second step."""
-    whole = run(options(few, save_every=2))
-    monkeypatch.setenv("RUNS_DIR", str(world / "other"))
+    whole = kept(options(few), few)
     with monkeypatch.context() as context:
         kill_at(context, update)
         with pytest.raises(Killed):
@@ -206,9 +212,9 @@ def test_a_killed_training_ends_with_the_same_bits(few, world, monkeypatch, upda
     assert curve(killed, "val/auc") == curve(whole, "val/auc")
 
 
-def test_sigkill_in_the_middle_of_an_epoch_leaves_no_trace(few, world, monkeypatch):
+def test_sigkill_in_the_middle_of_an_epoch_leaves_no_trace(few):
     """The real thing, in a process of its own."""
-    whole = run(options(few, plain(epochs=2), save_every=1))
+    whole = kept(options(few, plain(epochs=2)), few)
     given = {"data": str(few), "recipe": json.dumps(plain(epochs=2)), "save_every": 1, **SMALL}
     code = f"""
 import os, signal
@@ -223,13 +229,9 @@ def dying(*args):
 state.save = dying
 run(FinetuneConfig.of(**{given!r}))
 """
-    monkeypatch.setenv("RUNS_DIR", str(world / "other"))
-    environment = {**os.environ, "OMP_NUM_THREADS": str(torch.get_num_threads())}  # others change the last bits
-    call = subprocess.run(
-        [sys.executable, "-c", code], cwd=paths.ROOT, capture_output=True, check=False, env=environment
-    )
-    assert call.returncode == -signal.SIGKILL, call.stderr.decode()
-    (path,) = (world / "other" / "finetune").glob(f"*/{FILE}")
+    call = forked.python("-c", code)
+    assert call.returncode == -signal.SIGKILL, call.stderr
+    (path,) = paths.runs_dir().glob(f"finetune/*/{FILE}")
     assert torch.load(path, weights_only=True)["step"] > 0
     killed = run(options(few, plain(epochs=2), save_every=1))
     pd.testing.assert_frame_equal(metrics(whole), metrics(killed), check_exact=True)
@@ -237,7 +239,7 @@ run(FinetuneConfig.of(**{given!r}))
 
 
 def test_a_training_goes_on_from_a_checkpoint_that_was_carried_elsewhere(few, world, monkeypatch):
-    whole = run(options(few))
+    whole = kept(options(few), few)
     monkeypatch.setenv("RUNS_DIR", str(world / "first"))
     with monkeypatch.context() as context:
         kill_at(context, 8)
@@ -248,20 +250,19 @@ def test_a_training_goes_on_from_a_checkpoint_that_was_carried_elsewhere(few, wo
     carried = run(options(few, checkpoint=str(left)))
     same_run(whole, carried)
     assert len(curve(carried, "val/auc")) == 4  # with the epochs before, which this event file had not seen
-    (left.parent / BEST).write_bytes((run(options(few, plain())) / BEST).read_bytes())
+    (left.parent / BEST).write_bytes((kept(options(few, plain()), few) / BEST).read_bytes())
     monkeypatch.setenv("RUNS_DIR", str(world / "third"))
     with pytest.raises(UserError, match="copy the two together"):
         run(options(few, checkpoint=str(left)))
 
 
-def test_a_kill_between_the_best_weights_and_the_checkpoint_leaves_no_trace(few, world, monkeypatch):
+def test_a_kill_between_the_best_weights_and_the_checkpoint_leaves_no_trace(few, monkeypatch):
     recipe = plain(epochs=3, lr=1e-3)
-    whole = run(options(few, recipe))
-    monkeypatch.setenv("RUNS_DIR", str(world / "other"))
-    kept = iter(range(9))
+    whole = kept(options(few, recipe), few)
+    saved = iter(range(9))
 
     def dying(*_):
-        if next(kept) == 1:
+        if next(saved) == 1:
             raise Killed
         return save(*_)
 
@@ -305,19 +306,12 @@ def same_training(one: Path, other: Path) -> None:
     assert apart < 1e-2 * moved
 
 
-def torchrun(count: int, *arguments: str, module: str = "finetune") -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "torch.distributed.run", f"--nproc_per_node={count}", "--master_port=0",
-               "--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0", "-m", module, *arguments]  # fmt: skip
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    return subprocess.run(command, cwd=paths.ROOT, capture_output=True, text=True, check=False, env=environment)
-
-
 def test_two_processes_reach_what_one_reaches(few, world, monkeypatch):
     recipe = without_chance(accumulate=2, class_balance=1.0)
     alone = run(options(few, recipe, keep_every=1))
     monkeypatch.setenv("RUNS_DIR", str(world / "two"))
     given = {**SMALL, "data": few, "recipe": json.dumps(recipe), "save_every": 2}
-    call = torchrun(2, *(f"--{name}={value}" for name, value in given.items()))
+    call = forked.torchrun(2, "finetune", *(f"--{name}={value}" for name, value in given.items()))
     assert call.returncode == 0, call.stderr
     (together,) = (world / "two" / "finetune").glob("few-*")
     assert alone.name == together.name
@@ -331,7 +325,7 @@ def test_two_processes_reach_what_one_reaches(few, world, monkeypatch):
 
 
 def test_parts_of_a_step_add_up_to_the_step(few):
-    whole = run(options(few, without_chance(), keep_every=1))
+    whole = kept(options(few, without_chance(), keep_every=1), few)
     same_training(whole, run(options(few, without_chance(accumulate=5))))
 
 
@@ -349,11 +343,10 @@ def starve(monkeypatch, images: int) -> None:
 
 def test_out_of_memory_says_what_to_lower_or_goes_on_in_parts(few, monkeypatch):
     recipe = without_chance()
-    whole = run(options(few, recipe, keep_every=1))
+    whole = kept(options(few, recipe, keep_every=1), few)
     starve(monkeypatch, 4)
     with pytest.raises(UserError, match="out of memory with 10 images at once: raise `accumulate`"):
         run(options(few, recipe, seed=1))
-    monkeypatch.setenv("RUNS_DIR", str(paths.runs_dir().with_name("starved")))
     starved = run(options(few, recipe, auto_accumulate=True))
     assert "going on in 4 parts a step" in (starved / "log.txt").read_text()
     assert torch.load(starved / FILE, weights_only=True)["accumulate"] == 4
@@ -581,7 +574,8 @@ def test_the_best_epoch_by_loss_is_of_the_second_half(few):
 
 @pytest.mark.parametrize("name", RECIPES)
 def test_every_recipe_runs_as_smoke(few, name, monkeypatch):
-    monkeypatch.setitem(NETWORKS, "vgg19_bn", _narrow)  # VGG's 140 million weights are written once, without norms
+    for vgg in ("vgg19", "vgg19_bn"):  # tests/test_step.py builds them; 140 million weights take seconds to be written
+        monkeypatch.setitem(NETWORKS, vgg, partial(_narrow, norms=vgg.endswith("bn")))
     folder = run(FinetuneConfig.of(data=str(few), recipe=name, smoke=True, device="cpu", compute="fp32"))
     result = FinetuneResult(**runs.result(folder))
     assert (result.recipe, result.smoke, result.epochs) == (name, True, 1 + min(1, RECIPES[name].head_epochs))
@@ -591,9 +585,10 @@ def test_every_recipe_runs_as_smoke(few, name, monkeypatch):
     assert not list(paths.runs_dir().glob("best/*"))  # a smoke run is nobody's best
 
 
-def _narrow(_: int) -> nn.Module:
-    """In place of a VGG with BatchNorm."""
-    blocks = nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.AdaptiveAvgPool2d(2))
+def _narrow(_: int, *, norms: bool) -> nn.Module:
+    """In place of a VGG."""
+    norm = nn.BatchNorm2d(8) if norms else nn.Identity()
+    blocks = nn.Sequential(nn.Conv2d(3, 8, 3), norm, nn.ReLU(), nn.AdaptiveAvgPool2d(2))
     return nn.Sequential(OrderedDict(features=blocks, flat=nn.Flatten(), classifier=nn.Linear(32, 16)))
 
 
@@ -619,7 +614,7 @@ def test_kept_checkpoints_are_detectors(few):
 
 def test_registry_and_best_detector_follow_the_runs(few, capsys):
     first = run(options(few, plain(lr=1e-5)))
-    second = run(options(few, plain(lr=1e-3, epochs=3)))
+    second = run(options(few, plain(lr=1e-3, epochs=2)))
     registry = json.loads(paths.registry_file().read_text())
     assert registry.keys() == {first.name, second.name}
     better = max((first, second), key=lambda folder: runs.result(folder)["val_auc"])
@@ -627,7 +622,7 @@ def test_registry_and_best_detector_follow_the_runs(few, capsys):
     paths.registry_file().write_text('{"nonsense": ')
     content = paths.best_file("few").read_bytes()
     paths.best_file("few").write_bytes(content[:-1] + bytes([content[-1] ^ 1]))  # of a tensor, not of the record
-    run(options(few, plain(lr=1e-3, epochs=3)))
+    run(options(few, plain(lr=1e-3, epochs=2)))
     said = capsys.readouterr().out
     assert said.count("is put aside as") == 2
     assert json.loads(paths.registry_file().read_text()).keys() == registry.keys()
@@ -637,7 +632,7 @@ def test_registry_and_best_detector_follow_the_runs(few, capsys):
 
 
 def test_a_checkpoint_of_another_recipe_is_refused_and_kept(few):
-    folder = run(options(few, plain()))
+    folder = kept(options(few, plain()), few)
     other = options(few, plain(lr=1e-5), checkpoint=str(folder / FILE))
     with pytest.raises(UserError, match=r"checkpoint of another training:\n  recipe.lr: expected 1e-05, found 0.0001"):
         run(other)
@@ -645,8 +640,7 @@ def test_a_checkpoint_of_another_recipe_is_refused_and_kept(few):
 
 @pytest.mark.parametrize("kind", ["truncated", "code", "empty", "list", "other"])
 def test_a_bad_checkpoint_is_one_message_and_runs_no_code(few, tmp_path, kind):
-    folder = run(options(few, plain()))
-    path, whole = tmp_path / "bad.pt", (folder / FILE).read_bytes()
+    path, whole = tmp_path / "bad.pt", (kept(options(few, plain()), few) / FILE).read_bytes()
     if kind == "list":
         torch.save([1], path)
     elif kind == "other":
@@ -654,8 +648,6 @@ def test_a_bad_checkpoint_is_one_message_and_runs_no_code(few, tmp_path, kind):
     else:
         content = {"truncated": whole[: len(whole) // 2], "empty": b"", "code": pickle.dumps(_Code(tmp_path / "ran"))}
         path.write_bytes(content[kind])
-    (folder / runs.RESULT).unlink()
-    (folder / FILE).unlink()
     with pytest.raises(UserError, match=r"bad\.pt"):
         run(options(few, plain(), checkpoint=str(path)))
     assert not (tmp_path / "ran").exists()
@@ -675,7 +667,7 @@ def test_heads_that_cannot_be_started_from_are_refused(few, tmp_path):
     head = run_heads_of(few)
     with pytest.raises(UserError, match="reads features of resnet18, not of tf_efficientnet_lite0"):
         run(FinetuneConfig.of(data=str(few), head=str(head), device="cpu"))
-    with pytest.raises(UserError, match="reads features of 64-pixel images, not SIZE=48"):
+    with pytest.raises(UserError, match="reads features of 32-pixel images, not SIZE=48"):
         run(options(few, plain(), head=str(head), size=48))
     with pytest.raises(UserError, match="have seen the validation images"):
         run(options(few, plain(), folds=2))
@@ -694,7 +686,7 @@ def test_a_given_head_brings_its_weights_and_a_wrong_size_is_told_before_images_
     assert begun.weights == "random"
     unread = tmp_path / "unread"
     with pytest.raises(UserError, match="leave SIZE out"):
-        start.from_head(config.but(data=str(unread), size=32), head / HEAD_FILE, given=True)
+        start.from_head(config.but(data=str(unread), size=48), head / HEAD_FILE, given=True)
 
 
 def run_heads_of(few: Path, **more) -> Path:

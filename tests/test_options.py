@@ -1,6 +1,5 @@
 """Options of several stages in one record, flat on the command line; and what PLUGINS adds."""
 
-import os
 import subprocess
 import sys
 from dataclasses import FrozenInstanceError, dataclass
@@ -20,6 +19,7 @@ from finetune.tune.options import TuneConfig
 from heads.options import HeadsConfig
 from heads.sweep import SEARCH
 from heads.sweep.sweep_config import SweepConfig
+from tests import forked
 
 
 def test_an_option_is_given_by_its_name_wherever_it_stands():
@@ -114,9 +114,7 @@ def test_options_are_read_without_what_they_stand_for():
 
 def with_plugins(folder: Path, plugins: str, *arguments: str) -> subprocess.CompletedProcess:
     """A command with PLUGINS in `folder`, where the modules lie; the program is found beside them."""
-    environment = os.environ | {"PLUGINS": plugins, "PYTHONPATH": str(paths.ROOT)}
-    command = [sys.executable, "-m", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=environment)
+    return forked.python("-m", *arguments, cwd=folder, PLUGINS=plugins, PYTHONPATH=str(paths.ROOT))
 
 
 def test_a_plugin_registers_before_options_are_read(faces, tmp_path):

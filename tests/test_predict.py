@@ -7,8 +7,6 @@ import json
 import os
 import shlex
 import struct
-import subprocess
-import sys
 import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -36,6 +34,7 @@ from finetune.options import FinetuneConfig
 from finetune.run import run as run_finetune
 from heads.options import HeadsConfig
 from heads.run import run as run_heads
+from tests import forked
 from tests.conftest import jpeg, picture, write_faces
 
 SMALL = {
@@ -523,8 +522,7 @@ def test_the_command_as_it_is_typed(made, tmp_path):
     face = tmp_path / "<i>my face</i>.jpg".replace("/", "_")
     face.write_bytes(jpeg(picture(1, fake=True)))
     flags = [f"--images={face} {tmp_path}/none.jpg", f"--run={made.trained.name}", f"--out={tmp_path / 'out'}"]
-    call = subprocess.run([sys.executable, "-m", "analysis.predict", *flags], cwd=paths.ROOT, capture_output=True,
-                          text=True, check=False)  # fmt: skip
+    call = forked.python("-m", "analysis.predict", *flags)
     assert call.returncode == 0, call.stderr
     assert "1 image judged by" in call.stdout
     assert "1 bad (1 missing)" in call.stdout

@@ -38,9 +38,9 @@ from heads.sweep import run as sweep
 from heads.sweep import sweep as course
 from heads.sweep.leaderboard import Trial, choose, settings
 from heads.sweep.sweep_result import HEAD_FILE
+from tests import forked
 from tests.conftest import write_faces
 from tests.small import on_other_data
-from tests.test_finetune import torchrun
 
 GRID = (
     '[{"family": "linear", "lr": [0.01, 0.001]}, {"family": "mlp", "lr": 0.01, "hidden": [4, [4, 3]], "dropout": 0.2},'
@@ -50,6 +50,7 @@ SMALL = {
     "backbone": "resnet18", "weights": "random", "size": 64, "device": "cpu", "workers": 0, "compute": "fp32",
     "features": "layer1:avgstd layer2:avgstd", "head_epochs": 3, "seeds": 2, "head_batch": 16, "grid": GRID,
 }  # fmt: skip
+TWO_BUCKETS = '[{"family": "ridge", "penalty": [1, 9]}, {"family": "logistic", "penalty": 0.1}]'
 VOLATILE = ["seconds"]
 
 
@@ -299,7 +300,7 @@ def test_a_fast_process_waits_for_a_slow_one_and_computes_no_image_of_it(faces, 
     os.mkfifo(tmp_path / "waiting")
     monkeypatch.setenv("SLOWED", str(tmp_path))
     given = {**SMALL, "data": faces, "grid": '[{"family": "ridge", "penalty": 1.0}]', "seeds": 1}
-    call = torchrun(2, *(f"--{name}={value}" for name, value in given.items()), module="tests.slowed")
+    call = forked.torchrun(2, "tests.slowed", *(f"--{name}={value}" for name, value in given.items()))
     assert call.returncode == 0, call.stderr
     assert [(tmp_path / rank).read_text() for rank in "01"] == ["30", "30"]
     (folder,) = paths.runs_dir().glob("heads/faces-*")
@@ -317,7 +318,7 @@ def test_a_part_by_hand_computes_its_share_and_says_what_is_left(faces):
 
 def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
     """The other part finishes, and tidies up, while this one is between two buckets."""
-    config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": "convex"}, part="1/2")
+    config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": TWO_BUCKETS}, part="1/2")
     extract(config.extract.but(part=""))
     save = course.save_trials
 
@@ -336,7 +337,7 @@ def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
 
 def test_a_sweep_that_lags_behind_leaves_the_finished_leaderboard_as_it_is(faces, monkeypatch):
     """Two of the same at once; one finishes all buckets while the other trains its first."""
-    config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": "convex"})
+    config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": TWO_BUCKETS})
     save, finished = course.save_trials, []
 
     def overtaken(path, trials):
