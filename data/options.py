@@ -33,6 +33,8 @@ class DataConfig(Options):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        if not self.data:
+            raise UserError("DATA is empty: name a folder, a list, or a data set that is known here, as DATA=faces")
         one_of(self.bad_images, ("skip", "black", "fail"), what="BAD_IMAGES")
         one_of(self.leaks, ("stop", "drop"), what="LEAKS")
         classes_of(self.classes)

@@ -22,7 +22,7 @@ from data.audit.shortcuts import THUMBNAIL, Shortcut, try_shortcuts
 from data.equalize import run as equalizing
 from data.equalize.options import EqualizeConfig
 from data.equalize.run import run as equalize
-from data.manifest import Manifest
+from data.manifest import STATISTICS, Manifest
 from data.thumbnails import Thumbnails
 from heads.predictions import Predictions
 from tests.conftest import jpeg
@@ -181,7 +181,19 @@ def test_images_of_one_family_are_no_evidence_for_one_another():
 def test_a_thumbnail_may_say_more_before_it_is_warned_of():
     assert Shortcut(0.68, 0.66, 0.7).is_strong("sharpness")
     assert not Shortcut(0.68, 0.66, 0.7).is_strong(THUMBNAIL)
-    assert not Shortcut(0.7, 0.49, 0.9).is_strong("sharpness")
+    assert not Shortcut(0.7, 0.59, 0.9).is_strong("sharpness")
+
+
+def test_few_images_are_seldom_warned_of_by_chance():
+    rng, fake = np.random.default_rng(0), np.arange(30) % 2 == 0
+    warned = []
+    for _ in range(25):
+        numbers = {name: rng.random(30) for name in (*STATISTICS, "bytes", "width", "height")}
+        rows = pd.DataFrame({"label": np.where(fake, "fake", "real"), "format": "JPEG"} | numbers)
+        found = try_shortcuts(rows, np.arange(30), None)
+        assert len(found) == len(numbers) + 2
+        warned.append(any(each.is_strong(name) for name, each in found.items()))
+    assert np.mean(warned) < 0.2
 
 
 @pytest.fixture

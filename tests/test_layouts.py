@@ -58,6 +58,14 @@ def test_class_folders_have_the_names_of_the_field(tmp_path, real, fake):
     assert found(tmp_path) == {f"{real}/a.jpg": ("real",), f"{fake}/b.jpg": ("fake",)}
 
 
+@pytest.mark.parametrize("inner", ["", "train"])
+def test_the_folder_that_one_is_in(tmp_path, monkeypatch, inner):
+    monkeypatch.chdir(tree(tmp_path, *(f"{inner}/{name}".strip("/") for name in ("real/a.jpg", "fake/b.jpg"))))
+    assert {path: (tmp_path / path).is_file() for path in found(Path("."))} == {
+        f"{inner}/{name}".strip("/"): True for name in ("real/a.jpg", "fake/b.jpg")
+    }
+
+
 @pytest.mark.parametrize("name", ["real_vs_fake", "really", "realfake", "surreal", "unreal", "fakenews", "images", "0"])
 def test_names_that_are_no_classes(name):
     assert classes_of("").of(name) == ""

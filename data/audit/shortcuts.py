@@ -15,6 +15,7 @@ from data.thumbnails import SIDE
 
 LIMIT = 0.65  # AUC; what separates the classes this well explains much of any result
 CONTENT_LIMIT = 0.7  # of a thumbnail, which shows how heads are held: a fair set of aligned faces reaches .67 by it
+SURE = 0.6  # its lower bound at least: with .5 a fourth of sets of 30 images would be warned of by chance
 FOLDS = 5
 FEWEST = 10  # families of a class, below which nothing is tried
 ENOUGH = 20_000  # images that are tried; more make the interval no shorter than anybody needs
@@ -38,7 +39,7 @@ class Shortcut:
 
     def is_strong(self, name: str) -> bool:
         """Whether it is warned of, by its name: it explains much, and is surely no chance."""
-        return self.auc >= (CONTENT_LIMIT if name == THUMBNAIL else LIMIT) and self.low > 0.5
+        return self.auc >= (CONTENT_LIMIT if name == THUMBNAIL else LIMIT) and self.low > SURE
 
 
 def try_shortcuts(rows: pd.DataFrame, families: np.ndarray, grey: np.ndarray | None) -> dict[str, Shortcut]:

@@ -150,7 +150,8 @@ def _rows(data: Path, places: list[Place], classes: Classes) -> tuple[Counter, p
     ignored: Counter = Counter()
     found: dict[str, list[str]] = {name: [] for name in ("path", "label", "split", "generator")}
     for place in places:
-        above, inner = len(os.path.join(data, "")), len(os.path.join(place.folder, ""))
+        above = len(str(place.folder)) - len(str(place.folder.relative_to(data)))  # none of DATA=.
+        inner = len(os.path.join(place.folder, ""))
         said = cache(partial(_said, data, place, classes))
         for each in walk(str(place.folder), hidden=True):
             path = each.path[above:]  # without pathlib, which takes longer than all the rest
