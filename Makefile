@@ -44,10 +44,11 @@ endef
 $(foreach v,$(given),$(if $(findstring $(newline),$(value $(v))),$(error $(v) holds a line break, which make would take for a second command)))
 
 quoted = '$(subst ','\'',$(1))'
-near = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' $(call quoted,$(1)) $(OPTIONS))
-unknown := $(filter-out $(OPTIONS) $(EVERYWHERE) ARGS PYTHON,$(given))
-$(if $(unknown),$(error unknown: $(unknown)$(foreach u,$(unknown),$(foreach n,$(call near,$(u)), (did you mean $(n)?))). Known: $(OPTIONS) $(EVERYWHERE)))
+near = $(shell $(PYTHON) -c 'import difflib, sys; print(*difflib.get_close_matches(sys.argv[1].upper(), sys.argv[2:], 1))' $(call quoted,$(1)) $(2))
 taken := $(foreach goal,$(MAKECMDGOALS),$($(goal).options))
+known := $(or $(sort $(taken)),$(OPTIONS)) $(EVERYWHERE)
+unknown := $(filter-out $(OPTIONS) $(EVERYWHERE) ARGS PYTHON,$(given))
+$(if $(unknown),$(error unknown: $(unknown)$(foreach u,$(unknown),$(foreach n,$(or $(call near,$(u),$(known)),$(call near,$(u),$(OPTIONS))), (did you mean $(n)?))). Known: $(known)))
 idle := $(filter-out $(taken) $(EVERYWHERE) PYTHON,$(given))
 $(if $(and $(MAKECMDGOALS),$(idle)),$(error make $(MAKECMDGOALS) takes no $(idle). It takes: $(or $(sort $(taken)),no options)))
 # Only what stands on make's command line counts: an environment variable called DATA may be somebody else's.

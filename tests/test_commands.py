@@ -190,6 +190,7 @@ def test_plugins_reach_every_command(goal):
     ("arguments", "words"),
     [
         (["data", "BAKBONE=x"], r"unknown: BAKBONE (did you mean BACKBONE?)"),
+        (["data", "DATS=x"], r"unknown: DATS (did you mean DATA?)"),
         (["heads", "STORAGE=x"], "make heads takes no STORAGE. It takes: BACKBONE"),
         (["data", "RECIPE=x", "FOLDS=5"], "make data takes no FOLDS RECIPE"),
         (["verify", "DATA=x"], "make verify takes no DATA. It takes: no options"),
