@@ -370,7 +370,9 @@ def test_nothing_of_an_image_is_left_and_all_else_is(kept, capsys):
     path, digest = manifest.rows.path[manifest.where("train")[0]], manifest.rows.digest[manifest.where("train")[0]]
     asked = ForgetConfig(image=str(kept / "own" / path))
     forget.run(asked)
-    assert "Nothing was changed" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "Nothing was changed" in said
+    assert re.search(r"heads/faces-\S+: stands on what was trained.*\n.*features: \d+ shards of \d+ kinds", said, re.DOTALL)
     assert len(found(kept, path, digest)) > 2
     forget.run(replace(asked, yes=True))
     assert found(kept, path, digest) == []

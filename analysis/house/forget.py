@@ -86,7 +86,7 @@ def run(config: ForgetConfig) -> None:
     """
     traces = _traces(config.image)
     lines = list(_lines(traces))
-    if not list_and_ask(lines, what=f"{len(lines)} traces to remove", yes=config.yes):
+    if not list_and_ask(lines, what=f"{len(lines)} places that hold traces of it, to be removed", yes=config.yes):
         return
     _refuse_running(traces)
     for each in traces.runs:
@@ -150,13 +150,18 @@ def _lines(traces: Traces) -> Iterator[str]:
     yield from (f"{path}: the image" for path in traces.files)
     for name, rows in traces.rows.items():
         yield f"{paths.manifest_file(name)}: {len(rows)} rows; {', '.join(OF_A_MANIFEST)} beside it"
-    yield from (f"{path}: its features, with those of others that are computed again" for path in traces.shards)
     yield from (f"{each.folder}: {_why(each)}" for each in traces.runs)
     yield from (f"{path}: a detector that may have been trained on it" for path in traces.best)
+    if traces.shards:
+        kinds = len({path.parent for path in traces.shards})
+        yield (f"{paths.features_dir()}: {len(traces.shards)} shards of {kinds} kinds of features, with rows of other "
+               "images that are computed again")  # fmt: skip
 
 
 def _why(run: Run) -> str:
-    return "shows images" if run.stage in SHOWS else "trained on it or names it"
+    if run.stage in SHOWS:
+        return "shows images of its data set"
+    return "stands on what was trained on its data set" if run.stage in TRAINED else "names it"
 
 
 def _refuse_running(traces: Traces) -> None:
