@@ -111,7 +111,7 @@ def test_false_alarms_by_hand():
     pairs = false_alarms(Predictions(names, scores, fake, np.array(list("aabbc"), object)), 3.0, split="val")
     assert pairs.at_most > found.at_most  # two groups say less than four images
     assert "real validation images" in pairs.words
-    assert "flattered because they chose model and threshold) (2 groups, each counted once)" in pairs.words
+    assert "flattered because they chose model and threshold; 2 groups, each counted once)" in pairs.words
     assert false_alarms(Predictions(names, scores, ~fake | fake, names), 3.0, split="test") is None
     assert false_alarms(None, 3.0, split="test") is None
 
