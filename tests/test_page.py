@@ -54,7 +54,7 @@ def test_a_table_is_one_on_the_page_and_in_its_file(tmp_path):
         "a &amp; b", '0.500 <span class="soft">[0.250, 0.750]</span>', "1\u202f234", "0.5",
         '<span class="soft">–</span>', '<span class="soft">–</span>', "yes",
     ]  # fmt: skip
-    assert [column for column in table.columns if table.is_number(column)] == ["auc", "images", "share", "nothing"]
+    assert [column for column in table.columns if column in table.numbers] == ["auc", "images", "share", "nothing"]
     assert replace(table, rows=table.rows[1:]).columns == [
         name for name in row if name not in ("none", "nothing", "run")
     ]

@@ -177,4 +177,4 @@ def test_commands_break_between_words_and_numbers_keep_their_side():
     assert re.findall(r'<span class="word">(.*?)</span>', html) == [
         "python", "-m", "heads", "&#39;--data=my &lt;faces&gt;&#39;", "--seeds=1"]  # fmt: skip
     table = Table("t", [{"a": 1.0, "b": "one", "c": None}, {"a": "not scored", "b": "two", "c": None}])
-    assert [table.is_number(each) for each in "abc"] == [True, False, False]
+    assert table.numbers == {"a"}
