@@ -725,6 +725,9 @@ def test_folders_are_slices_if_they_say_more_than_the_class():
     found = parts(path=paths)
     assert found.keys() == {("source folder", name) for name in ("real", "fake", "test/fake")}
     assert found["source folder", "test/fake"].images == 20
+    named = parts(path=paths, generator=[path.rpartition("/")[0] for path in paths])
+    assert {column for column, _ in named} == {"generator"}  # the same images are not shown twice
+    assert len(named) == len(found)
 
 
 def test_groups_are_slices_where_they_hold_several_images():

@@ -294,9 +294,19 @@ def test_the_page_has_each_generator_seen_and_unseen_and_the_choice_of_validatio
         <= found.loc["mean", "AUC, unseen"]
         <= found.loc["mean", "AUC, unseen high"]
     )
+    assert_the_first_screen_says_it((page / "index.html").read_text(), found)
     text = (page / "index.html").read_text()
     assert "the highest AUC of heads on generators that were left out" in text
     assert (page / "atlas.png").exists()
+
+
+def assert_the_first_screen_says_it(text: str, found: pd.DataFrame) -> None:
+    screen = text[: text.index("</header>")]
+    assert f"unseen generators: mean AUC {found.loc['mean', 'AUC, unseen']:.3f}" in screen
+    hardest = found.drop("mean")["AUC, unseen"].idxmin()
+    assert f"the lowest is {hardest} with {found.loc[hardest, 'AUC, unseen']:.3f}" in screen
+    assert "found at 1 % FPR" not in text  # in the CSV alone
+    assert "found at 1 % FPR, unseen" in found
 
 
 def test_a_sweep_by_date_judges_each_generator_by_heads_that_knew_older_ones(tmp_path):

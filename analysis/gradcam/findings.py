@@ -17,6 +17,7 @@ SHEET, TABLE = "sheet.png", "maps.csv"
 STAGE = "gradcam"
 VERSION = 3  # of result.json
 DEPENDS_LITTLE = 0.5  # a mean rank correlation with the maps of shuffled weights from which on a map is not trusted
+FEW = 5  # maps, below which they pass nothing
 PARTS = {"head": "the head's weights", "all": "all weights"}
 
 
@@ -108,6 +109,8 @@ class Sanity:
             "Failed: the maps hardly depend on these weights, they show the image more than the detector."
             if self.depends_little
             else "Passed: the maps depend on these weights."
+            if self.images >= FEW
+            else "With so few images that says little."
         )
         return (
             f"{what} the maps' rank correlation with the true ones is {self.mean:.2f} ({self.low:.2f} to "
@@ -210,6 +213,8 @@ class HeatMaps:
     def findings(self) -> list[str]:
         """What the checks found, in sentences."""
         empty = f"{self.zero} of {len(self.explained)} maps hold nothing: no place speaks for the class."
+        if self.zero == len(self.explained):
+            return [f"{empty} There is nothing to check."]
         return ([empty] if self.zero else []) + [
             each.sentence for each in (self.road, *self.sanity, self.seams) if each
         ]

@@ -100,7 +100,7 @@ def _pictures(found: list[DataSet]) -> list[Picture]:
     values = np.array([[auc.value if (auc := row.on(column.name)) else np.nan for column in found] for row in found])
     names = [each.name for each in found]
     apart = values[~np.eye(len(found), dtype=bool)]
-    at_home = ", ".join(f"{value:.3f}" for value in np.diag(values))
+    at_home = ", ".join("not defined" if np.isnan(value) else f"{value:.3f}" for value in np.diag(values))
     worst = f"; the lowest elsewhere is {np.nanmin(apart):.3f}" if np.isfinite(apart).any() else ""
     return [Picture(
         "matrix",

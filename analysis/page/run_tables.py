@@ -84,8 +84,8 @@ def trainings_table(trainings: list[Model], best: Model) -> Table:
 
 
 def cost_table(models: list[Model], extractions: list[ExtractResult]) -> Table:
-    """A row for each extraction, sweep and training."""
-    rows = [_extraction(each) for each in extractions]
+    """A row for each extraction that computed something, sweep and training."""
+    rows = [_extraction(each) for each in extractions if each.computed]
     for model in of_stage(models, Sweep.stage):
         result = model.made.result
         rate = f"{result.heads / result.seconds:.1f} heads/s" if result.seconds else None
@@ -118,8 +118,6 @@ def provenance_table(best: Model, manifest: Manifest) -> Table:
 def _extraction(result: ExtractResult) -> dict:
     copies = "perturbed copies of " if result.perturbed else ""
     what = f"{result.backbone} ({result.weights}), {copies}{result.images} images, {len(result.specs)} features"
-    if not result.computed:
-        return _row("extract", f"{what}; all were there already", None, None, result.bytes)
     return _row(
         "extract", f"{what}; {result.computed} computed", result.seconds, f"{result.rate} images/s", result.bytes
     )

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ class Table:
     digits: Mapping[str, int] = field(default_factory=dict)
     limit: int | None = None
 
-    @property
+    @cached_property
     def columns(self) -> list[str]:
         """Those on the page: what no row has a value of is left to the CSV."""
         return [name for name in (self.rows[0] if self.rows else ()) if name not in self.hidden
@@ -47,9 +48,12 @@ class Table:
         """Rows that the page leaves to the CSV."""
         return len(self.rows) - len(self.rows_on_page)
 
-    def is_number(self, column: str) -> bool:
-        """Whether a column is set flush right: numbers, and words where there is none."""
-        return any(isinstance(row[column], int | float | Interval) for row in self.rows)
+    @cached_property
+    def numbers(self) -> set[str]:
+        """Columns that are set flush right: numbers, and words where there is none."""
+        return {
+            name for name in self.columns if any(isinstance(row[name], int | float | Interval) for row in self.rows)
+        }
 
     def cell(self, row: Mapping[str, Any], column: str) -> Markup:
         """A value as HTML."""

@@ -56,13 +56,10 @@ def _sample(model: Model, found: Predictions, chosen: np.ndarray, manifest: Mani
 def _errors(model: Model, found: Predictions, worst: np.ndarray, manifest: Manifest) -> Picture:
     tiles = _tiles(model, found, worst[:ERRORS], manifest)
     number = "All" if len(tiles) == len(worst) else f"{len(tiles)} of"
-    which = f"{number} {len(worst)} mistakes on the {model.split} split, farthest from the threshold first"
-    return Picture(
-        "errors",
-        charts.tiles(tiles, columns=COLUMNS, title=f"Mistakes on the {model.split} split"),
-        which,
-        f"{which}: p = {model.calibration.probability(model.calibration.threshold):.3f}. Captions as above.",
-    )
+    at = f"p = {model.calibration.probability(model.calibration.threshold):.3f}"
+    said = f"{number} {len(worst)} mistakes on the {model.split} split, those farthest from the threshold, {at}, first"
+    sheet = charts.tiles(tiles, columns=COLUMNS, title=f"Mistakes on the {model.split} split")
+    return Picture("errors", sheet, said, f"{said}. Captions as above.")
 
 
 def _tiles(model: Model, found: Predictions, chosen: np.ndarray, manifest: Manifest) -> list[Tile]:
