@@ -370,8 +370,8 @@ def test_a_seam_elsewhere_and_what_is_said_of_seams():
 
 
 def test_the_middle_of_an_image_is_a_quarter_of_it():
-    assert drawing._centre(np.ones((2, 8, 8), np.float32))["value"] == 0.25
-    assert drawing._centre(np.zeros((2, 8, 8), np.float32)) is None
+    assert drawing._centre(np.ones((2, 8, 8), np.float32), np.array(["a", "b"]))["value"] == 0.25
+    assert drawing._centre(np.zeros((2, 8, 8), np.float32), np.array(["a", "b"])) is None
 
 
 def test_images_that_belong_together_are_one_piece_of_evidence():
