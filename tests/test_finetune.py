@@ -506,14 +506,14 @@ def test_a_network_without_norms_is_told_of(few):
 def test_norms_with_unit_embeddings_goes_on_as_if_it_had_never_stopped(few, world, monkeypatch):
     recipe = {"recipe": "norms", "start": "pretrained", "head_epochs": 1, "epochs": 1, "unit": True, "ema": 0.9,
               "alignment": 0.1, "uniformity": 0.5, "batch": 12, "best_after": 0}  # fmt: skip
-    straight = run(options(few, recipe))
+    straight = run(options(few, recipe, backbone="resnet10t"))
     assert any(name.endswith("log_scale") for name in load_detector(straight / BEST)[0].state_dict())
     monkeypatch.setenv("RUNS_DIR", str(world / "again"))
     with monkeypatch.context() as patch:
         kill_at(patch, 3)
         with pytest.raises(Killed):
-            run(options(few, recipe, save_every=1))
-    same_run(straight, run(options(few, recipe, save_every=1)))
+            run(options(few, recipe, backbone="resnet10t", save_every=1))
+    same_run(straight, run(options(few, recipe, backbone="resnet10t", save_every=1)))
 
 
 def test_maps_are_no_embeddings(few):
