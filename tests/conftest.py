@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 from copy import deepcopy
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 
 import numpy as np
@@ -33,9 +33,14 @@ def world(tmp_path, monkeypatch):
 
 @lru_cache(maxsize=6)
 def drawn(build: Callable, name: str, size: int, _entry: object) -> torch.nn.Module:
-    """A network as it comes from the seed of random weights."""
-    with torch.random.fork_rng(devices=[]):
+    """A network as it comes from the seed of random weights; the largest has a block a stage, which says as much."""
+    import timm
+
+    shallow = partial(timm.create_model, layers=(1, 1, 1, 1))
+    with torch.random.fork_rng(devices=[]), pytest.MonkeyPatch.context() as patch:
         torch.manual_seed(0)
+        if name == "wide_resnet50_2":
+            patch.setattr(timm, "create_model", shallow)
         return build(name, size)
 
 
@@ -55,11 +60,15 @@ def networks(monkeypatch):
 
 @pytest.fixture
 def undrawn(monkeypatch):
-    """Pages whose pictures are a pixel: putting them on paper takes most of a page's time."""
+    without_pictures(monkeypatch)
+
+
+def without_pictures(patch: pytest.MonkeyPatch) -> None:
+    """Every picture of a page is a pixel: putting them on paper takes most of a page's time."""
     from matplotlib.figure import Figure
 
     pixel = base64.b64decode(PIXEL)
-    monkeypatch.setattr(Figure, "savefig", lambda _, file, **how: file.write(pixel))
+    patch.setattr(Figure, "savefig", lambda _, file, **how: file.write(pixel))
 
 
 def picture(seed: int, *, fake: bool, side: int = 64) -> Image.Image:

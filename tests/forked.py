@@ -36,8 +36,8 @@ def begin():
     sys.argv = sys.argv[2:]
     runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 
-given = parse_args(["--standalone", "--nproc_per_node", sys.argv[1], "-m", sys.argv[2]])
-config = config_from_args(given)[0]
+place = ["--rdzv-backend=c10d", "--rdzv-endpoint=localhost:0"]
+config = config_from_args(parse_args([*place, "--nproc_per_node", sys.argv[1], "-m", sys.argv[2]]))[0]
 config.start_method = "fork"
 elastic_launch(config, begin)()
 """

@@ -353,6 +353,7 @@ def _page_tells_of_both(folder: Path, best: Path, head: Path) -> None:
     assert re.search(r"The sweep resnet18 \(random weights\): \d settings", text)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_difference_that_may_be_chance_is_called_so(faces, manifest):
     head = run(HeadsConfig.of(data=str(faces), **RIDGE))
     rescored(head, manifest, 1.0)
@@ -367,6 +368,7 @@ def test_a_difference_that_may_be_chance_is_called_so(faces, manifest):
     assert "with ridge penalty=1.0 , reading" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_of_detectors_alone_has_no_sweep(faces, manifest):
     trained(manifest, "a", 2.0, started_from="pretrained", random_weights=True)
     folder = paths.report_dir("faces")
@@ -382,6 +384,7 @@ def test_a_page_of_detectors_alone_has_no_sweep(faces, manifest):
         assert absent not in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_detector_without_test_predictions_has_no_test_figures(faces, manifest):
     trained(manifest, "a", 2.0, test=False)
     trained(manifest, "b", -2.0)
@@ -394,6 +397,7 @@ def test_a_detector_without_test_predictions_has_no_test_figures(faces, manifest
     assert f"validation AUC {models['a']['val']['auc']:.3f}" in text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_only_detectors_of_the_data_as_it_is_count(faces, manifest, capsys):
     trained(manifest, "good", 1.0)
     trained(manifest, "smoke", 9.0, smoke=True)
@@ -407,12 +411,13 @@ def test_only_detectors_of_the_data_as_it_is_count(faces, manifest, capsys):
         report.run(ReportConfig("faces"))
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_detectors_are_scored_on_other_data_too(faces, elsewhere):
     """All of it for real: heads, a detector from the chosen one, and the page with both on other data."""
     recipe = '{"epochs": 1, "batch": 16, "precision": "fp32", "augmentation": {"window": 0}}'
     tuned = run_finetune(FinetuneConfig.of(data=str(faces), recipe=recipe, **RIDGE))
     run_finetune(FinetuneConfig.of(data=str(faces), smoke=True, **RIDGE))
-    folder = run_report(ReportCommand.of(data=str(faces), eval=str(elsewhere), **RIDGE))
+    folder = run_report(ReportCommand.of(data=str(faces), eval=str(elsewhere), perturb=2, num_samples=2, **RIDGE))
     models = reported_models(folder)
     assert {model["stage"] for model in models.values()} == {"heads", "finetune"}
     (scored,) = paths.runs_dir().glob(f"other/{tuned.name}-on-elsewhere-*/predictions.csv")

@@ -6,7 +6,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -14,11 +13,11 @@ from cache import paths
 from cache.__main__ import VerifyConfig
 from cache.command import parse, usage
 from cache.errors import UserError
+from cache.features import open_shard
 from cache.verify import run as verify
 from data.options import DataConfig
 from finetune.options import FinetuneConfig
 from tests import forked
-from tests.conftest import write_faces
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess:
@@ -103,27 +102,32 @@ def test_flags_become_the_types_of_their_fields():
         DataConfig.of(data=3)
 
 
-def test_ctrl_c_keeps_what_is_done(tmp_path, world):
-    faces = write_faces(tmp_path / "many", 1200)  # seconds of work after the moment it is interrupted
-    command = [sys.executable, "-m", "extract", f"--data={faces}", "--features=blocks.2:avg", "--size=128", "--batch=8"]
-    process = subprocess.Popen(
-        command, cwd=paths.ROOT, stderr=subprocess.PIPE, text=True, start_new_session=True,
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background jobs ignore
-    )  # fmt: skip
-    cache = world / "cache_dir" / "features"
-    deadline = time.monotonic() + 120
-    # `config.json` is written when the work begins; then a few batches are let through.
-    while not list((world / "runs_dir").glob("extract/*/config.json")) and time.monotonic() < deadline:
-        os.sched_yield()
-    begun = time.monotonic()
-    while time.monotonic() - begun < 1.5:
-        os.sched_yield()
-    os.killpg(process.pid, signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors
-    assert "Finished work is kept" in errors
-    assert "Traceback" not in errors
-    assert len(list(cache.glob("*/*.h5"))) == 1
+STOPPING = """
+import os, signal
+from cache.progress import Progress
+
+advance, seen = Progress.advance, []
+
+def advanced(self, count=1):
+    advance(self, count)
+    seen.extend([count] * self.label.startswith("extract"))
+    if len(seen) == 3:
+        os.killpg(0, signal.SIGINT)
+
+Progress.advance = advanced
+"""
+
+
+def test_ctrl_c_keeps_what_is_done(faces, world):
+    """Pressed, as it were, once three batches are computed: all processes of the terminal's group are told."""
+    (world / "stopping.py").write_text(STOPPING)
+    flags = (f"--data={faces}", "--features=blocks.2:avg", "--size=64", "--batch=8")
+    call = forked.python("-m", "extract", *flags, cwd=world, PLUGINS="stopping", PYTHONPATH=str(paths.ROOT))
+    assert call.returncode == 130, call.stderr
+    assert "Finished work is kept" in call.stderr
+    assert "Traceback" not in call.stderr
+    (shard,) = paths.features_dir().glob("*/*.h5")
+    assert len(open_shard(shard)) == 24
 
 
 def test_verify_names_the_damaged_shard(faces, capsys):

@@ -481,7 +481,7 @@ def test_frozen_norms_are_in_eval_mode(few):
 @pytest.mark.parametrize("backbone", ["resnet18", "vit_tiny_patch16_224"])
 def test_of_the_recipe_norms_the_weights_of_norms_alone_move(few, backbone):
     taps = {"resnet18": SMALL["features"], "vit_tiny_patch16_224": "blocks.1:avgstd"}[backbone]
-    where = {"backbone": backbone, "features": taps, **({"size": 224} if backbone != "resnet18" else {})}
+    where = {"backbone": backbone, "features": taps, "size": 64}
     recipe = {"recipe": "norms", "epochs": 1, "batch": 16}
     before = training(few, recipe, **where)[0].state_dict()
     folder = run(options(few, recipe, **where))
@@ -506,14 +506,14 @@ def test_a_network_without_norms_is_told_of(few):
 def test_norms_with_unit_embeddings_goes_on_as_if_it_had_never_stopped(few, world, monkeypatch):
     recipe = {"recipe": "norms", "start": "pretrained", "head_epochs": 1, "epochs": 1, "unit": True, "ema": 0.9,
               "alignment": 0.1, "uniformity": 0.5, "batch": 12, "best_after": 0}  # fmt: skip
-    straight = run(options(few, recipe))
+    straight = run(options(few, recipe, backbone="resnet10t"))
     assert any(name.endswith("log_scale") for name in load_detector(straight / BEST)[0].state_dict())
     monkeypatch.setenv("RUNS_DIR", str(world / "again"))
     with monkeypatch.context() as patch:
         kill_at(patch, 3)
         with pytest.raises(Killed):
-            run(options(few, recipe, save_every=1))
-    same_run(straight, run(options(few, recipe, save_every=1)))
+            run(options(few, recipe, backbone="resnet10t", save_every=1))
+    same_run(straight, run(options(few, recipe, backbone="resnet10t", save_every=1)))
 
 
 def test_maps_are_no_embeddings(few):
@@ -576,7 +576,7 @@ def test_the_best_epoch_by_loss_is_of_the_second_half(few):
 def test_every_recipe_runs_as_smoke(few, name, monkeypatch):
     for vgg in ("vgg19", "vgg19_bn"):  # tests/test_step.py builds them; 140 million weights take seconds to be written
         monkeypatch.setitem(NETWORKS, vgg, partial(_narrow, norms=vgg.endswith("bn")))
-    folder = run(FinetuneConfig.of(data=str(few), recipe=name, smoke=True, device="cpu", compute="fp32"))
+    folder = run(FinetuneConfig.of(data=str(few), recipe=name, smoke=True, device="cpu", compute="fp32", grid=GRID))
     result = FinetuneResult(**runs.result(folder))
     assert (result.recipe, result.smoke, result.epochs) == (name, True, 1 + min(1, RECIPES[name].head_epochs))
     assert len(pd.read_csv(folder / "predictions-test.csv")) == 8

@@ -72,7 +72,7 @@ def test_a_metric_from_outside_agrees_with_scikit_learn_in_any_weighting():
         assert found[METRIC, "balanced_error"][number] == pytest.approx(error)
 
 
-@pytest.mark.usefixtures("newcomer")
+@pytest.mark.usefixtures("newcomer", "undrawn")
 def test_a_metric_from_outside_is_on_the_page_with_its_interval(faces):
     """Of a run that was finished before: in the tables, for people and for programs."""
     finished = run(HeadsConfig.of(data=str(faces), **RIDGE))

@@ -95,6 +95,7 @@ def test_images_are_taken_from_both_classes_and_stay_when_others_come():
     assert set(chosen_images(fewer, 10).rows.digest) <= set(chosen_images(manifest, 20).rows.digest)
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_cached_scores_are_those_of_the_images_and_one_pass_serves_all_heads(faces):
     command = ReportCommand.of(data=str(faces), perturb=6, num_samples=0, **RIDGE)
     run_report(command)

@@ -12,7 +12,7 @@ from analysis.report import run as report
 from cache import paths
 from finetune.options import FinetuneConfig
 from finetune.run import run as finetune
-from tests.conftest import write_faces
+from tests.conftest import without_pictures, write_faces
 
 COMMANDS = (
     "cache", "data", "extract", "heads", "finetune", "finetune.tune", "analysis", "analysis.gradcam",
@@ -52,6 +52,7 @@ def made(tmp_path_factory) -> Path:
     home = tmp_path_factory.mktemp("made")
     with pytest.MonkeyPatch.context() as patch:
         patch_places(patch, home)
+        without_pictures(patch)
         faces = write_faces(home / "faces", 60)
         finetune(FinetuneConfig.of(data=str(faces), recipe=RECIPE, **OPTIONS))
         report(ReportCommand.of(data=str(faces), **PAGE, **OPTIONS))

@@ -3,6 +3,7 @@
 import base64
 import io
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -33,14 +34,20 @@ def write_page(folder: Path, template: str, *, tables: Iterable[Table], pictures
     images = {name: _saved(each, folder) for name, each in p.items()}
     for each in t.values():
         each.save(folder)
+    write_text(folder / PAGE, _templates().get_template(template).render(t=t, p=p, images=images, **context))
+    _remove_others(
+        folder, {PAGE, *keep, *(f"{name}.csv" for name in t), *(f"{n}.{end}" for n in p for end in ("png", "svg"))}
+    )
+
+
+@cache
+def _templates() -> Environment:
+    """Kept, because it keeps each template that it has compiled."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, lstrip_blocks=True
     )  # a line ends in a blank, so that no sentence runs into that of the next line
     environment.filters |= {"interval": interval, "command": command}
-    write_text(folder / PAGE, environment.get_template(template).render(t=t, p=p, images=images, **context))
-    _remove_others(
-        folder, {PAGE, *keep, *(f"{name}.csv" for name in t), *(f"{n}.{end}" for n in p for end in ("png", "svg"))}
-    )
+    return environment
 
 
 def _saved(picture: Picture, folder: Path) -> str:
