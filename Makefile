@@ -136,9 +136,12 @@ test: $(READY) ## the tests (ARGS="-k name" for some)
 bench: $(READY) ## speed, side by side with what people use today
 	@$(PY) -m tests.bench.start
 	@$(PY) -m tests.bench.manifest
+	@$(PY) -m tests.bench.million
+	@$(PY) -m tests.bench.chain
 	@$(PY) -m tests.bench.duplicates
 	@$(PY) -m tests.bench.store
 	@$(PY) -m tests.bench.extraction
+	@$(PY) -m tests.bench.peers
 	@$(PY) -m tests.bench.cluster
 	@$(PY) -m tests.bench.stream
 	@$(PY) -m tests.bench.heads

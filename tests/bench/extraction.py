@@ -98,13 +98,13 @@ class Bench:
 
 def copies(folder: Path) -> Path:
     """IMAGES files from the built-in sample; a byte behind the end of a JPEG makes another digest of it."""
-    root = Manifest.load(data_build.run(DataConfig())).root
-    files = sorted(root.rglob("*.jpg"))
+    manifest = Manifest.load(data_build.run(DataConfig()))
+    rows = manifest.rows.sample(frac=1, random_state=0)  # both classes, however few are taken
     for index in range(IMAGES):
-        source = files[index % len(files)]
-        target = folder / source.parent.name / f"{index}.jpg"
+        row = rows.iloc[index % len(rows)]
+        target = folder / row.label / f"{index}.jpg"
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(source.read_bytes() + str(index).encode())
+        target.write_bytes((manifest.root / row.path).read_bytes() + str(index).encode())
     return folder
 
 
