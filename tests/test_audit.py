@@ -10,12 +10,15 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
+from analysis.audit import cached
 from analysis.audit.contradicted import _by
+from analysis.audit.neighbours import copies_by_features
 from analysis.audit.options import AuditCommand
 from analysis.audit.run import run as audit
 from analysis.found.models import Run
 from cache import paths
 from cache.errors import UserError
+from cache.features import FeatureSpec, Preprocess, write_shard
 from data import splits
 from data.audit.copies import Copy, families, find_copies
 from data.audit.examined import audit_of
@@ -123,6 +126,28 @@ def test_a_crowd_of_one_picture_is_not_compared_all_with_all():
     grey = np.random.default_rng(0).integers(0, 256, (1, 16, 16), np.uint8).repeat(500, axis=0)
     assert len(candidates(grey)) <= 500 * CROWDED
     assert len(candidates(grey[:0])) == len(candidates(np.zeros((9, 16, 16), np.uint8))) == 0
+
+
+def test_a_crop_from_anywhere_is_found_by_cached_features_and_pixels(copied, monkeypatch):
+    """Images 1 and 7 are nearest too, and do not show the same."""
+    scene(4).crop((9, 3, 95, 89)).save(copied / "test" / "fake" / "anywhere.jpg", quality=90)
+    manifest = made(copied)
+    names = [Path(path).stem for path in manifest.rows.path]
+    assert frozenset({"004", "anywhere"}) not in pairs(manifest)
+    spec = FeatureSpec(
+        "net", "w", "middle", "avg", Preprocess(0, 96, "bilinear", (0,) * 3, (1,) * 3), "fp32", "float32"
+    )
+    features = np.random.default_rng(0).normal(size=(len(manifest), 16))
+    for near, of in (("anywhere", "004"), ("007", "001")):
+        features[names.index(near)] = features[names.index(of)] + 0.01
+    assert copies_by_features(manifest) is None
+    write_shard(spec, manifest.digests, features)
+    (paths.runs_dir() / "extract" / "one").mkdir(parents=True)
+    monkeypatch.setattr(cached.runs, "is_complete", lambda folder: True)
+    monkeypatch.setattr(cached, "specs_of", lambda folder: [spec])
+    found = {frozenset({names[each.first], names[each.second]}) for each in copies_by_features(manifest)}
+    assert frozenset({"004", "anywhere"}) in found
+    assert frozenset({"001", "007"}) not in found
 
 
 def test_images_of_a_group_are_no_candidates_however_many_they_are():
