@@ -1,6 +1,7 @@
 """The audit: near copies and only those, shortcuts and their cure, labels in doubt, and the page that says so."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import imagehash
@@ -9,12 +10,16 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageEnhance, ImageOps
 
+from analysis.audit import cached
 from analysis.audit.contradicted import _by
+from analysis.audit.neighbours import copies_by_features
 from analysis.audit.options import AuditCommand
 from analysis.audit.run import run as audit
 from analysis.found.models import Run
 from cache import paths
 from cache.errors import UserError
+from cache.features import FeatureSpec, Preprocess, write_shard
+from data import splits
 from data.audit.copies import Copy, families, find_copies
 from data.audit.examined import audit_of
 from data.audit.lookalikes import CROWDED, candidates
@@ -123,6 +128,60 @@ def test_a_crowd_of_one_picture_is_not_compared_all_with_all():
     assert len(candidates(grey[:0])) == len(candidates(np.zeros((9, 16, 16), np.uint8))) == 0
 
 
+def test_a_crop_from_anywhere_is_found_by_cached_features_and_pixels(copied, monkeypatch):
+    """Images 1 and 7 are nearest too, and do not show the same."""
+    scene(4).crop((9, 3, 95, 89)).save(copied / "test" / "fake" / "anywhere.jpg", quality=90)
+    manifest = made(copied)
+    names = [Path(path).stem for path in manifest.rows.path]
+    assert frozenset({"004", "anywhere"}) not in pairs(manifest)
+    spec = FeatureSpec(
+        "net", "w", "middle", "avg", Preprocess(0, 96, "bilinear", (0,) * 3, (1,) * 3), "fp32", "float32"
+    )
+    features = np.random.default_rng(0).normal(size=(len(manifest), 16))
+    for near, of in (("anywhere", "004"), ("007", "001")):
+        features[names.index(near)] = features[names.index(of)] + 0.01
+    assert copies_by_features(manifest) is None
+    write_shard(spec, manifest.digests, features)
+    (paths.runs_dir() / "extract" / "one").mkdir(parents=True)
+    monkeypatch.setattr(cached.runs, "is_complete", lambda folder: True)
+    monkeypatch.setattr(cached, "specs_of", lambda folder: [spec])
+    found = {frozenset({names[each.first], names[each.second]}) for each in copies_by_features(manifest)}
+    assert frozenset({"004", "anywhere"}) in found
+    assert frozenset({"001", "007"}) not in found
+
+
+def test_images_of_a_group_are_no_candidates_however_many_they_are():
+    grey = np.random.default_rng(0).integers(0, 256, (2, 16, 16), np.uint8).repeat(100, axis=0)
+    groups = np.arange(200) % 100  # two of each, which do not look alike
+    groups[:50] = 7
+    found = candidates(grey, groups)
+    assert len(found)
+    assert (groups[found.whole] != groups[found.other]).all()
+    assert len(candidates(grey, np.arange(200) // 100)) == 0
+
+
+def test_an_image_whose_first_row_was_left_out_is_still_compared(copied):
+    """As in a set that is joined of others, of which one had a leak."""
+    manifest = made(copied)
+    left_out = manifest.rows.assign(path="other/" + manifest.rows.path, status="leak")
+    both = replace(manifest, rows=pd.concat([left_out, manifest.rows], ignore_index=True))
+    thumbnails = Thumbnails.load(paths.manifest_file("copied").parent)
+    found = find_copies(both, thumbnails)
+    assert len(found.copies) == len(find_copies(manifest, thumbnails).copies) >= 6
+    assert all(min(each.first, each.second) >= len(manifest) for each in found.copies)
+
+
+def test_a_set_of_one_class_says_so_and_so_does_a_split(tmp_path, capsys):
+    for number in range(8):
+        (tmp_path / "one" / "real").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "one" / "real" / f"{number}.jpg").write_bytes(jpeg(scene(number)))
+    (tmp_path / "one" / "fake").mkdir()
+    assert "One class: 8 real and 0 fake" in audit_of(made(tmp_path / "one")).warnings[0]
+    assert "Few images" not in capsys.readouterr().out
+    counts = {"train": {"real": 90, "fake": 90}, "val": {"real": 40, "fake": 0}, "test": {"real": 0, "fake": 0}}
+    assert list(splits.warnings(counts)) == ["val"]
+
+
 def test_families_are_groups_and_what_copies_connect():
     found = families(pd.Series(["a", "a", "b", "c", "d"]), [Copy(1, 3, False, 1.0, 0.99)])
     assert found[0] == found[1] == found[3]
@@ -224,6 +283,23 @@ def test_equalize_takes_away_what_lies_in_how_files_are_stored(unequal, tmp_path
     }  # fmt: skip
     before = made(unequal).usable.rows.set_index("digest").split
     assert (before[after.rows.source].to_numpy() == after.rows.split).all()
+
+
+def test_equalize_enlarges_no_class_alone_and_says_what_is_still_seen(tmp_path, capsys):
+    for number in range(41):
+        label = "fake" if number == 7 else "real"
+        place = tmp_path / "rare" / label / f"{number}.{'jpg' if label == 'fake' else 'png'}"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        image = scene(number, 48 if label == "fake" else 64)
+        place.write_bytes(jpeg(image) if label == "fake" else encoded(image, "PNG"))
+    asked = {"data": str(tmp_path / "rare"), "out": str(tmp_path / "equal")}
+    equalize(EqualizeConfig.of(**asked))
+    said = capsys.readouterr().out
+    assert "images of 48 x 48 pixels" in said
+    assert "100 % of the fake and 0 % of the real images were JPEGs of 48 pixels before" in said
+    assert "SIZE=32 hides them" in said
+    equalize(EqualizeConfig.of(**asked | {"out": str(tmp_path / "large")}, size=64))
+    assert "100 % of the fake and 0 % of the real images were enlarged, which blurs: SIZE=48" in capsys.readouterr().out
 
 
 def test_equalize_goes_on_where_it_was_stopped_and_then_has_nothing_to_do(unequal, tmp_path, monkeypatch):

@@ -133,6 +133,37 @@ def test_a_folder_for_each_generator_above_the_class(tmp_path, form, split):
     assert found(tree(tmp_path, *fakes, *reals)) == fakes | reals
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        ("deepfakes/real:3", "deepfakes/fake:3", "face2face/real:3", "face2face/fake:3"),  # both classes are in it
+        ("original:3", "deepfakes/real:3", "deepfakes/fake:3"), ("deepfakes/real:3", "deepfakes/fake:3"),
+        ("real:3", "fake/stylegan/0_real:3"),
+    ],
+)  # fmt: skip
+def test_an_image_in_folders_of_both_classes_is_of_neither(tmp_path, files):
+    refused(tree(tmp_path, *files), "are fake by (deepfakes|fake)/ and real by (0_)?real/")
+
+
+def test_a_generator_called_like_a_class_is_one_where_classes_says_so(tmp_path):
+    tree(tmp_path, "deepfakes/real/a.jpg", "deepfakes/fake/b.jpg", "face2face/real/c.jpg", "face2face/fake/d.jpg")
+    assert found(tmp_path, classes="real=real fake=fake") == {
+        "deepfakes/fake/b.jpg": ("fake", "deepfakes"), "deepfakes/real/a.jpg": ("real",),
+        "face2face/fake/d.jpg": ("fake", "face2face"), "face2face/real/c.jpg": ("real",),
+    }  # fmt: skip
+
+
+def test_splits_below_the_classes_are_taken_where_all_images_have_one(tmp_path):
+    tree(tmp_path, "real/train/a.jpg", "real/test/b.jpg", "fake/gan/Train/c.jpg", "fake/test/gan/d.jpg")
+    assert found(tmp_path) == {
+        "real/train/a.jpg": ("real", "train"), "real/test/b.jpg": ("real", "test"),
+        "fake/gan/Train/c.jpg": ("fake", "train", "gan"), "fake/test/gan/d.jpg": ("fake", "test", "gan"),
+    }  # fmt: skip
+    tree(tmp_path, "real/e.jpg")
+    assert {row[:2] for row in found(tmp_path).values()} == {("real",), ("fake", "gan")}
+    assert listed(tmp_path).ignored == {"split that a folder inside of a class names": 4}
+
+
 def test_one_folder_above_the_classes_is_the_data_set(tmp_path):
     tree(tmp_path, "faces/real:2", "faces/fake:2")
     refused(tmp_path, f"Did you mean DATA={tmp_path}/faces")
@@ -220,6 +251,13 @@ def test_numbers_are_what_labels_say_and_no_witness_contradicts(tmp_path):
     assert listed(half).rows.label.tolist() == ["fake", "real", "real"]  # two rows are witnesses
     alone = table(tmp_path / "alone", path=["original/1.jpg", "original/2.jpg"], label=[0, 1])
     refused(alone, "nothing says which of them is fake")  # a folder of both classes is the witness of none
+
+
+@pytest.mark.parametrize("mark", [";", "\t"])
+def test_tables_of_spreadsheets(tmp_path, mark):
+    tree(tmp_path, "a, b.jpg", "c.jpg")
+    (tmp_path / "list.csv").write_text(f"path{mark}label\na, b.jpg{mark}real\nc.jpg{mark}fake\n", encoding="utf-8-sig")
+    assert found(tmp_path / "list.csv") == {"a, b.jpg": ("real",), "c.jpg": ("fake",)}
 
 
 def test_words_of_the_users_own_in_tables(tmp_path):

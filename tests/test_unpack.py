@@ -173,6 +173,13 @@ def test_numbers_without_names_need_a_word(tmp_path):
     assert table(unpacked(path, tmp_path, labels="real=1", classes="fake=2")).label.tolist() == ["fake", "real", "fake"]
 
 
+def test_a_file_called_by_both_classes_says_neither(tmp_path):
+    path = write_parquet(tmp_path / "real-vs-fake-train.parquet", ["real", "fake"])
+    assert table(unpacked(path, tmp_path)).label.tolist() == ["real", "fake"]
+    one = write_parquet(tmp_path / "fake-0.parquet", [None, None])
+    assert table(unpacked(one, tmp_path / "one")).label.tolist() == ["fake", "fake"]
+
+
 def test_columns_of_other_names(tmp_path):
     path = tmp_path / "odd.parquet"
     columns = {"picture": [face(0), face(1), b"", b"no image"], "thumb": [b"x"] * 4, "kind": ["ffhq", *["gan"] * 3],

@@ -66,7 +66,7 @@ def find_copies(manifest: Manifest, thumbnails: Thumbnails) -> Search:
     known = manifest.rows.iloc[rows]
     found = _gravest(candidates(thumbnails.rows["grey"][at], pd.factorize(known.group)[0]), known)
     paths = [manifest.root / path for path in manifest.rows.path.to_numpy(object)[rows]]
-    copies = [each for part in _portions(min(len(found), MOST)) for each in _confirmed(found.chosen(part), paths)]
+    copies = confirmed(found.chosen(np.arange(min(len(found), MOST))), paths)
     copies = [Copy(int(rows[each.first]), int(rows[each.second]), each.mirrored, each.part, each.alike)
               for each in copies]  # fmt: skip
     return Search(len(rows), copies, max(0, len(found) - MOST))
@@ -94,13 +94,13 @@ def _gravest(found: Candidates, rows: pd.DataFrame) -> Candidates:
     return found.chosen(np.argsort(kinds[found.whole] == kinds[found.other], kind="stable"))
 
 
-def _portions(count: int) -> Iterator[np.ndarray]:
-    for start in range(0, count, TOGETHER):
-        yield np.arange(start, min(start + TOGETHER, count))
+def confirmed(found: Candidates, paths: list[Path]) -> list[Copy]:
+    """Those whose files show the same, a few in memory at once."""
+    portions = (np.arange(start, min(start + TOGETHER, len(found))) for start in range(0, len(found), TOGETHER))
+    return [each for part in portions for each in _confirmed(found.chosen(part), paths)]
 
 
 def _confirmed(found: Candidates, paths: list[Path]) -> Iterator[Copy]:
-    """Those whose files show the same."""
     needed = np.unique(np.concatenate([found.whole, found.other]))
     with ThreadPoolExecutor(cores()) as pool:
         seen = dict(zip(needed.tolist(), pool.map(_seen, (paths[row] for row in needed)), strict=True))

@@ -27,6 +27,7 @@ ALIKE = 0.9  # correlation of the frequencies; of copies .94 and more, of the tw
 BLANK = 2.0  # standard deviation in grey levels; what has less shows nothing to compare
 PRIOR = 50  # images that what is known of photographs counts for, beside those that are there
 AT_ONCE = 500_000  # pairs
+BLOCK = 50_000  # pairs whose frequencies are compared at once
 
 
 @dataclass(frozen=True)
@@ -90,20 +91,29 @@ def _found(grey: np.ndarray, groups: np.ndarray) -> Iterator[tuple[np.ndarray, .
     whole = scale.features(_frequencies(grey, *SIDES[0]))
     for (number, mirrored), (first, other) in zip(SIDES, _met(hashes, groups), strict=True):
         features = scale.features(_frequencies(grey, number, mirrored))
-        alike = np.einsum("ij,ij->i", whole[first], features[other])
+        alike = _alike(whole, features, first, other)
         kept = alike >= ALIKE
         count = int(kept.sum())
         yield first[kept], other[kept], np.full(count, number), np.full(count, mirrored), alike[kept]
 
 
+def _alike(whole: np.ndarray, features: np.ndarray, first: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Correlations of rows of one with rows of the other, (K,) float32; a few at a time, as a crowd has many pairs."""
+    found = np.empty(len(first), np.float32)
+    for start in range(0, len(first), BLOCK):
+        some = slice(start, start + BLOCK)
+        np.einsum("ij,ij->i", whole[first[some]], features[other[some]], out=found[some])
+    return found
+
+
 def _met(hashes: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """For each side the pairs of a whole image and a side of another that share a band and are at most FAR bits apart.
 
-    A crowd meets in every band again: pairs of a group are dropped, and others made one, as soon as they are met.
+    Pairs of a group, of which a crowd can have millions, are dropped as they are met.
 
     hashes: (S, N) uint64 of each side of each image, the whole images first. groups: (N,).
     """
-    met = [np.empty(0, np.int64) for _ in hashes]
+    met = [_Numbers() for _ in hashes]
     images = hashes.shape[1]
     width = min(BITS, max(12, MORE_BITS + int(np.ceil(np.log2(images)))))
     for shuffle in range(SHUFFLES):
@@ -113,14 +123,31 @@ def _met(hashes: np.ndarray, groups: np.ndarray) -> list[tuple[np.ndarray, np.nd
             order = np.argsort(keys[0], kind="stable")
             starts = np.concatenate([[0], np.cumsum(np.bincount(keys[0], minlength=1 << width))])
             for number, asked in enumerate(keys):
-                fresh = [met[number]]
                 for first, other in _meetings(order, starts, asked):
                     near = np.bitwise_count(hashes[0, first] ^ hashes[number, other]) <= FAR
                     near &= groups[first] != groups[other]
                     near &= (first < other) | (number > 0)
-                    fresh.append(first[near] * images + other[near])
-                met[number] = np.unique(np.concatenate(fresh))
-    return [np.divmod(each, images) for each in met]
+                    met[number].add(first[near] * images + other[near])
+    return [np.divmod(each.distinct(), images) for each in met]
+
+
+class _Numbers:
+    """Numbers, each once: what comes again in every band is dropped before it takes twice as much memory."""
+
+    def __init__(self) -> None:
+        self._parts, self._size, self._enough = [np.empty(0, np.int64)], 0, AT_ONCE
+
+    def add(self, fresh: np.ndarray) -> None:
+        self._parts.append(fresh)
+        self._size += len(fresh)
+        if self._size > self._enough:
+            self._enough = max(AT_ONCE, 2 * len(self.distinct()))
+
+    def distinct(self) -> np.ndarray:
+        """In order."""
+        self._parts = [np.unique(np.concatenate(self._parts))]
+        self._size = len(self._parts[0])
+        return self._parts[0]
 
 
 def _meetings(order: np.ndarray, starts: np.ndarray, asked: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -14,7 +14,7 @@ class EqualizeConfig(Options):
 
     source: DataConfig = section(DataConfig)
     out: str = option("", "a folder for the new images and their manifest.csv")
-    size: int = option(0, "pixels along each side (default: what 95 % of the images have at least)")
+    size: int = option(0, "pixels along each side (default: what 95 % of each class have at least)")
     quality: int = option(90, "JPEG quality, the same for all")
 
     def __post_init__(self) -> None:

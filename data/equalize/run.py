@@ -35,7 +35,9 @@ from data.manifest import COLUMNS, STATISTICS, Manifest
 from data.probing import cores
 
 VERSION = 1  # of how an image is written: another one begins a folder of its own
-SMALLER = 0.05  # share of images that are enlarged where no size is given
+SMALLER = 0.05  # share of a class that is enlarged at most where no size is given
+UNEQUAL = 0.05  # by which the shares of two classes may differ before it is said
+MADE_SMALLER = 2  # thirds of its side at which nothing is seen of an image's blocks any more
 MANIFEST, ABOUT, LOG = "manifest.csv", "equalized.json", "equalized.log"
 
 
@@ -68,10 +70,10 @@ def run(config: EqualizeConfig) -> Path:
     if left or not _holds(out / MANIFEST, made):
         with replacing(out / MANIFEST) as temporary:
             made.to_csv(temporary, index=False)
-        smaller = int((rows[["width", "height"]].min(axis=1) < how.size).sum())
-        enlarged = f", {smaller} of them enlarged" if smaller else ""
         print(f"equalize {manifest.dataset}: {len(made)} images of {how.size} x {how.size} pixels, JPEG {how.quality}"
-              f"{enlarged} -> {out / MANIFEST}")  # fmt: skip
+              f" -> {out / MANIFEST}")  # fmt: skip
+        for sentence in _left(rows, how):
+            print(f"  {sentence}")
         print(f"  which shortcuts are left: make audit DATA={out / MANIFEST}")
     remove(out / LOG)
     return out / MANIFEST
@@ -85,7 +87,7 @@ def _refuse_own_folder(out: Path, root: Path) -> None:
 
 def _settled(config: EqualizeConfig, rows: pd.DataFrame, out: Path) -> Equalized:
     """How images are stored; said in OUT, where nothing else may be."""
-    size = config.size or int(rows[["width", "height"]].min(axis=1).quantile(SMALLER, interpolation="lower"))
+    size = config.size or int(_sides(rows).groupby(rows.label).quantile(SMALLER, interpolation="lower").min())
     how = Equalized(size, config.quality)
     if (out / ABOUT).exists():
         found = json.loads((out / ABOUT).read_text())
@@ -96,6 +98,26 @@ def _settled(config: EqualizeConfig, rows: pd.DataFrame, out: Path) -> Equalized
     else:
         write_json(out / ABOUT, how)
     return how
+
+
+def _sides(rows: pd.DataFrame) -> pd.Series:
+    """The shorter side of each image in pixels."""
+    return rows[["width", "height"]].min(axis=1)
+
+
+def _left(rows: pd.DataFrame, how: Equalized) -> list[str]:
+    """What is seen of how images were stored before, where it is not alike in both classes; the audit measures neither.
+
+    A JPEG that is not scaled keeps the 8 x 8 blocks of its first compression below those of the second.
+    """
+    found = {
+        f"enlarged, which blurs: SIZE={int(_sides(rows).min())} enlarges none": _sides(rows) < how.size,
+        f"JPEGs of {how.size} pixels before, whose blocks are still seen: SIZE={max(MADE_SMALLER * how.size // 3, 16)} "
+        "hides them": (_sides(rows) == how.size) & (rows.format == "JPEG"),
+    }  # fmt: skip
+    shares = {what: some.groupby(rows.label).mean() for what, some in found.items()}
+    return [f"{' and '.join(f'{100 * share:.0f} % of the {label}' for label, share in each.items())} images were {what}"
+            for what, each in shares.items() if each.max() - each.min() > UNEQUAL]  # fmt: skip
 
 
 def _described(manifest: Manifest, rows: pd.DataFrame) -> pd.DataFrame:

@@ -18,9 +18,8 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(io.BytesIO(content), sep=_separator(content), dtype=str, keep_default_na=False)
     except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path} cannot be read as CSV: no text in UTF-8 ({error.reason} at byte {error.start}); save it so"
-        ) from error
+        where = f"{error.reason} at byte {error.start}"
+        raise UserError(f"{path} cannot be read as CSV: it is no text in UTF-8 ({where}); save it as such") from error
     except ValueError as error:  # of pandas
         raise UserError(f"{path} cannot be read as CSV: {error}") from error
     if b"\0" in content:

@@ -12,6 +12,7 @@ from pathlib import Path, PurePath
 from cache.errors import UserError, printable
 from cache.paths import safe
 from data.disk import OTHER_ENDING, SUFFIXES, stamp, walk
+from data.labels import LABELS, Classes
 from data.naming import words_of
 from data.unpack.items import Archive
 from data.unpack.labelling import BadLabelError, Meaning
@@ -98,13 +99,20 @@ def _matched(word: str) -> list[Path]:
 
 
 def _archive(file: Path, folders: tuple[str, ...], kind: str, meaning: Meaning) -> Archive:
-    shard = [re.split(r"[-_.]", file.name)[0]] if kind != "video" else []  # train-00000.parquet, fake-000.tar
+    shard = _of_shard(file.name, meaning.classes) if kind != "video" else []
     try:
         place = meaning.place(shard).within(meaning.place(folders))
     except BadLabelError as error:
         raise UserError(f"{file}: {error}: put it elsewhere, or say with CLASSES what its folders mean") from error
     (size, changed), _ = stamp(str(file))
     return Archive(file, "/".join(map(_part, [*folders, file.name])), kind, place, size, changed)
+
+
+def _of_shard(name: str, classes: Classes) -> list[str]:
+    """What a file's name begins with, train-00000.parquet, fake-000.tar; nothing of real_vs_fake.parquet."""
+    words = re.split(r"[-_.]", name)
+    both = {classes.of(word) for word in words} >= set(LABELS)
+    return words[:1] if not both else []
 
 
 def _part(name: str) -> str:
