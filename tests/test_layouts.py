@@ -41,6 +41,10 @@ def refused(data: Path, words: str, **options: str) -> None:
         listed(data, **options)
 
 
+def test_an_image_is_no_data_set(tmp_path):
+    refused(tree(tmp_path, "a.JPG") / "a.JPG", "is an image: expected a folder or a list.*make predict IMAGES=")
+
+
 # Folders
 
 

@@ -303,7 +303,7 @@ def test_whatever_was_killed_goes_on_and_ends_the_same(mixture, tmp_path, monkey
     assert "13 images of 4 files" in capsys.readouterr().out
     stamps = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     assert unpacked(mixture, tmp_path, frames=3) == out
-    assert capsys.readouterr().out.startswith("unpack: complete, 13 images of 4 files, 1 left out -> ")
+    assert capsys.readouterr().out.startswith("unpack: complete, 13 images of 4 files (6 real, 7 fake), 1 left out -> ")
     assert {path: path.stat().st_mtime_ns for path in out.rglob("*") if path.name != ".lock"} == {
         path: stamp for path, stamp in stamps.items() if path.name != ".lock"
     }

@@ -3,7 +3,7 @@
 Test images, other data, perturbed images and new ones are then judged by it as it is. Every threshold has its band.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +76,8 @@ class Calibration:
         given = given_probability(str(word))
         if given is None:
             return self._threshold(str(word), RULES[str(word)].meaning, self.thresholds[str(word)])
-        return self._threshold(GIVEN, f"probability {given:g}", float(logit(given)) * self.temperature)
+        at = self._threshold(GIVEN, f"probability {given:g}", float(logit(given)) * self.temperature)
+        return replace(at, probability=given)  # there and back rounds
 
     def probability(self, scores: np.ndarray | float) -> np.ndarray | float:
         """Calibrated probability of fake: of one score, or (N,) -> (N,)."""

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from cache.errors import UserError
-from data.disk import stamp
+from data.disk import SUFFIXES, stamp
 from data.labels import LABELS
 from data.layouts import class_folders, csv_tables, deepfakebench
 from data.layouts.base import Layout, Listing, Source
@@ -59,6 +59,10 @@ def list_images(source: Source) -> Listing:
     if not os.path.exists(data):
         looked = f"looked for {os.path.realpath(data)}"
         raise UserError(f"DATA={data}: no such folder or file ({looked}).{suggestion(str(data))}")
+    if data.suffix.lower() in SUFFIXES and data.is_file():
+        raise UserError(
+            f"DATA={data} is an image: expected a folder or a list. A run judges it: make predict IMAGES={data}"
+        )
     found = next(filter(None, (layout(source) for layout in LAYOUTS.values())), None)
     if found is None:
         raise UserError(f"DATA={data}: {_what_is_there(data)}. {EXPECTED}{class_folders.hint(data)}")

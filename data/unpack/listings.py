@@ -13,6 +13,7 @@ from cache.atomic import remove, write_json
 from cache.errors import UserError, printable
 from cache.progress import spaced
 from cache.runs import write_table
+from data.labels import LABELS
 from data.unpack.journal import Journal, Row
 
 MANIFEST, UNLABELLED, LEFT_OUT, ABOUT = "manifest.csv", "unlabelled.csv", "left_out.csv", "unpack.json"
@@ -46,7 +47,7 @@ def write_tables(out: Path, journals: Sequence[Journal], *, identity: str, ignor
         else:
             remove(out / name)
     counts = {"images": len(rows), "unlabelled": len(tables[UNLABELLED]), "files": len(journals), "left_out": len(left),
-              "why": _told(left)}  # fmt: skip
+              **{label: int((rows.label == label).sum()) for label in LABELS}, "why": _told(left)}  # fmt: skip
     write_json(out / ABOUT, {"key": identity, **counts, "ignored": ignored})
 
 
@@ -61,6 +62,8 @@ def say(out: Path) -> None:
     """What is there now, and what is not."""
     said = _said_of(out)
     print(f"unpack: {_there(out, said)}")
+    if said["images"] > said["unlabelled"]:
+        print(f"next: make data DATA={out}")
     if said["unlabelled"]:
         cure = "class folders, a column or CLASSES tell it"
         print(f"  {spaced(said['unlabelled'])} without a label, in {UNLABELLED}: {cure}")
@@ -73,7 +76,8 @@ def say(out: Path) -> None:
 def _there(out: Path, said: dict[str, Any], left: str = "") -> str:
     file = MANIFEST if said["images"] > said["unlabelled"] else UNLABELLED
     files = f"{spaced(said['files'])} file{'s' * (said['files'] != 1)}"
-    return f"{spaced(said['images'])} images of {files}{left} -> {out / file}"
+    kinds = ", ".join(f"{spaced(said[label])} {label}" for label in LABELS if said.get(label))
+    return f"{spaced(said['images'])} images of {files}{f' ({kinds})' * bool(kinds)}{left} -> {out / file}"
 
 
 def _entries(journals: Sequence[Journal]) -> tuple[pd.DataFrame, pd.DataFrame]:
