@@ -11,6 +11,7 @@ import atexit
 import json
 import os
 import runpy
+import signal
 import subprocess
 import sys
 import tempfile
@@ -110,6 +111,7 @@ def _serve() -> dict:
 def _become(request: dict) -> None:
     """A Python that has just begun with these arguments."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell's background jobs ignore
     for number, path in enumerate((os.devnull, request["out"], request["err"])):
         os.dup2(os.open(path, os.O_RDWR), number)
     os.environ.clear()
