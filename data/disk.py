@@ -28,7 +28,7 @@ class BadImageError(Exception):
 class Named(NamedTuple):
     """A file that could be an image. status, reason: why it is not opened, '' where it is.
 
-    A tuple, because a million are made four times as fast as frozen records.
+    A tuple, because there may be millions, and it is made faster than a frozen record.
     """
 
     path: str
