@@ -183,7 +183,7 @@ def test_a_command_is_understood(line, somebody, monkeypatch):
 
 
 def test_every_variable_is_known_and_said():
-    known = set(re.search(r"Known: (.*?)\.  Stop", make("data", "NONE=1").stderr).group(1).split())
+    known = set(re.search(r"Known: (.*?)\.  Stop", make("NONE=1").stderr).group(1).split())
     text = "\n".join(path.read_text() for path in READMES)
     assert set(re.findall(r"\b([A-Z][A-Z_]+)=", text)) - known == {"ARGS"}
     assert known - set(re.findall(r"\b[A-Z][A-Z_]+\b", text)) == set()
