@@ -18,7 +18,9 @@ def read_table(path: Path) -> pd.DataFrame:
     try:
         table = pd.read_csv(io.BytesIO(content), sep=_separator(content), dtype=str, keep_default_na=False)
     except UnicodeDecodeError as error:
-        raise UserError(f"{path} cannot be read as CSV: no text in UTF-8 ({error.reason} at byte {error.start}); save it so") from error
+        raise UserError(
+            f"{path} cannot be read as CSV: no text in UTF-8 ({error.reason} at byte {error.start}); save it so"
+        ) from error
     except ValueError as error:  # of pandas
         raise UserError(f"{path} cannot be read as CSV: {error}") from error
     if b"\0" in content:
