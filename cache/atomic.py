@@ -9,12 +9,13 @@ import errno
 import json
 import os
 import shutil
+import sys
 import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 try:
     import fcntl
@@ -42,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
     unique = f"{os.getpid()}-{uuid.uuid4().hex[:8]}"
     temporary = path.with_name(f".{path.stem[:LONGEST_STEM]}.{unique}{TEMPORARY}{path.suffix}")
     with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         try:
             yield temporary
             _sync(temporary)
@@ -92,7 +93,7 @@ def append_line(path: Path, line: str) -> None:
         UserError: it cannot be written.
     """
     with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         with open(path, "a+b") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             file.write(b"\n" * _is_torn(file) + line.encode() + b"\n")
@@ -106,19 +107,38 @@ def read_lines(path: Path) -> list[str]:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path, *, waiting: str = "") -> Iterator[bool]:
     """Only one process at a time is inside; the others wait. A process that dies lets the next one in.
+
+    Args:
+        waiting: what is said on the error stream where another is inside.
+
+    Returns:
+        Whether another was.
 
     Raises:
         UserError: the lock's file cannot be written.
     """
     with _writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+        _make_folder(path.parent)
         file = path.open("a")
     with file:
         with _writing(path):
-            fcntl.flock(file, fcntl.LOCK_EX)
-        yield
+            waited = not _taken(file)
+            if waited:
+                if waiting:
+                    print(waiting, file=sys.stderr, flush=True)
+                fcntl.flock(file, fcntl.LOCK_EX)
+        yield waited
+
+
+def _taken(file: IO) -> bool:
+    """Whether a lock that nobody held is this process's now."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def is_locked(path: Path) -> bool:
@@ -163,6 +183,14 @@ def _is_torn(file: BinaryIO) -> bool:
         return False
     file.seek(-1, os.SEEK_END)
     return file.read(1) != b"\n"
+
+
+def _make_folder(folder: Path) -> None:
+    """Raises: UserError where the system takes no folder, as below /proc; else OSError."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileNotFoundError as error:
+        raise UserError(f"the folder {folder} cannot be made there: choose other {FOLDERS}.") from error
 
 
 def _sync(path: Path) -> None:

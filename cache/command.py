@@ -15,7 +15,7 @@ from contextlib import redirect_stdout
 from dataclasses import Field
 from importlib import import_module
 from itertools import groupby, pairwise
-from pathlib import Path
+from types import ModuleType
 from typing import Any, TypeVar
 
 import fire
@@ -33,8 +33,8 @@ LOST_WORKER = re.compile(r"DataLoader worker \(pid.*\) (is killed|exited)")  # a
 def main(record: type[Options], run: str, *, command: str) -> None:
     """Parse sys.argv into `record`, call `run` with it, and turn a user's mistake into one line and exit status 1.
 
-    A stage that had nothing to do has said nothing; then its module's function `reached`, if there is one, says what
-    the folder holds that `run` returned.
+    Of what was complete already its module's function `reached`, if there is one, says what the folder holds that `run`
+    returned; and `comes_next`, if there is one, which command follows.
 
     Args:
         run: module:function, imported behind the options: the libraries of a stage take seconds, which nobody waits for
@@ -49,7 +49,8 @@ def main(record: type[Options], run: str, *, command: str) -> None:
             config = parse(record, sys.argv[1:], command)
             module, _, function = run.partition(":")
             stage = import_module(module)
-            _tell(called(getattr(stage, function), config), getattr(stage, "reached", None))
+            made = called(getattr(stage, function), config)
+            _tell(made if isinstance(made, list) else [made], config, stage)
         sys.stdout.flush()
     except UserError as error:
         sys.exit(printable(f"{command}: {error}"))
@@ -82,13 +83,19 @@ def called(run: Callable[[Record], Any], config: Record) -> Any:
         ) from error
 
 
-def _tell(made: Any, reached: Callable[[Path], str] | None) -> None:
-    """What is complete, where nothing was said; of several processes of one command the first tells it."""
-    if not reached or sys.stdout.written or os.environ.get("RANK", "0") != "0":
+def _tell(made: list[Any], config: Options, stage: ModuleType) -> None:
+    """What is complete, where it was not said when it was finished, and what comes next; of several processes of one
+    command the first tells it."""
+    if os.environ.get("RANK", "0") != "0":
         return
-    for each in made if isinstance(made, list) else [made]:
-        if line := reached(each):
+    from cache import runs  # with pandas, which whoever asks for help does without
+
+    quiet = not sys.stdout.written
+    for each in made if hasattr(stage, "reached") else []:
+        if (quiet or (runs.is_complete(each) and each not in runs.finished_here)) and (line := stage.reached(each)):
             print(line)
+    if hasattr(stage, "comes_next") and all(map(runs.is_complete, made)):
+        print(f"next: {stage.comes_next(config)}")
 
 
 def parse(record: type[Record], arguments: list[str], command: str) -> Record:

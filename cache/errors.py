@@ -49,12 +49,17 @@ def masked(text: str) -> str:
     return SECRETS.sub(lambda found: f"{found[1] or found[2]}***", text)
 
 
+def counted(count: int, what: str) -> str:
+    """`1 fold`, `2 folds`."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def printable(text: str) -> str:
     """`text` with what would command a terminal, or cannot be encoded, spelt out: \\x1b, \\udcff."""
     return UNPRINTABLE.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
 
 
-def one_of(word: str, choices: Iterable[str], *, what: str) -> str:
+def one_of(word: str, choices: Iterable[str], *, what: str, where: str = "") -> str:
     """Return `word` if it is among `choices`; otherwise say what it could have meant.
 
     Raises:
@@ -68,4 +73,4 @@ def one_of(word: str, choices: Iterable[str], *, what: str) -> str:
     )
     meant = f"; did you mean {' or '.join(near)}?" if near else ""
     known = f" Known: {', '.join(choices)}." if 0 < len(choices) <= 30 else ""
-    raise UserError(f"unknown {what} {shown(word)}{meant or '.'}{known}")
+    raise UserError(f"unknown {what} {shown(word)}{where}{meant or '.'}{known}")

@@ -8,6 +8,7 @@ config = ExtractConfig.of(name="faces", backbone="cvt_13")      options are give
 config.data.name, config.but(backbone="resnet18"), config.flat()
 """
 
+import shlex
 import types
 from collections.abc import Iterator
 from dataclasses import Field, dataclass, field, fields
@@ -71,6 +72,13 @@ class Options:
             values |= value.flat() if isinstance(value, Options) else {each.name: value}
         return values
 
+    def given(self) -> str:
+        """What is not at its default, as make takes it: `DATA=faces FOLDS=5`."""
+        default = type(self)().flat()
+        changed = {name: value for name, value in self.flat().items() if value != default[name]}
+        words = {name: str(int(value) if isinstance(value, bool) else value) for name, value in changed.items()}
+        return " ".join(f"{name.upper()}={shlex.quote(word)}" for name, word in words.items())
+
     @classmethod
     def names(cls) -> list[str]:
         """The names of all options, in the order of `flat`."""
@@ -115,6 +123,6 @@ def _typed(value: Any, wanted: Any, name: str) -> Any:
             pass
     allowed = (int, float) if wanted is float else wanted
     if isinstance(allowed, type | tuple | types.UnionType) and not isinstance(value, allowed):
-        expected = {int: "a whole number", float: "a number", bool: "True or False"}.get(wanted, "text")
-        raise UserError(f"--{name}: expected {expected}, found {value!r}")
+        expected = {int: "a whole number", float: "a number", bool: "1 or 0"}.get(wanted, "text")
+        raise UserError(f"{name.upper()}={value} (--{name}): expected {expected}")
     return value

@@ -37,7 +37,6 @@ CHUNK = 1 << 20  # bytes
 STAGES = ("extract", "heads", "finetune", "unseen", "other", "perturbed", "gradcam", "predict", "report", "export",
           "tune")  # fmt: skip
 DEEPEST = 8  # folders
-LOCKS = ("lock", runs.LOCK)
 
 
 @dataclass(frozen=True)
@@ -171,7 +170,7 @@ def _files(folder: Path) -> list[Path]:
     links = [path for path in found if path.is_symlink()]
     if links:
         raise UserError(f"{links[0]} is a link, and what it leads to is not the run's own: put the file there instead")
-    kept = [path for path in found if path.name not in LOCKS and TEMPORARY not in path.name]
+    kept = [path for path in found if not runs.is_lock(path) and TEMPORARY not in path.name]
     last = folder / runs.RESULT
     return [path for path in kept if path != last] + [last]
 

@@ -38,7 +38,7 @@ class Plain:
 class Progress:
     """Counts items and stopwatches of the parts of a loop; prints to stderr.
 
-    Use as a context manager: leaving it prints the last line, also after an error.
+    Use as a context manager: leaving it prints the last line, also after an error, unless nothing was done.
     """
 
     def __init__(self, label: str, total: int, *, unit: str = "img"):
@@ -85,7 +85,8 @@ class Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._print(last=True)
+        if self.done or self.printed > self.start:  # where nothing was done there is no last line
+            self._print(last=True)
 
     def _print(self, *, last: bool = False) -> None:
         self.printed = time.perf_counter()

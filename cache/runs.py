@@ -17,7 +17,9 @@ import json
 import os
 import sys
 from collections.abc import Collection, Iterator
+from contextlib import contextmanager
 from datetime import datetime
+from fnmatch import fnmatch
 from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from cache import paths
-from cache.atomic import append_line, locked, read_lines, replacing, write_json
+from cache.atomic import append_line, is_locked, locked, read_lines, replacing, write_json
 from cache.environment import describe_environment
 from cache.errors import UserError
 from cache.key import canonical, file_digest, plain
@@ -36,9 +38,11 @@ RESULT = "result.json"
 FILES, CHECKSUM = "files", "checksum"  # what result.json holds beside the stage's own record
 SEALED = (".csv", ".json")  # weights carry a checksum of their own, and logs grow
 LOCK = ".lock"  # held while a run begins or finishes
+LOCKS = (LOCK, "lock", "part-*.lock")  # patterns of all that processes hold in a run's folder
 COMMANDS = {"extract": "make extract", "heads": "make heads", "finetune": "make finetune", "tune": "make tune",
             "unseen": "make finetune UNSEEN=1", "gradcam": "make gradcam"}  # fmt: skip
 Kind = TypeVar("Kind")
+finished_here: set[Path] = set()  # folders that this process finished, of which it has said what they hold
 
 
 class DamagedRun(UserError):
@@ -76,6 +80,31 @@ def is_complete(folder: Path) -> bool:
     return os.path.exists(folder / RESULT)  # a name that is too long is not there, which Path makes an error of
 
 
+@contextmanager
+def alone(folder: Path, what: str, name: str = "lock") -> Iterator[bool]:
+    """No other process does the same in a run's folder inside; whether one did, for which this one waited.
+
+    Args:
+        what: the stage, in the line that says so. name: of the lock, one of LOCKS.
+    """
+    with locked(folder / name, waiting=f"{what}: another process is at it; waiting for {folder}") as waited:
+        yield waited
+
+
+def part_lock(share: int, shares: int) -> str:
+    """The name of the lock of a part: processes with others go on beside it."""
+    return f"part-{share}-of-{shares}.lock"
+
+
+def is_lock(path: Path) -> bool:
+    return any(fnmatch(path.name, pattern) for pattern in LOCKS)
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process is at work in a run's folder."""
+    return any(is_locked(path) for pattern in LOCKS for path in folder.glob(pattern))
+
+
 def begin(folder: Path, config: Any) -> None:
     """Record what is about to be run, and on what. A folder that another process has completed stays as it is."""
     with locked(folder / LOCK):
@@ -91,6 +120,7 @@ def finish(folder: Path, result: Any) -> None:
         files = {path.name: file_digest(path) for path in sealed if path.name != RESULT}
         record = json.loads(canonical({**plain(result), FILES: files}))
         write_json(folder / RESULT, {**record, CHECKSUM: _checksum(record)})
+    finished_here.add(folder)
 
 
 def result(folder: Path) -> Record:

@@ -16,6 +16,7 @@ COMPUTE = ("bf16", "fp16", "fp32")  # that a network may compute in
 TORCH, OPENVINO = "torch", "openvino"  # engines
 AUTO = "auto"  # the word of ENGINE that takes the fastest where it pays
 ENGINES = (TORCH, OPENVINO, AUTO)  # words of ENGINE
+OF_CLUSTER = ("parts", "cores")  # options that only CLUSTER heeds
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,6 +52,7 @@ class ExtractConfig(Options):
         if self.parts < 1 or self.cores < 0:
             raise UserError("PARTS must be at least 1 and CORES must not be negative")
         self._refuse_other_clusters()
+        self._refuse_no_cluster()
         if self.size > LONGEST_SIDE or self.views >= MOST_VIEWS:
             raise UserError(f"SIZE must be at most {LONGEST_SIDE} and VIEWS below {MOST_VIEWS}")
 
@@ -61,6 +63,20 @@ class ExtractConfig(Options):
             one_of(self.cluster, ("local", "auto", "ray://host:10001"), what="CLUSTER")
         if share_of(self.part)[1] > 1:
             raise UserError("CLUSTER hands out parts itself: leave out PART and torchrun")
+
+    def _refuse_no_cluster(self) -> None:
+        """Raises: UserError for what only a cluster would heed."""
+        for name in () if self.cluster else OF_CLUSTER:
+            if getattr(self, name) != getattr(ExtractConfig, name):
+                raise UserError(
+                    f"{name.upper()}={getattr(self, name)} is for CLUSTER=...; by hand a process takes PART=0/4, for "
+                    "example"
+                )
+
+    def here(self, share: int, shares: int) -> "ExtractConfig":
+        """The same for one process, without the cluster: its part, share of shares."""
+        return self.but(cluster="", part=f"{share}/{shares}",
+                        **{name: getattr(ExtractConfig, name) for name in OF_CLUSTER})  # fmt: skip
 
     def each_backbone(self) -> Iterator["ExtractConfig"]:
         """One config for each backbone named, with the weights meant for it.
@@ -101,7 +117,7 @@ def parse_features(text: str) -> list[tuple[str, str]]:
         tap, colon, pooling = word.rpartition(":")
         if not colon or not tap:
             raise UserError(f"FEATURES: {word!r} is not tap:pooling, for example {word.strip(':')}:avgstd")
-        one_of(pooling, POOLINGS, what=f"pooling in {word!r}")
+        one_of(pooling, POOLINGS, what="pooling", where=f" in FEATURES={word}")
     if len(set(words)) < len(words):
         raise UserError(f"FEATURES={text}: a feature is named twice")
     return [(tap, pooling) for tap, _, pooling in (word.rpartition(":") for word in words)]

@@ -72,7 +72,7 @@ def _part(share: int, config: ExtractConfig, manifest: Manifest, specs: list[Fea
     """One part, on a machine of the cluster, whose process keeps the network for the next one; its number."""
     missing = Missing.of(manifest, specs).part(share, count)
     if missing.images:
-        here = config.but(cluster="", part=f"{share}/{count}")
+        here = config.here(share, count)
         network = _kept(config.backbone, config.weights, specs[0].preprocess.crop)
         compute(here, missing, ready(here, missing, network))
     return share

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from cache import paths, runs
 from cache.atomic import locked
-from cache.errors import UserError
+from cache.errors import UserError, counted
 from cache.features import FeatureSpec, shard_sizes
 from cache.key import key
 from cache.merging import merge_small
@@ -57,7 +57,8 @@ def reached(folder: Path) -> str:
         return ""
     found = runs.result(folder).into(ExtractResult)
     return (
-        f"extract {found.backbone}: complete: {len(found.specs)} features of {found.images} images of {found.dataset} "
+        f"extract {found.backbone}: complete: {counted(len(found.specs), 'feature')} of "
+        f"{counted(found.images, 'image')} of {found.dataset} "
         f"in {paths.features_dir()} -> {folder}"
     )
 
@@ -84,10 +85,10 @@ def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
     mine = missing.part(share, shares)
     if mine.images:
         backbone = ready(config, mine, backbone)
-        runs.begin(folder, config.flat())
-        side = specs[0].preprocess.crop  # told because an image costs its square, and some networks read large ones
-        print(f"extract {config.backbone}: images of {side} x {side} pixels")
-        computed = compute(config, mine, backbone)
+        with runs.alone(folder, f"extract {config.backbone}", runs.part_lock(share, shares)) as waited:
+            mine = Missing.of(manifest, specs).part(share, shares) if waited else mine
+            if mine.images:
+                computed = _compute(config, mine, backbone, folder)
     meet()  # what the other processes still compute is not missing
     if missing.images:
         missing = Missing.of(manifest, specs)
@@ -104,6 +105,15 @@ def fill(config: ExtractConfig, manifest: Manifest, specs: list[FeatureSpec],
         for spec in specs:
             merge_small(spec, limit=config.shard_mb * 1_000_000)
     return folder
+
+
+def _compute(config: ExtractConfig, missing: Missing, backbone: "Backbone | None", folder: Path) -> Computed:
+    runs.begin(folder, config.flat())
+    side = next(
+        iter(missing.masks)
+    ).preprocess.crop  # told: an image costs its square, and some networks read large ones
+    print(f"extract {config.backbone}: images of {side} x {side} pixels")
+    return compute(config, missing, backbone)
 
 
 def specs_of(folder: Path) -> list[FeatureSpec]:
@@ -210,5 +220,7 @@ def _finish(folder: Path, config: ExtractConfig, manifest: Manifest, specs: list
     )
     runs.finish(folder, asdict(found))
     runs.log(
-        folder, f"extract {config.backbone} ({source}): {len(specs)} features of {len(manifest)} images are complete"
+        folder,
+        f"extract {config.backbone} ({source}): complete: {counted(len(specs), 'feature')} of "
+        f"{counted(len(manifest), 'image')} -> {folder}",
     )

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 
 from cache import paths, runs
-from cache.atomic import locked
 from cache.errors import UserError
 from cache.key import key
 from data.build import run as build_manifest
@@ -65,10 +64,15 @@ def run(config: FinetuneConfig) -> Path:
 def reached(folder: Path) -> str:
     """What a complete training reached."""
     found = runs.result(folder).into(FinetuneResult)
-    return (
-        f"finetune {found.recipe} ({found.network}): complete: epoch {found.best_epoch} of {found.epochs}, val AUC "
-        f"{found.val_auc:.4f} -> {folder}"
-    )
+    doubt = f"\n  {found.doubt}" if found.doubt else ""
+    return f"finetune {found.recipe} ({found.network}): complete: {found.chosen} -> {folder}{doubt}"
+
+
+def comes_next(config: FinetuneConfig) -> str:
+    """The command that goes on from a complete training; behind a smoke run the training itself."""
+    if config.smoke:
+        return f"make finetune {config.but(smoke=False).given()}".strip()
+    return f"make report {config.heads.given()}".strip()
 
 
 def _complete(config: FinetuneConfig, asked: Asked, here: Team) -> Path:
@@ -76,7 +80,7 @@ def _complete(config: FinetuneConfig, asked: Asked, here: Team) -> Path:
     job, start = stages_before(config, asked, here)
     folder = job.folder
     if not here.agreed(runs.is_complete(folder)):  # a finished one may be where nobody can write
-        with locked(folder / "lock") if here.leads else nullcontext():  # the same run started twice: one waits
+        with runs.alone(folder, "finetune") if here.leads else nullcontext():  # started twice: one waits
             if not here.agreed(runs.is_complete(folder)):
                 from finetune.train import train  # a complete training imports no network
 

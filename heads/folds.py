@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
-from cache.errors import UserError
+from cache.errors import UserError, counted
 from data.manifest import Manifest
 from heads.sweep import DATE, GENERATOR
 
@@ -76,6 +76,17 @@ def cut(manifest: Manifest, how: int | str) -> Folds:
     return replace(folds, made_by=_numbered(manifest.generator))
 
 
+def refuse_uncut(manifest: Manifest, how: int | str) -> None:
+    """What can be said without cutting k folds, which takes long where images are many. Raises: UserError as `cut`."""
+    if isinstance(how, str):
+        cut(manifest, how)
+    elif how > 1:
+        _refuse_few_groups(manifest, how)
+    else:
+        for split in ("train", "val"):
+            _refuse_one_class(manifest, _mask(manifest, split), f"the {split} split")
+
+
 def _given(manifest: Manifest) -> Folds:
     return Folds(*(_mask(manifest, split)[None] for split in ("train", "val")), _numbered(manifest.group))
 
@@ -97,9 +108,9 @@ def _by_generator(manifest: Manifest, *, ordered: bool) -> Folds:
     names = sorted({*manifest.generator[taken]} - {""})
     if len(names) < 2:
         raise UserError(
-            f"FOLDS={DATE if ordered else GENERATOR}: {manifest.dataset} has {len(names)} known generators in train "
-            "and val, and one is left out at a time. They are known from a CSV column `generator`, from folders "
-            'fake/<generator>/, or from joined sets, DATA="a+b". Without them use FOLDS=5.'
+            f"FOLDS={DATE if ordered else GENERATOR}: {manifest.dataset} has {counted(len(names), 'known generator')} "
+            "in train and val, and one is left out at a time. They are known from a CSV column `generator`, from "
+            'folders fake/<generator>/, or from joined sets, DATA="a+b". Without them use FOLDS=5.'
         )
     count = len(names)
     numbers = {name: number for number, name in enumerate(names)}
@@ -177,18 +188,24 @@ def _mask(manifest: Manifest, split: str) -> np.ndarray:
 
 
 def _stratified(manifest: Manifest, count: int) -> Folds:
+    _refuse_few_groups(manifest, count)
+    rows = np.flatnonzero(_mask(manifest, "train") | _mask(manifest, "val"))
+    held_out = np.zeros((count, len(manifest)), bool)
+    held_out[:, rows] = stratified(manifest.fake[rows], manifest.group[rows], count)
+    return Folds(held_out.any(axis=0) & ~held_out, held_out, _numbered(manifest.group))
+
+
+def _refuse_few_groups(manifest: Manifest, count: int) -> None:
+    """Raises: UserError for fewer groups of a class than folds."""
     rows = np.flatnonzero(_mask(manifest, "train") | _mask(manifest, "val"))
     groups, fake = manifest.group[rows], manifest.fake[rows]
     for label, of_label in (("real", ~fake), ("fake", fake)):
         found = len(set(groups[of_label]))
         if found < count:
             raise UserError(
-                f"FOLDS={count}: {manifest.dataset} has only {found} groups of {label} images in train and val, and a "
-                f"group stays in one fold. Use FOLDS={found} or fewer, or give more images."
+                f"FOLDS={count}: {manifest.dataset} has only {counted(found, 'group')} of {label} images in train and "
+                f"val, and a group stays in one fold. Use FOLDS={found} or fewer, or give more images."
             )
-    held_out = np.zeros((count, len(manifest)), bool)
-    held_out[:, rows] = stratified(fake, groups, count)
-    return Folds(held_out.any(axis=0) & ~held_out, held_out, _numbered(manifest.group))
 
 
 def stratified(fake: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:

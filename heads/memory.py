@@ -22,7 +22,7 @@ def bytes_of(text: str) -> int | None:
         return None
     found = re.fullmatch(rf"(\d+(?:\.\d+)?) ?({'|'.join(UNITS)})", text.strip(), re.IGNORECASE)
     if not found:
-        raise UserError(f"MEMORY={shown(text)}: expected a size such as 8GB or 500MB")
+        raise UserError(f"MEMORY={shown(text)}: expected a size in {', '.join(UNITS)}, such as 8GB or 500MB")
     return int(float(found[1]) * UNITS[found[2].upper()])
 
 

@@ -16,6 +16,7 @@ from extract.options import ExtractConfig, parse_features, share_of
 from extract.ranks import together
 from extract.run import extract, specs_of
 from heads.families import Family
+from heads.folds import refuse_uncut
 from heads.memory import bytes_of
 from heads.options import HeadsConfig
 from heads.sweep import VALIDATION
@@ -37,19 +38,25 @@ def reached(folder: Path) -> str:
     if not runs.is_complete(folder):
         return ""
     found = runs.result(folder).into(SweepResult)
-    return (
-        f"heads {found.backbone}: complete: {found.head} chosen among {found.settings} settings, val AUC "
-        f"{found.val_auc:.4f} -> {folder}"
-    )
+    doubt = f"\n  {found.doubt}" if found.doubt else ""
+    return f"heads {found.backbone}: complete: {found.chosen} -> {folder}{doubt}"
+
+
+def comes_next(config: HeadsConfig) -> str:
+    """The commands that go on from a complete sweep."""
+    whole = config.but(part="")
+    tunable = not config.crosses and len(config.parts()) == 1  # as finetune.start has it
+    return f"make report {whole.given()}".strip() + ("; or make finetune, with the same options" if tunable else "")
 
 
 def extract_features(config: HeadsConfig, manifest: Manifest) -> list[FeatureSpec]:
     """The features that heads may read, all of them in the cache then.
 
     Raises:
-        UserError: images of one class alone, before anything is computed; as extract.run.
+        UserError: images of one class alone, or which FOLDS cannot cut, before anything is computed; as extract.run.
     """
     _refuse_one_class(manifest)
+    refuse_uncut(manifest, config.folds)
     return [spec for part in config.parts() for spec in specs_of(extract(part, manifest))]
 
 

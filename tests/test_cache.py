@@ -16,13 +16,14 @@ import torch
 from torch import nn
 
 from cache import paths, runs
-from cache.atomic import append_line, copy, read_lines, remove_leftovers, replacing, write_text
+from cache.atomic import append_line, copy, locked, read_lines, remove_leftovers, replacing, write_bytes, write_text
 from cache.checkpoint import load_strictly, load_weights, save_weights
 from cache.environment import describe_environment
 from cache.errors import UserError, masked, shown
 from cache.features import DamagedShard, FeatureSpec, Preprocess, open_shard, shard_paths, write_shard
 from cache.key import canonical, differences, key
 from cache.mapping import mapped
+from cache.progress import Progress
 from cache.table import FeatureTable, present, verify
 
 SPEC = FeatureSpec(
@@ -112,6 +113,22 @@ def test_a_folder_removed_under_a_writer_is_one_sentence(tmp_path, how, whole):
     with replacing(path) as new:  # and then it goes on
         how(new)
     assert path.exists()
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="the test needs a place that takes no folder")
+@pytest.mark.parametrize(
+    "write", [write_bytes, lambda path: append_line(path, ""), lambda path: locked(path).__enter__()]
+)
+def test_where_no_folder_can_be_made_is_said(write):
+    with pytest.raises(UserError, match="the folder /proc/runs/heads cannot be made there: choose other CACHE_DIR"):
+        write(Path("/proc/runs/heads/a"))
+
+
+def test_progress_of_nothing_has_no_last_line(capsys):
+    for done in (0, 2):
+        with Progress("heads", 3) as progress:
+            progress.advance(done)
+    assert [line[:12] for line in capsys.readouterr().err.splitlines()] == ["heads  2/3  "]
 
 
 def test_a_missing_file_of_somebody_elses_is_not_taken_for_a_removed_folder(tmp_path):

@@ -11,13 +11,17 @@ import pytest
 
 from cache import paths
 from cache.__main__ import VerifyConfig
-from cache.command import parse, usage
+from cache.atomic import remove_folder
+from cache.command import main, parse, usage
 from cache.errors import UserError
 from cache.features import open_shard
 from cache.verify import run as verify
 from data.options import DataConfig
 from finetune.options import FinetuneConfig
+from heads.options import HeadsConfig
 from tests import forked
+from tests.conftest import write_faces
+from tests.small import RIDGE
 
 
 def python(*arguments: str) -> subprocess.CompletedProcess:
@@ -48,7 +52,7 @@ def test_the_whole_pipeline_in_one_command(faces, world):
         (["--data=/no/such/place"], "no such folder"),
         (["--dta=x"], "unknown flag of python -m data 'dta'; did you mean data"),
         (["faces"], "stray word 'faces'"),
-        (["--rehash=maybe"], "--rehash: expected True or False, found 'maybe'"),
+        (["--rehash=maybe"], "REHASH=maybe (--rehash): expected 1 or 0"),
         (["--leaks=ignore"], "unknown LEAKS 'ignore'"),
     ],
 )
@@ -98,7 +102,7 @@ def test_flags_become_the_types_of_their_fields():
     assert parse(DataConfig, ["--rehash"], "x").rehash is True
     assert parse(DataConfig, ["--bad-images=black", "--norehash"], "x").bad_images == "black"
     assert "Build the manifest" in usage(DataConfig, "x")
-    with pytest.raises(UserError, match="expected text, found 3"):
+    with pytest.raises(UserError, match=r"=3 \(--.*\): expected text"):
         DataConfig.of(data=3)
 
 
@@ -229,6 +233,25 @@ def test_a_stage_with_nothing_to_do_says_what_is_there(faces, world):
     counts = first.stdout.splitlines()[0].removeprefix("data faces: ")
     assert second.stdout.splitlines() == [f"data faces: complete: {counts}"]
     assert second.stderr == ""
+
+
+def test_the_last_lines_say_where_a_sweep_is_and_what_comes_next(few, monkeypatch, capsys):
+    given = {**RIDGE, "data": few, "grid": '[{"family": "ridge", "penalty": [1, 9]}]', "mean_views": 0}
+    monkeypatch.setattr("sys.argv", ["heads", *(f"--{name}={value}" for name, value in given.items())])
+    said = []
+    for _ in range(2):
+        main(HeadsConfig, "heads.run:run_each", command="python -m heads")
+        said.append(capsys.readouterr().out.splitlines())
+    (folder,) = paths.runs_dir().glob("heads/*")
+    chose, luck, after = said[0][-3:]
+    assert re.fullmatch(rf"heads resnet18: chose ridge penalty=\d.0 among 6 settings, .* -> {folder}", chose)
+    assert re.match(r"  Only \d real and \d fake images chose among 6 settings: which one is best is partly luck", luck)
+    assert after.startswith(f"next: make report DATA={few} BACKBONE=resnet18 FEATURES='layer1:avgstd layer2:avgstd' ")
+    assert after.endswith("; or make finetune, with the same options")
+    assert said[1] == [chose.replace(": chose", ": complete: chose"), luck, after]
+    remove_folder(paths.features_dir())
+    main(HeadsConfig, "heads.run:run_each", command="python -m heads")
+    assert capsys.readouterr().out.splitlines()[-3:] == said[1]  # where something was said before, too
 
 
 def test_several_goals_share_their_options():

@@ -31,9 +31,9 @@ from finetune.detectors.detector import HEAD, NORMS, FeatureDetector
 from finetune.detectors.detector_file import load_detector
 from finetune.detectors.logits import logits_of
 from finetune.detectors.networks import NETWORKS
-from finetune.options import FinetuneConfig
+from finetune.options import DEFAULT_RECIPE, FinetuneConfig
 from finetune.recipes import RECIPES, Recipe, changed, read_recipe
-from finetune.run import run
+from finetune.run import comes_next, reached, run
 from finetune.training import epochs, optimise, state, step
 from finetune.training import loop as fit
 from finetune.training.epochs import steps_of
@@ -119,13 +119,18 @@ def kill_at(monkeypatch, update: int) -> None:
 
 def test_a_training_starts_as_the_cached_head_and_ends_as_a_run(few, capsys):
     folder = run(options(few))
-    assert "validation images the detector's logits are the cached head's" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "validation images the detector's logits are the cached head's" in said
     result = FinetuneResult(**runs.result(folder))
     found = metrics(folder)
     assert found.epoch.tolist() == [1, 2, 3, 4]
     assert found.phase.tolist() == [1, 2, 2, 2]
     assert result.val_auc == found.val_auc.max()
     assert found.val_auc[result.best_epoch - 1] == result.val_auc
+    few_images = "Only 4 real and 5 fake images chose among 4 epochs: which one is best is partly luck"
+    assert result.doubt.startswith(few_images)
+    assert f" -> {folder}\n  {few_images}" in said
+    assert reached(folder) in said.replace("(resnet18): epoch", "(resnet18): complete: epoch")
     detector, record = load_detector(folder / BEST)
     assert isinstance(detector, FeatureDetector)
     assert (record.made["epoch"], record.made["recipe"]) == (result.best_epoch, "two-phase")
@@ -583,6 +588,9 @@ def test_every_recipe_runs_as_smoke(few, name, monkeypatch):
     detector, _ = load_detector(folder / BEST)
     assert sum(p.numel() for p in detector.parameters()) == result.parameters
     assert not list(paths.runs_dir().glob("best/*"))  # a smoke run is nobody's best
+    assert reached(folder).endswith("says nothing of the detector.")
+    following = comes_next(FinetuneConfig.of(data="few", recipe=name, smoke=True))
+    assert following == "make finetune DATA=few" + f" RECIPE={name}" * (name != DEFAULT_RECIPE)
 
 
 def _narrow(_: int, *, norms: bool) -> nn.Module:
@@ -736,7 +744,7 @@ def test_mistakes_are_told_before_any_work(few, more, words):
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has what the test says is missing")
 def test_a_missing_gpu_is_told(few):
-    with pytest.raises(UserError, match="DEVICE=cuda:0 cannot be used here"):
+    with pytest.raises(UserError, match=r"DEVICE=cuda: no GPU is here \([^()]*\); leave DEVICE out"):
         run(options(few, plain(), device="cuda"))
 
 

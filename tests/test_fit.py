@@ -12,7 +12,7 @@ from heads import stream as streams
 from heads.families import Fitted, Linear, Logistic, Member, Mlp, Point, Ridge
 from heads.fitting import column_metrics, unfinished
 from heads.fitting.stack import Dropout, Head, Shape, _dropped, _linear, initial, normed_rows
-from heads.fitting.stacked import _Training, class_weights, fit, generator_weights
+from heads.fitting.stacked import _Training, class_weights, fit, generator_weights, seconds_an_epoch
 from heads.fitting.task import Task
 from heads.fitting.unfinished import Unfinished
 from heads.stream import RowStream
@@ -68,6 +68,17 @@ def killed_after(epochs: int, train, monkeypatch) -> list[int]:
         train(dying)
     train(lambda epoch, _: done.append(epoch))
     return done
+
+
+def test_an_epoch_is_priced_with_its_validation(monkeypatch):
+    """A step is a tick of the clock, a validation ten."""
+    on, clock = task(), [0.0]
+    monkeypatch.setattr("heads.fitting.stacked.time.perf_counter", lambda: clock[0])
+    for name, ticks in (("step", 1), ("judge", 10)):
+        told = lambda *_, ticks=ticks, **more: clock.__setitem__(0, clock[0] + ticks)  # noqa: E731
+        monkeypatch.setattr(_Training, name, told)
+    steps = -(-len(on.folds.rows) // 7)
+    assert seconds_an_epoch(members([Linear(lr=0.1, batch=7)], 1, 1), on) == steps + 10
 
 
 def test_a_stack_that_is_killed_between_epochs_goes_on_from_there(tmp_path, monkeypatch):

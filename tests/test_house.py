@@ -97,11 +97,11 @@ def test_status_says_what_there_is_and_what_a_rerun_would_do(kept, house, capsys
 def test_complete_stages_say_what_they_reached(kept):
     about = runs.result(sweep())
     assert reached_by_heads(sweep()) == (
-        f"heads tf_efficientnet_lite0: complete: ridge penalty=1.0 chosen among 1 settings, val AUC "
-        f"{about['val_auc']:.4f} -> {sweep()}"
+        f"heads tf_efficientnet_lite0: complete: chose ridge penalty=1.0 among 1 setting, val AUC "
+        f"{about['val_auc']:.4f} over 1 member, best convex {about['val_auc']:.4f} -> {sweep()}"
     )
     assert reached_by_extract(extraction()).startswith(
-        "extract tf_efficientnet_lite0: complete: 1 features of 48 images of faces in "
+        "extract tf_efficientnet_lite0: complete: 1 feature of 48 images of faces in "
     )
     (sweep() / "result.json").unlink()
     assert reached_by_heads(paths.run_dir("heads", "faces-half")) == ""
@@ -126,6 +126,17 @@ def test_status_tells_what_is_gone_changed_or_damaged(kept, capsys):
     said = capsys.readouterr().out
     assert "`make data` makes its manifest anew" in said
     assert "damaged" in said
+
+
+def test_smoke_runs_are_not_among_the_best(kept, capsys):
+    best = f"heads/{sweep().name}"
+    for stage, name, more in (("heads", "few-smoke-x", {}), ("finetune", "few-smoke-y", {"smoke": True})):
+        runs.finish(paths.run_dir(stage, name), {"dataset": "few-smoke", "val_auc": 1.0, **more})
+    for every in (False, True):
+        status.run(StatusConfig(all=every))
+        said = capsys.readouterr().out
+        assert [best in said, "few-smoke-x" in said, "few-smoke-y" in said] == [True, every, every]
+        assert ("and 2 more: make status ALL=1" in said) == (not every)
 
 
 def test_status_of_an_empty_house(world, capsys):

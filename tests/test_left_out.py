@@ -249,5 +249,5 @@ def test_what_cannot_be_left_out_is_refused_before_anything_is_trained(tmp_path)
     replace(taken, dataset="two-without-a_b").save(paths.manifest_file("two-without-a_b"))
     with pytest.raises(UserError, match="the name 'two-without-a_b' is that of a data set which is no part of two"):
         parts_of(options(two))
-    with pytest.raises(UserError, match="has 1 known generators"):
+    with pytest.raises(UserError, match="has 1 known generator "):
         parts_of(options(write_made_by(tmp_path / "one", ("a",), 8)))

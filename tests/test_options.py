@@ -69,7 +69,11 @@ def test_inherited_options_count_too():
     ("make", "words"),
     [
         (lambda: HeadsConfig.of(bakbone="x"), "unknown option of HeadsConfig 'bakbone'; did you mean backbone"),
-        (lambda: HeadsConfig.of(data=3), "--data: expected text, found 3"),
+        (lambda: HeadsConfig.of(data=3), r"DATA=3 \(--data\): expected text"),
+        (lambda: FinetuneConfig.of(smoke="maybe"), r"SMOKE=maybe \(--smoke\): expected 1 or 0"),
+        (lambda: ExtractConfig.of(parts=4), "PARTS=4 is for CLUSTER=...; by hand a process takes PART=0/4"),
+        (lambda: ExtractConfig.of(cores=2), "CORES=2 is for CLUSTER=..."),
+        (lambda: HeadsConfig.of(memory="1KB"), "MEMORY='1KB': expected a size in MB, GB, TB, such as 8GB"),
         (lambda: HeadsConfig.of(views=-1), "VIEWS, SIZE and BATCH must not be negative"),
         (lambda: HeadsConfig.of(mean_views=True), "MEAN_VIEWS needs cached views"),
         (lambda: DataConfig.of().but(backbone="x"), "unknown option of DataConfig 'backbone'"),
@@ -126,7 +130,7 @@ def test_a_plugin_registers_before_options_are_read(faces, tmp_path):
     call = with_plugins(tmp_path, "first second", "extract", *given)
     assert call.returncode == 0, call.stderr
     assert call.stdout.startswith("first is here\ntiny is registered\n")
-    assert "extract tiny (random weights): 1 features of 60 images are complete" in call.stdout
+    assert "extract tiny (random weights): complete: 1 feature of 60 images" in call.stdout
 
 
 @pytest.mark.parametrize(

@@ -319,7 +319,7 @@ def test_commands_with_plugins_run(somebody):
     write_faces(somebody / "faces", 48)
     torch.save(squeezenet1_1().state_dict(), somebody / "file")
     assert "train" in really("make data DATA=faces", somebody)
-    assert "2 features of 48 images are complete" in really(command_of("extract", "my_backbone"), somebody)
+    assert "complete: 2 features of 48 images" in really(command_of("extract", "my_backbone"), somebody)
     assert "chose " in really(command_of("heads", "PLUGINS=my_family"), somebody)
     board = next((somebody / "runs_dir" / "heads").glob("*/leaderboard.csv")).read_text()
     assert "contrast shrink=0.5" in board

@@ -18,7 +18,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import StratifiedGroupKFold
 
 from analysis.found.models import ranked_runs
-from cache import paths, runs
+from cache import atomic, paths, runs
 from cache.errors import UserError
 from cache.runs import DamagedRun
 from data import build as data_build
@@ -40,7 +40,7 @@ from heads.sweep.leaderboard import Trial, choose, settings
 from heads.sweep.sweep_result import HEAD_FILE
 from tests import forked
 from tests.conftest import write_faces
-from tests.small import on_other_data
+from tests.small import RIDGE, on_other_data
 
 GRID = (
     '[{"family": "linear", "lr": [0.01, 0.001]}, {"family": "mlp", "lr": 0.01, "hidden": [4, [4, 3]], "dropout": 0.2},'
@@ -142,7 +142,7 @@ def test_groups_stay_in_one_fold(faces):
     for trained, held_out in zip(cut.trained, cut.held_out, strict=True):
         assert not set(manifest.rows.group[trained]) & set(manifest.rows.group[held_out])
     manifest.rows["group"] = manifest.rows.label
-    with pytest.raises(UserError, match=r"FOLDS=3: faces has only 1 groups of real images .* Use FOLDS=1 or fewer"):
+    with pytest.raises(UserError, match=r"FOLDS=3: faces has only 1 group of real images .* Use FOLDS=1 or fewer"):
         folds.cut(manifest, 3)
 
 
@@ -336,8 +336,9 @@ def test_a_part_that_comes_late_finds_the_sweep_done(faces, monkeypatch):
 
 
 def test_a_sweep_that_lags_behind_leaves_the_finished_leaderboard_as_it_is(faces, monkeypatch):
-    """Two of the same at once; one finishes all buckets while the other trains its first."""
+    """A part, and all of it; the latter finishes all buckets while the part trains its first."""
     config = HeadsConfig.of(data=str(faces), **{**SMALL, "grid": TWO_BUCKETS})
+    extract(config.extract)
     save, finished = course.save_trials, []
 
     def overtaken(path, trials):
@@ -346,7 +347,7 @@ def test_a_sweep_that_lags_behind_leaves_the_finished_leaderboard_as_it_is(faces
         save(path, trials)
 
     monkeypatch.setattr(course, "save_trials", overtaken)
-    folder = run(config)
+    folder = run(config.but(part="0/2"))
     assert (folder / "leaderboard.csv").read_bytes() == finished[0]
     assert len(board(folder)) == runs.result(folder)["settings"]
     assert not (folder / sweep.BUCKETS).exists()
@@ -482,15 +483,44 @@ def test_a_split_without_both_classes_is_refused(tmp_path, faces):
 
 
 @pytest.mark.parametrize(
+    ("how", "words"), [(40, r"FOLDS=40: faces has only \d+ groups"), ("generator", "faces has 0 known generators")]
+)
+def test_folds_that_cannot_be_cut_are_refused_before_features_are_made(faces, how, words):
+    with pytest.raises(UserError, match=words):
+        run(HeadsConfig.of(data=str(faces), **SMALL, folds=how))
+    assert not paths.features_dir().exists()
+
+
+@pytest.mark.parametrize("stage", ["extract", "heads"])
+def test_of_two_at_once_the_second_waits_and_does_nothing_again(few, monkeypatch, capsys, stage):
+    """The first is as far as `stage` when the second begins, and through when it goes on."""
+    config, taken = HeadsConfig.of(data=str(few), **{**RIDGE, "size": 62}), atomic._taken
+
+    def held(file) -> bool:
+        if stage not in Path(file.name).parts or Path(file.name).name != runs.part_lock(0, 1):
+            return taken(file)
+        monkeypatch.setattr(atomic, "_taken", taken)
+        run(config)
+        return False
+
+    monkeypatch.setattr(atomic, "_taken", held)
+    folder = run(config)
+    said = capsys.readouterr()
+    assert re.findall(r"^(\w+).*: another process is at it; waiting for ", said.err, re.MULTILINE) == [stage]
+    assert said.err.count("extract resnet18 part 0/1  48/48") == (stage == "extract")
+    assert said.out.count("1 setting, 1 fold, 2 seeds: 1 convex head on 3 inputs") == 0
+    assert said.out.count(f" -> {folder}") == 1
+
+
+@pytest.mark.parametrize(
     ("options", "words"),
     [
         ({"folds": 0}, "SEEDS and FOLDS must be at least 1"),
         ({"one_se": True}, "ONE_SE needs the spread over folds"),
         ({"mean_views": True}, "MEAN_VIEWS needs cached views"),
-        ({"memory": "8"}, "MEMORY='8': expected a size such as 8GB"),
+        ({"memory": "8"}, "MEMORY='8': expected a size in MB, GB, TB, such as 8GB"),
         ({"memory": "0MB"}, "sklearn heads need all rows in memory, and the pooled features are 0.0 GB streamed"),
         ({"inputs": "al"}, "unknown INPUTS 'al'; did you mean all"),
-        ({"folds": 40}, r"FOLDS=40: faces has only \d+ groups"),
         (
             {"grid": '[{"family": "linear", "lr": 1e37, "weight_decay": 100}]'},
             "not one head has a finite validation loss",
@@ -514,9 +544,11 @@ def test_a_fold_of_one_class_is_named(faces, monkeypatch):
         folds.cut(manifest, 2)
 
 
-def test_expected_time_and_numbers_are_told_before_the_start(faces, capsys):
+def test_expected_time_and_numbers_are_told_before_the_start(faces, capsys, monkeypatch):
+    monkeypatch.setattr(Ridge, "seconds", lambda members, source: 1000.0)
     run(HeadsConfig.of(data=str(faces), **SMALL, folds=2))
     said = capsys.readouterr().out
-    assert "8 settings, 2 folds, 2 seeds: 18 convex heads on 3 inputs, then 18 others" in said
-    assert re.search(r"in about \d:\d\d:\d\d, beside the sklearn heads, whose time is not known", said)
+    assert "8 settings, 2 folds, 2 seeds: 18 convex heads on 3 inputs (about 0:50:00), then 18 others" in said
+    lines = r"resnet18: 18 others on .* \(of the sklearn heads it is not known\)$"
+    assert re.search(lines, said, re.MULTILINE)
     assert json.loads((next((paths.runs_dir() / "heads").glob("*")) / "config.json").read_text())["folds"] == 2

@@ -13,12 +13,12 @@ import fsspec
 from analysis.house.inventory import find_any, in_words
 from analysis.house.options import ArchiveConfig
 from analysis.house.pack import ENDING, packed
-from cache import paths
-from cache.atomic import is_locked, remove_folder
+from cache import paths, runs
+from cache.atomic import remove_folder
 from cache.command import main
 from cache.errors import UserError, masked
 from cache.key import file_digest
-from cache.packing import LOCKS, check
+from cache.packing import check
 
 
 def run(config: ArchiveConfig) -> str:
@@ -30,7 +30,7 @@ def run(config: ArchiveConfig) -> str:
         size = file.stat().st_size
     print(f"archive {folder.name}: {in_words(size)}, read back and right -> {masked(there)}")
     if config.remove:
-        if any(is_locked(folder / name) for name in LOCKS):
+        if runs.in_use(folder):
             raise UserError(f"{folder} is in use, so it stays; the copy is {masked(there)}")
         remove_folder(folder)
         print(f"removed {folder}; `make unpack SOURCE=...` brings it back")

@@ -9,10 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from cache import paths, runs
-from cache.atomic import is_locked
 from cache.errors import UserError, one_of
 from cache.features import DIGEST_BYTES, RemovedShard, open_shard, shard_paths
-from cache.packing import LOCKS, STAGES
+from cache.packing import STAGES
 from cache.runs import DamagedRun
 from data.manifest import Manifest
 
@@ -78,7 +77,7 @@ class Run:
     @property
     def is_running(self) -> bool:
         """Whether a process is at work in it."""
-        return any(is_locked(self.folder / name) for name in LOCKS)
+        return runs.in_use(self.folder)
 
     def state(self, keys: dict[str, str]) -> str:
         """What there is, and what the same command would do.

@@ -10,7 +10,7 @@ from cache.options import Options, option
 class StatusConfig(Options):
     """Say which data sets, features and runs there are, how large, what they reached, and what a rerun would do."""
 
-    all: bool = option(False, "every run, not the best of each data set alone")
+    all: bool = option(False, "every run, smoke runs too, not the best of each data set alone")
 
 
 @dataclass(frozen=True, kw_only=True)

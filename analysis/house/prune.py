@@ -17,9 +17,8 @@ from analysis.house.consent import list_and_ask
 from analysis.house.inventory import Run, all_runs, caches, data_sets, in_words, size_of
 from analysis.house.options import PruneConfig
 from cache import paths, runs
-from cache.atomic import LEFTOVER_AGE, TEMPORARY, is_locked, remove, remove_folder
+from cache.atomic import LEFTOVER_AGE, TEMPORARY, remove, remove_folder
 from cache.command import main
-from cache.packing import LOCKS
 from finetune.training.job import STATE
 
 DAY = 86_400  # seconds
@@ -95,7 +94,7 @@ def _checkpoints(found: list[Run], days: int) -> Iterator[Useless]:
 
 def _why(path: Path, days: int, *, trial: bool) -> str:
     """Why nobody goes on from a checkpoint; '' where somebody may."""
-    if not path.exists() or any(is_locked(path.parent / name) for name in LOCKS):
+    if not path.exists() or runs.in_use(path.parent):
         return ""
     if runs.is_complete(path.parent) and not trial:
         return "the state of a finished training"

@@ -71,10 +71,13 @@ def _backbone(folder: Path) -> str:
 def _of_runs(found: list[Run], sets: list[DataSet], *, shown: int) -> list[list[str]]:
     keys = {each.name: each.manifest.key for each in sets if each.manifest}
     trained = sorted((each for each in found if each.stage in TRAINED), key=_rank)
+    smoke = {each.dataset for each in trained if each.record and each.record.get("smoke")}  # its sweep is of it too
     lines, count = [("runs", "val AUC", "size", "state")], defaultdict(int)
     for each in trained:
         count[each.stage, each.dataset] += 1
-        if not shown or count[each.stage, each.dataset] <= shown or each.record is None:
+        if not shown or each.record is None or (
+            count[each.stage, each.dataset] <= shown and each.dataset not in smoke
+        ):  # fmt: skip
             auc = "" if each.val_auc is None else f"{each.val_auc:.4f}"
             lines.append((f"{each.stage}/{each.name}", auc, in_words(each.size), each.state(keys)[: 2 * LONGEST]))
     left = len(trained) - len(lines) + 1

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from cache import paths
-from cache.errors import UserError
+from cache.errors import UserError, counted
 from cache.key import key
 from cache.records import from_plain
 from data.audit.copies import Copy, Search, families
@@ -201,9 +201,9 @@ def _of_copies(copies: Copies | None) -> list[str]:
     first = copies.shown[0]
     where = [f"{copies.across_splits} of them in two splits"] * bool(copies.across_splits)
     where += [f"{copies.across_labels} under both labels"] * bool(copies.across_labels)
-    return [f"Near copies: {copies.pairs} pairs of files show the same picture, {' and '.join(where)}, for example "
-            f"{first.first} and {first.second} ({first.how}). A model that has seen one knows the other, so figures "
-            "are too good: LEAKS=drop leaves the lesser one out."]  # fmt: skip
+    return [f"Near copies: {counted(copies.pairs, 'pair')} of files show the same picture, {' and '.join(where)}, for "
+            f"example {first.first} and {first.second} ({first.how}). A model that has seen one knows the other, so "
+            "figures are too good: LEAKS=drop leaves the lesser one out."]  # fmt: skip
 
 
 def _of_shortcuts(shortcuts: dict[str, Shortcut]) -> list[str]:

@@ -29,6 +29,7 @@ def device_of(word: str) -> str:
         return "cpu"
     import torch
 
+    typed = word
     if word == "auto":
         word = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if ":" in word and processes() > 1:
@@ -37,7 +38,10 @@ def device_of(word: str) -> str:
     try:
         torch.empty(1, device=word)
     except (RuntimeError, AssertionError) as error:
-        raise UserError(f"DEVICE={word} cannot be used here: {str(error).splitlines()[0]}") from error
+        why = str(error).splitlines()[0].partition(" on your system")[0]  # where a driver can be had is no news
+        lacking = typed.startswith("cuda") and not torch.cuda.is_available()
+        found = "no GPU is here" if lacking else "it cannot be used here"
+        raise UserError(f"DEVICE={typed}: {found} ({why}); leave DEVICE out") from error
     return word
 
 

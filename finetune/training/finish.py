@@ -6,6 +6,7 @@ import numpy as np
 
 from cache import runs
 from cache.key import file_digest
+from data.manifest import Manifest
 from finetune.detectors.detector import Detector
 from finetune.detectors.detector_file import load_detector
 from finetune.detectors.logits import logits_of
@@ -40,8 +41,9 @@ def conclude(job: Job, start: Start, history: list[Epoch], team: Team, *, recipe
     parameters = sum(p.numel() for p in detector.parameters())
     result = _result(job, start, history, best, recipe_name=recipe_name, smoke=smoke, parameters=parameters)
     runs.finish(job.folder, asdict(result))
-    runs.log(job.folder, f"finetune {recipe_name} ({start.network}): epoch {best.epoch} of {len(history)}, val AUC "
-                         f"{best.val_auc:.4f}, val accuracy {best.val_accuracy:.4f}")  # fmt: skip
+    runs.log(job.folder, f"finetune {recipe_name} ({start.network}): {result.chosen} -> {job.folder}")
+    if result.doubt:
+        runs.log(job.folder, f"  {result.doubt}")
 
 
 def _predict(detector: Detector, job: Job, team: Team, split: str) -> None:
@@ -66,5 +68,11 @@ def _result(job: Job, start: Start, history: list[Epoch], best: Epoch, *, recipe
         val_auc=best.val_auc, val_loss=best.val_loss, val_accuracy=best.val_accuracy, train_loss=best.train_loss,
         train_accuracy=best.train_accuracy, seconds=round(sum(each.seconds for each in history), 1),
         images_per_second=round(float(np.median([each.images_per_second for each in history])), 1),
-        detector=file_digest(job.folder / BEST),
+        detector=file_digest(job.folder / BEST), chosen_on=_chosen_on(job.manifest),
     )  # fmt: skip
+
+
+def _chosen_on(manifest: Manifest) -> dict[str, int]:
+    """Label -> validation images."""
+    fake = manifest.fake[manifest.where("val")]
+    return {"real": int((~fake).sum()), "fake": int(fake.sum())}

@@ -21,7 +21,7 @@ from optuna.study import MaxTrialsCallback
 from optuna.trial import FrozenTrial, TrialState
 
 from cache import paths, runs
-from cache.atomic import copy, locked
+from cache.atomic import copy
 from cache.errors import UserError, masked
 from cache.key import key
 from cache.progress import Progress
@@ -108,7 +108,7 @@ class _Search:
         job, start = stages_before(config, config.asked, self.here)
         job = replace(job, folder=self.folder / key(job.made_from))
         trial.set_user_attr("folder", job.folder.name)
-        with locked(job.folder / "lock"):  # another process may have been given the same settings
+        with runs.alone(job.folder, "tune"):  # another process may have been given the same settings
             try:
                 if not runs.is_complete(job.folder):
                     train(config, job, start, self.here, watchers=[_Watcher(trial)], test=False)

@@ -207,7 +207,7 @@ class Family(Settings):
 
     @classmethod
     def seconds(cls, members: list["Member"], source: Source) -> float | None:
-        """About how long `fit` would take, early stopping and validation left aside; None = unknown."""
+        """About how long `fit` would take, early stopping left aside; None = unknown."""
         return None
 
     # How it is used.

@@ -53,13 +53,16 @@ def fit(members: list[Member], task: Task, *, report: Report | None = None,
 
 
 def seconds_an_epoch(members: list[Member], task: Task) -> float:
-    """What an epoch of these heads takes without its validation, from the second of two steps."""
+    """What an epoch of these heads takes: the second of two steps times their number, and a validation."""
     training = _Training(members, task)
     batch = task.stream.some(task.folds.rows, batch=training.batch)
     training.step(batch, progress=0.0, step=0)
     started = time.perf_counter()
     training.step(batch, progress=0.0, step=1)
-    return (time.perf_counter() - started) * math.ceil(len(task.folds.rows) / training.batch)
+    stepped = time.perf_counter()
+    training.judge()
+    judged = time.perf_counter() - stepped
+    return (stepped - started) * math.ceil(len(task.folds.rows) / training.batch) + judged
 
 
 class _Training:

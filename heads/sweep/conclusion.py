@@ -66,9 +66,7 @@ class Outcome:
             self._predict_unseen(candidates)
         result = self._result(chosen, convex, found, record, candidates)
         runs.finish(self.folder, asdict(result))
-        floor = f", best convex {result.floor_auc:.4f}" if convex else ""
-        runs.log(self.folder, f"heads {result.backbone}: chose {chosen.name} among {len(found)} settings, "
-                              f"val AUC {chosen.val_auc:.4f} over {len(chosen.trials)} members{floor}")  # fmt: skip
+        runs.log(self.folder, f"heads {result.backbone}: {result.chosen} -> {self.folder}")
         if result.doubt:
             runs.log(self.folder, f"  {result.doubt}")
 

@@ -34,5 +34,7 @@ def run(config: SweepConfig) -> Path:
 
     folds = cut(manifest, config.folds)
     runs.begin(folder, config.to_json())
-    Sweep(config, folder, manifest, folds).run()
+    with runs.alone(folder, "heads", runs.part_lock(*config.part)):
+        if not runs.is_complete(folder):
+            Sweep(config, folder, manifest, folds).run()
     return folder

@@ -4,11 +4,12 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
+from itertools import groupby
 from pathlib import Path
 
 from cache import runs
 from cache.atomic import locked
-from cache.errors import UserError, one_of
+from cache.errors import UserError, counted, one_of
 from cache.progress import Progress
 from data.manifest import Manifest
 from heads.families import Fitted
@@ -21,6 +22,8 @@ from heads.sweep.conclusion import Outcome
 from heads.sweep.leaderboard import Setting, Trial, choose, settings
 from heads.sweep.sweep_config import BUCKETS, SweepConfig
 from heads.sweep.trainer import Trainer
+
+MINUTE = timedelta(minutes=1)  # below it what no estimate counts, such as writing each bucket, may be most of the time
 
 
 class Sweep:
@@ -40,19 +43,26 @@ class Sweep:
     def run(self) -> None:
         """Scouts first: convex heads need no learning rate, so they look for the best inputs; the others follow."""
         scouts = [bucket for choice in self.choices.values() for bucket in self._buckets(choice, scouts=True)]
-        with Progress(f"heads {self.config.backbone}", _work(scouts), unit="head-epochs") as progress:
-            self._announce(scouts, progress)
-            for bucket in scouts:
-                self._finish(bucket, progress)
-            others = self._others(self._winner())
-            share, shares = self.config.part
-            for bucket in others[share::shares]:
-                self._finish(bucket, progress)
+        self._announce(scouts)
+        self._go_through(scouts)
+        others = self._others(self._winner())
+        share, shares = self.config.part
+        self._announce_others(others[share::shares])
+        self._go_through(others[share::shares])
         with self._alone() as finished:  # parts may be through at the same time; one of them chooses
             if not finished:
                 self._conclude(scouts + others)
         if runs.is_complete(self.folder):
             shutil.rmtree(self.folder / BUCKETS, ignore_errors=True)
+
+    def _go_through(self, plan: list[Bucket]) -> None:
+        """A line a family: an epoch of one takes many times what that of another does, and convex heads have none."""
+        for name, group in groupby(plan, key=lambda each: "convex" if each.family.scouts else each.family.family):
+            alike = list(group)
+            unit = "head-epochs" if alike[0].family.by_gradient else "heads"
+            with Progress(f"heads {self.config.backbone} {name}", _work(alike), unit=unit) as progress:
+                for bucket in alike:
+                    self._finish(bucket, progress)
 
     def _refuse_what_cannot_be_streamed(self) -> None:
         """Before anything is trained. Raises: UserError, a family that needs all rows at once, and no room for them."""
@@ -112,23 +122,35 @@ class Sweep:
             for bucket in buckets(of_maps, name, columns=0, folds=len(self.folds), seeds=self.config.seeds)
         ]  # fmt: skip
 
-    def _announce(self, scouts: list[Bucket], progress: Progress) -> None:
-        """How many heads there will be, and about how long they take."""
-        widest = max(self.choices.values(), key=lambda choice: choice.width)
+    def _announce(self, scouts: list[Bucket]) -> None:
+        """How many heads there will be, and about how long the convex ones take."""
         share, shares = self.config.part
-        others = self._others(widest)[share::shares]  # it is not yet known which inputs win; on others it is less
-        progress.total = _work(scouts) + _work(others)
-        unfinished = [bucket for bucket in scouts + others if not self._file(bucket).exists()]
-        expected = [(bucket.family.family, self.trainer.expected_seconds(bucket)) for bucket in unfinished]
-        seconds = sum(each for _, each in expected if each is not None)
-        untimed = ", ".join(dict.fromkeys(family for family, each in expected if each is None))
+        others = self._others(next(iter(self.choices.values())))[share::shares]  # as many on any inputs
         print(
-            f"heads {self.config.backbone}: {len(self.config.configs)} settings, {len(self.folds)} folds, "
-            f"{self.config.seeds} seeds: {_members(scouts)} convex heads on {len(self.choices)} inputs, then "
-            f"{_members(others)} others, in about {timedelta(seconds=round(seconds))}"
-            + (f", beside the {untimed} heads, whose time is not known" if untimed else ""),
+            f"heads {self.config.backbone}: {counted(len(self.config.configs), 'setting')}, "
+            f"{counted(len(self.folds), 'fold')}, {counted(self.config.seeds, 'seed')}: "
+            f"{counted(_members(scouts), 'convex head')} on {counted(len(self.choices), 'input')}"
+            f"{self._about(scouts)}" + (f", then {counted(_members(others), 'other')}" if others else ""),
             flush=True,
         )
+
+    def _announce_others(self, others: list[Bucket]) -> None:
+        """About how long they take: what an epoch costs is not known before the inputs are, which may be one or all."""
+        if others:
+            where = ", ".join(dict.fromkeys(bucket.inputs for bucket in others))
+            heads = counted(_members(others), "other")
+            print(f"heads {self.config.backbone}: {heads} on {where}{self._about(others)}", flush=True)
+
+    def _about(self, plan: list[Bucket]) -> str:
+        """The time of what is not finished, in words; '' where it is short, or nothing is known."""
+        unfinished = [bucket for bucket in plan if not self._file(bucket).exists()]
+        expected = [(bucket.family.family, self.trainer.expected_seconds(bucket)) for bucket in unfinished]
+        known = [each for _, each in expected if each is not None]
+        untimed = ", ".join(dict.fromkeys(family for family, each in expected if each is None))
+        long = timedelta(seconds=round(sum(known)))
+        said = [f"about {long}"] * (long >= MINUTE)
+        said += [f"of the {untimed} heads it is not known"] * bool(untimed)
+        return f" ({', '.join(said)})" if said else ""
 
     def _finish(self, bucket: Bucket, progress: Progress) -> None:
         """Train a bucket, unless that has been done, and bring the leaderboard up to date."""

@@ -1,7 +1,10 @@
 """What a finished sweep says of itself in result.json, and where its head is. Reading it needs no PyTorch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cache.errors import counted
+from data.labels import LABELS
 from heads.sweep import VALIDATION
 
 STAGE = "heads"
@@ -56,11 +59,29 @@ class SweepResult:
     @property
     def doubt(self) -> str:
         """One sentence where so few images chose among several settings that luck did; else empty."""
-        if self.settings < 2 or min(self.chosen_on.values(), default=FEW) >= FEW:
-            return ""
-        counted = " and ".join(f"{count} {label}" for label, count in self.chosen_on.items())
         more = "" if self.folds > 1 or self.candidates else "; with FOLDS=5 all images of train and val would"
+        return luck(self.chosen_on, self.settings, "settings", more)
+
+    @property
+    def chosen(self) -> str:
+        """What was chosen, in a line."""
+        floor = "" if self.floor_auc is None else f", best convex {self.floor_auc:.4f}"
         return (
-            f"Only {counted} images chose among {self.settings} settings: which one is best is partly luck, and its "
-            f"validation AUC is too high{more}."
+            f"chose {self.head} among {counted(self.settings, 'setting')}, val AUC {self.val_auc:.4f} over "
+            f"{counted(self.members, 'member')}{floor}"
         )
+
+
+def luck(chosen_on: Mapping[str, int], count: int, what: str, more: str = "") -> str:
+    """One sentence where so few images chose among `count` of something that luck did; else empty.
+
+    Args:
+        chosen_on: label -> images. more: what would help.
+    """
+    if count < 2 or min(chosen_on.values(), default=FEW) >= FEW:
+        return ""
+    images = " and ".join(f"{chosen_on.get(label, 0)} {label}" for label in LABELS)  # JSON has them in another order
+    return (
+        f"Only {images} images chose among {count} {what}: which one is best is partly luck, and its validation AUC is "
+        f"too high{more}."
+    )

@@ -44,7 +44,7 @@ class Trainer:
         return bucket.family.fit(list(bucket.members), source, report=report)
 
     def expected_seconds(self, bucket: Bucket) -> float | None:
-        """About what a bucket takes, early stopping and validation left aside; None = unknown."""
+        """About what a bucket takes, early stopping left aside; None = unknown."""
         return bucket.family.seconds(list(bucket.members), self._source(bucket, self._maps))
 
     def _source(self, bucket: Bucket, maps: Callable[[str], MapTask]) -> Source:
