@@ -30,7 +30,7 @@ from data.thumbnails import ROW, Thumbnails
 from tests.bench.memory import peak
 from tests.bench.store import SPEC
 
-COUNT = 1_000_000
+COUNT = 100_000
 FOLDERS = 500  # of each class
 LINKS = 20_000  # of one file, of which a disk may allow 65 000
 SHARD_ROWS = 15_000  # about what a CPU fills in the minute after which a shard is written at the latest
