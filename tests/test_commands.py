@@ -20,7 +20,6 @@ from data.options import DataConfig
 from finetune.options import FinetuneConfig
 from heads.options import HeadsConfig
 from tests import forked
-from tests.conftest import write_faces
 from tests.small import RIDGE
 
 
