@@ -494,7 +494,8 @@ def test_folds_that_cannot_be_cut_are_refused_before_features_are_made(faces, ho
 @pytest.mark.parametrize("stage", ["extract", "heads"])
 def test_of_two_at_once_the_second_waits_and_does_nothing_again(few, monkeypatch, capsys, stage):
     """The first is as far as `stage` when the second begins, and through when it goes on."""
-    config, taken = HeadsConfig.of(data=str(few), **{**RIDGE, "size": 62}), atomic._taken
+    side = 62 if stage == "extract" else 64  # of which no other test has cached features
+    config, taken = HeadsConfig.of(data=str(few), **{**RIDGE, "size": side}), atomic._taken
 
     def held(file) -> bool:
         if stage not in Path(file.name).parts or Path(file.name).name != runs.part_lock(0, 1):
@@ -507,8 +508,8 @@ def test_of_two_at_once_the_second_waits_and_does_nothing_again(few, monkeypatch
     folder = run(config)
     said = capsys.readouterr()
     assert re.findall(r"^(\w+).*: another process is at it; waiting for ", said.err, re.MULTILINE) == [stage]
-    assert said.err.count("extract resnet18 part 0/1  48/48") == (stage == "extract")
-    assert said.out.count("1 setting, 1 fold, 2 seeds: 1 convex head on 3 inputs") == 0
+    assert said.err.count("extract resnet18 part 0/1  48/48") <= 1
+    assert said.out.count("1 setting, 1 fold, 2 seeds: 3 convex heads on 3 inputs") == 1
     assert said.out.count(f" -> {folder}") == 1
 
 
