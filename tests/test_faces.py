@@ -410,6 +410,24 @@ def test_whole_photographs_are_warned_of(judged, capsys, tmp_path):
     assert "warning" not in capsys.readouterr().out
 
 
+def test_a_photograph_is_warned_of_where_a_run_was_trained_on_squares(made, capsys, tmp_path):
+    _, out = made
+    for path in (out / "images").rglob("*.png"):
+        keep(tmp_path / "squares" / path.relative_to(out / "images"), Image.open(path))  # nobody knows who cut them out
+    run = run_heads(HeadsConfig.of(data=str(tmp_path / "squares"), **SMALL))
+    keep(tmp_path / "far" / "away.jpg", photograph((640, 300), (300, 150, 96, 0)))
+    keep(tmp_path / "near" / "square.jpg", photograph((300, 300), (150, 150, 48, 0)))
+    config = PredictConfig.of(images=str(tmp_path / "far"), run=run.name, batch=2)
+    capsys.readouterr()
+    predict.run(config)
+    said = capsys.readouterr().out
+    assert f"warning: 1 of 1 images looked at are of another shape than those that {run.name} was trained on" in said
+    assert "(1 with one that is small in its frame" in said
+    predict.run(config.but(images=str(tmp_path / "near")))
+    predict.run(config.but(faces="1"))
+    assert "warning" not in capsys.readouterr().out
+
+
 def test_a_heat_map_is_that_of_the_face(judged):
     photos, run = judged
     out = predict.run(PredictConfig.of(images=f"{photos}/real/two.jpg", run=run.name, faces="1", batch=2, heat_maps=2))

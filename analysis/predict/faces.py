@@ -1,6 +1,6 @@
 """FACES=1: an answer for each face of an image, cut out as those were that the run was trained on.
 
-And a warning where a run that was trained on cut-out faces is to judge images that are none.
+And a warning where a run that was trained on faces is to judge images that are none.
 """
 
 import json
@@ -8,18 +8,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from analysis.predict.image_files import contents, upright
 from cache import paths, runs
-from cache.errors import printable
+from cache.errors import UserError, printable
 from data.crop.crop_folder import settings_of
 from data.crop.cutting import Crop, crops, share
 from data.crop.options import ALL, Cutting
 from data.disk import BadImageError, Named
+from data.manifest import Manifest
 
 NO_FACE = "no face"  # the status of an image in which none was found
 LOOKED_AT = 32  # images that are looked at before a warning is given, spread over all of them
+ROOM = 1.1  # by which an image may be longer than any that a run was trained on
 SMALL = 0.5  # of the share of the frame that a face of the training set takes; with less an image is no cut-out face
 
 
@@ -55,21 +58,41 @@ def cutting_of(run: Path) -> Cutting | None:
 
 
 def warning(run: Path, files: Sequence[Named]) -> str:
-    """What is to be said of judging whole images by a run; '' where nothing is known to be wrong with it."""
+    """What is to be said of judging whole images by a run; '' where nothing is known to be wrong with it.
+
+    Where nobody knows how its own images were cut out, only images of another shape than theirs are looked at.
+    """
     cutting = cutting_of(run)
+    margin, shapes = (cutting or Cutting()).margin, None if cutting else _shapes(run)
     good = [each for each in files if not each.status]
-    shares = dict(_shares(good[:: -(-len(good) // LOOKED_AT) or 1], cutting)) if cutting else {}
-    strange = [path for path, taken in shares.items() if taken * cutting.margin < SMALL]
+    shares = dict(_shares(good[:: -(-len(good) // LOOKED_AT) or 1], cutting or Cutting(), shapes))
+    strange = [path for path, taken in shares.items() if taken * margin < SMALL]
     if not strange:
         return ""
     without = sum(not shares[path] for path in strange)
     kinds = {"without a face": without, "with one that is small in its frame": len(strange) - without}
     said = ", ".join(f"{count} {words}" for words, count in kinds.items() if count)
+    found, cure = f"({said}; first {printable(strange[0])})", "FACES=1 cuts the faces out and judges each"
+    if cutting:
+        return (
+            f"warning: {run.name} was trained on faces that `make crop` cut out, and of {len(shares)} images looked at "
+            f"{len(strange)} are none {found}, so their scores mean nothing: {cure}"
+        )
     return (
-        f"warning: {run.name} was trained on faces that `make crop` cut out, and of {len(shares)} images looked at "
-        f"{len(strange)} are none ({said}; first {printable(strange[0])}), so their scores mean nothing: FACES=1 cuts "
-        "the faces out and judges each"
+        f"warning: {len(strange)} of {len(shares)} images looked at are of another shape than those that {run.name} "
+        f"was trained on {found}: if those were faces, these scores mean nothing, and {cure}"
     )
+
+
+def _shapes(run: Path) -> tuple[float, float]:
+    """Least and greatest width / height of the run's own images, with some room; all where none are known."""
+    file = paths.manifest_file(str(runs.result(run)["dataset"]))
+    try:
+        rows = Manifest.load(file).usable.rows
+    except UserError:
+        return 0.0, np.inf
+    found = rows.width / rows.height
+    return found.min() / ROOM, found.max() * ROOM
 
 
 def _cutting(dataset: str) -> Cutting | None:
@@ -81,11 +104,13 @@ def _cutting(dataset: str) -> Cutting | None:
     return settings.cutting if settings else None
 
 
-def _shares(files: Sequence[Named], cutting: Cutting) -> Iterator[tuple[str, float]]:
-    """Of each image that can be read how much of its frame its largest face takes."""
+def _shares(files: Sequence[Named], cutting: Cutting,
+            shapes: tuple[float, float] | None) -> Iterator[tuple[str, float]]:  # fmt: skip
+    """Of each image that can be read how much of its frame its largest face takes; all of one within the shapes."""
     for each in files:
         try:
             with upright(contents(each)[0]) as (image, _):
-                yield each.path, share(image, cutting)
+                usual = shapes and shapes[0] <= image.width / image.height <= shapes[1]
+                yield each.path, 1.0 if usual else share(image, cutting)
         except BadImageError:
             continue  # it has a row of its own, with the reason
