@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from cache import paths
+from cache import paths, runs
 from cache.__main__ import VerifyConfig
 from cache.atomic import remove_folder
 from cache.command import main, parse, usage
@@ -249,6 +249,7 @@ def test_the_last_lines_say_where_a_sweep_is_and_what_comes_next(few, monkeypatc
     assert after.endswith("; or make finetune, with the same options")
     assert said[1] == [chose.replace(": chose", ": complete: chose"), luck, after]
     remove_folder(paths.features_dir())
+    monkeypatch.setattr(runs, "finished_here", set())  # as in a process that finished nothing
     main(HeadsConfig, "heads.run:run_each", command="python -m heads")
     assert capsys.readouterr().out.splitlines()[-3:] == said[1]  # where something was said before, too
 

@@ -387,12 +387,13 @@ def judged(tmp_path_factory) -> Judged:
         faces = write_faces(home / "faces", 60)
         how = {
             **HOW, "features": "stem:avgstd body:avg", "grid": '[{"family": "ridge", "penalty": 1.0}]', "seeds": 1,
-            "workers": 0, "data": str(faces), "inputs": "all",
+            "workers": 0, "data": str(faces), "inputs": "all", "engine": "torch",
         }  # fmt: skip
+        patch.setattr("extract.run.FEW", 0)
         own = {**how, "backbone": DEFAULT, "weights": "", "size": 64, "features": ""}
         return Judged(
             faces,
-            run_heads(HeadsConfig.of(**how, engine="auto")),
+            run_heads(HeadsConfig.of(**how | {"engine": "auto"})),
             run_finetune(FinetuneConfig.of(**how, recipe='{"recipe": "two-phase", "epochs": 1, "batch": 16}')),
             run_finetune(FinetuneConfig.of(**own, recipe='{"recipe": "cnn-fc6", "epochs": 1, "batch": 16}')),
         )

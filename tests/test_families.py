@@ -73,7 +73,7 @@ def test_a_family_of_somebodys_own_is_swept_kept_and_opened_again(images, capsys
     assert dict(board.family) == {"contrast": "contrast", "contrast shrink=0.5": "contrast", beside: "linear"}
     assert board.members["contrast"] == 2  # no seed makes a difference to it
     assert board.shrink["contrast shrink=0.5"] == 0.5
-    assert "beside the contrast heads, whose time is not known" in capsys.readouterr().out
+    assert "how long the contrast heads take is not known" in capsys.readouterr().out
     assert runs.result(folder)["family"] == "contrast"
     assert isinstance(read_record(folder / HEAD_FILE).config, Contrast)
     call = opened_elsewhere(folder / HEAD_FILE, images, "import tests.contrast")

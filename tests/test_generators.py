@@ -212,7 +212,7 @@ def test_fakes_of_nobody_known_are_trained_on_by_every_fold_of_a_generator():
 
 
 def test_folds_of_generators_need_two():
-    with pytest.raises(UserError, match=r"made has 1 known generator  .* CSV column `generator`"):
+    with pytest.raises(UserError, match=r"made has 1 known generator in .* CSV column `generator`"):
         folds.cut(table(["train", "val"] * 4, ["", "", "a", "a"] * 2), "generator")
     with pytest.raises(UserError, match="CHOOSE=mean needs generators that are left out: give FOLDS=generator"):
         HeadsConfig.of(choose="mean")

@@ -149,7 +149,7 @@ class Sweep:
         untimed = ", ".join(dict.fromkeys(family for family, each in expected if each is None))
         long = timedelta(seconds=round(sum(known)))
         said = [f"about {long}"] * (long >= MINUTE)
-        said += [f"of the {untimed} heads it is not known"] * bool(untimed)
+        said += [f"how long the {untimed} heads take is not known"] * bool(untimed)
         return f" ({', '.join(said)})" if said else ""
 
     def _finish(self, bucket: Bucket, progress: Progress) -> None:
