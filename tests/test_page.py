@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from analysis.found import changed_images as perturbed
 from analysis.found.changed_images import Perturbed, Strength, read_perturbed
+from analysis.found.commands import command
 from analysis.found.models import Model
 from analysis.found.other_data import Other
 from analysis.found.sweep_seconds import sweep_seconds
@@ -41,6 +43,21 @@ def certain(value: float) -> Interval:
 def model(folder: Path, made=None, **more) -> Model:
     known = {"calibration": None, "val": None, "test": None, "other": {}, "perturbed": None}
     return Model(folder, made, **known | more)
+
+
+@pytest.mark.parametrize(
+    ("started", "typed"),
+    [
+        ("analysis", "make report"),
+        ("analysis --data=faces '--eval=a b' --perturb=0", "make report DATA=faces EVAL='a b' PERTURB=0"),
+        ("finetune.tune --smoke", "make tune SMOKE=1"),
+        ("analysis.gradcam --run=", "make gradcam RUN=''"),
+        ("heads faces", ".venv/bin/python -m heads faces"),
+        ("pytest -n 2", ".venv/bin/python -m pytest -n 2"),
+    ],
+)
+def test_what_to_type_again(started, typed):
+    assert command({"command": started}) == typed
 
 
 def test_a_table_is_one_on_the_page_and_in_its_file(tmp_path):

@@ -1,5 +1,7 @@
 """What was typed to make everything that a page stands on."""
 
+import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -7,11 +9,21 @@ from analysis.found.models import Model
 from cache import runs
 
 ABOUT = "environment.json"
+STAGES = ("data", "extract", "heads", "finetune", "analysis")
+FLAG = re.compile(r"--(?P<name>[a-z_]+)(=(?P<value>.*))?", re.DOTALL)
 
 
 def command(environment: dict) -> str:
-    """What to type to do again what a run's environment.json tells of."""
-    return f".venv/bin/python -m {environment['command']}"
+    """What to type to do again what a run's environment.json tells of: `make report DATA=faces` of
+    `analysis --data=faces`, and `python -m` of what make does not know.
+    """
+    module, *flags = shlex.split(environment["command"])
+    given = [FLAG.fullmatch(each) for each in flags]
+    if module.split(".")[0] not in STAGES or not all(given):
+        return f".venv/bin/python -m {environment['command']}"
+    target = "report" if module == "analysis" else module.rpartition(".")[2]
+    words = [f"{each['name'].upper()}={shlex.quote('1' if each['value'] is None else each['value'])}" for each in given]
+    return " ".join(["make", target, *words])
 
 
 def commands(models: Iterable[Model], folders: Iterable[Path | None], *, last: str) -> list[str]:
