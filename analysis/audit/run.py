@@ -14,6 +14,7 @@ from pathlib import Path
 from analysis.audit.contradicted import Labels, contradicted
 from analysis.audit.neighbours import copies_by_features
 from analysis.audit.options import AuditCommand
+from analysis.found.commands import command
 from analysis.page.html import PAGE, write_page
 from analysis.page.pictures import charts
 from analysis.page.pictures.charts import Picture, Tile
@@ -74,7 +75,8 @@ def run(config: AuditCommand) -> Path:
     write_page(
         folder, TEMPLATE, tables=[table for each in tables.values() for table in each],
         pictures=[picture for each in (*pictures.values(), apart) for picture in each], keep=(), found=found,
-        shared=shared, shortcut_limit=LIMIT, content_limit=CONTENT_LIMIT, environment=describe_environment(),
+        shared=shared, shortcut_limit=LIMIT, content_limit=CONTENT_LIMIT,
+        environment=(made_by := describe_environment()), again=command(made_by),
     )  # fmt: skip
     for sentence in _sentences(found, shared):
         print(sentence)
