@@ -16,7 +16,7 @@ import pandas as pd
 
 from cache import paths
 from cache.atomic import remove_leftovers, write_json
-from cache.errors import UserError
+from cache.errors import UserError, counted
 from cache.key import plain
 from data import made, splits
 from data.audit.copies import find_copies
@@ -68,9 +68,14 @@ def run(config: DataConfig) -> Path:
 def reached(path: Path) -> str:
     """What a manifest holds, by the audit beside it; '' where there is none, as beside a manifest of one's own."""
     try:
-        found = json.loads(path.with_name("audit.json").read_bytes())
-        return f"data {found['dataset']}: complete: {_counted(found['counts'])} -> {path}"
-    except (OSError, ValueError, LookupError, TypeError, RecursionError):
+        audit = path.with_name("audit.json")
+        found = json.loads(audit.read_bytes())
+        warnings, left_out = len(found["warnings"]), sum(found["left_out"].values())
+        said = " and ".join([counted(warnings, "warning")] * bool(warnings)
+                            + [f"{counted(left_out, 'image')} left out"] * bool(left_out))  # fmt: skip
+        more = f"\n  {said}: {audit} has them, and make audit DATA={found['dataset']} shows them" if said else ""
+        return f"data {found['dataset']}: complete: {_counted(found['counts'])} -> {path}{more}"
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
         return ""
 
 

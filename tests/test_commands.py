@@ -230,7 +230,9 @@ def test_epochs_are_those_of_what_is_fine_tuned():
 def test_a_stage_with_nothing_to_do_says_what_is_there(faces, world):
     first, second = python("data", f"--data={faces}"), python("data", f"--data={faces}")
     counts = first.stdout.splitlines()[0].removeprefix("data faces: ")
-    assert second.stdout.splitlines() == [f"data faces: complete: {counts}"]
+    complete, warned = second.stdout.splitlines()
+    assert complete == f"data faces: complete: {counts}"
+    assert re.fullmatch(r"  \d warnings?: .*audit.json has them, and make audit DATA=faces shows them", warned)
     assert second.stderr == ""
 
 
