@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from extract.networks.backbones import Backbone
 
 
-FEW = 1000  # images that torch is through with before OpenVINO has converted a network and is ahead
+FEW = 400  # images: torch is about through with them when OpenVINO has converted a network and computed them too
 
 
 def run(config: ExtractConfig) -> Path:
