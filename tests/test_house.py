@@ -379,6 +379,10 @@ def test_nothing_of_an_image_is_left_and_all_else_is(kept, capsys):
     shutil.copytree(manifest.root, kept / "own")
     replace(manifest, root=kept / "own").save(paths.manifest_file("faces"))
     path, digest = manifest.rows.path[manifest.where("train")[0]], manifest.rows.digest[manifest.where("train")[0]]
+    pages = [paths.run_dir(stage, name) / "index.html" for stage, name in (
+        ("report", "faces"), ("report", "faces+others"), ("audit", "faces"), ("report", "other"))]  # fmt: skip
+    for page in pages:
+        write_bytes(page, b"pictures, of which nobody says whose they are")
     asked = ForgetConfig(image=str(kept / "own" / path))
     forget.run(asked)
     said = capsys.readouterr().out
@@ -388,6 +392,7 @@ def test_nothing_of_an_image_is_left_and_all_else_is(kept, capsys):
     forget.run(replace(asked, yes=True))
     assert found(kept, path, digest) == []
     assert not (kept / "own" / path).exists()
+    assert [page.exists() for page in pages] == [False, False, False, True]
     left = Manifest.load(paths.manifest_file("faces"))
     assert sorted(left.rows.path) == sorted(set(manifest.rows.path) - {path})
     assert len(list((kept / "own").rglob("*.jpg"))) == len(manifest) - 1

@@ -22,14 +22,16 @@ from analysis.house.options import ForgetConfig
 from cache import paths
 from cache.atomic import remove, remove_folder
 from cache.command import main
-from cache.errors import UserError
+from cache.errors import UserError, counted
 from cache.features import open_shard, shard_paths
 from cache.key import file_digest
+from cache.packing import STAGES
 from data.manifest import BLACK_DIGEST, Manifest
 
 DIGEST = re.compile("[0-9a-f]{64}")
 OF_A_MANIFEST = ("audit.json", "made.json", "probes.csv", "probes.log", "thumbnails.bin")  # that `make data` makes anew
-SHOWS = ("report", "gradcam")  # stages whose pages have pictures of the data set
+PAGES = ("report", "audit")  # stages whose folders are called as their data sets, joined by +
+SHOWS = (*PAGES, "gradcam")  # stages that show pictures of the data set
 TRAINED = ("heads", "finetune", "unseen", "tune", "export", "predict")  # stages whose runs stand on what was trained
 READ_AT_ONCE = 1 << 24  # bytes of a file that is searched
 
@@ -59,7 +61,7 @@ class Traces:
     def runs(self) -> list[Run]:
         """Those that name the image, show pictures of its data set, or may have been trained on it."""
         words = tuple({*self.digests, *self._names})
-        return [each for each in all_runs() if self._of_its_set(each) or _says(each.folder, words)]
+        return [each for each in all_runs((*STAGES, "audit")) if self._of_its_set(each) or _says(each.folder, words)]
 
     @property
     def best(self) -> list[Path]:
@@ -74,6 +76,8 @@ class Traces:
                 yield from each.manifest.rows.path[self.rows[each.name]]
 
     def _of_its_set(self, run: Run) -> bool:
+        if run.stage in PAGES:
+            return not {run.name, *run.name.split("+")}.isdisjoint(self.rows)
         named = run.dataset or next((name for name in self.rows if run.name.startswith(f"{name}-")), "")
         return named in self.rows and run.stage in (*SHOWS, *TRAINED)
 
@@ -149,7 +153,7 @@ def _rows_of(manifest: Manifest, digests: frozenset[str]) -> np.ndarray:
 def _lines(traces: Traces) -> Iterator[str]:
     yield from (f"{path}: the image" for path in traces.files)
     for name, rows in traces.rows.items():
-        yield f"{paths.manifest_file(name)}: {len(rows)} rows; {', '.join(OF_A_MANIFEST)} beside it"
+        yield f"{paths.manifest_file(name)}: {counted(len(rows), 'row')}; {', '.join(OF_A_MANIFEST)} beside it"
     yield from (f"{each.folder}: {_why(each)}" for each in traces.runs)
     yield from (f"{path}: a detector that may have been trained on it" for path in traces.best)
     if traces.shards:
