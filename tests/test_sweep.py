@@ -550,6 +550,6 @@ def test_expected_time_and_numbers_are_told_before_the_start(faces, capsys, monk
     run(HeadsConfig.of(data=str(faces), **SMALL, folds=2))
     said = capsys.readouterr().out
     assert "8 settings, 2 folds, 2 seeds: 18 convex heads on 3 inputs (about 0:50:00), then 18 others" in said
-    lines = r"resnet18: 18 others on .* \(of the sklearn heads it is not known\)$"
+    lines = r"resnet18: 18 others on .* \(how long the sklearn heads take is not known\)$"
     assert re.search(lines, said, re.MULTILINE)
     assert json.loads((next((paths.runs_dir() / "heads").glob("*")) / "config.json").read_text())["folds"] == 2

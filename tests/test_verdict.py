@@ -160,9 +160,8 @@ def test_every_command_is_named_once_and_the_pages_own_last(tmp_path, monkeypatc
     for folder, typed in zip(folders, ("heads --data=x", "finetune --data=x", "heads --data=x"), strict=True):
         monkeypatch.setattr(runs, "describe_environment", lambda typed=typed: {"command": typed})
         runs.begin(folder, {})
-    own = ".venv/bin/python -m analysis --perturb=0"
-    assert commands([], [*folders, tmp_path / "gone"], last=own) == [
-        ".venv/bin/python -m heads --data=x", ".venv/bin/python -m finetune --data=x", own]  # fmt: skip
+    own = "make report PERTURB=0"
+    assert commands([], [*folders, tmp_path / "gone"], last=own) == ["make heads DATA=x", "make finetune DATA=x", own]
 
 
 def test_what_a_file_holds_beside_tensors_is_told_without_torchs_advice_to_load_it(tmp_path):
