@@ -86,7 +86,7 @@ def called(run: Callable[[Record], Any], config: Record) -> Any:
 def _tell(made: list[Any], config: Options, stage: ModuleType) -> None:
     """What is complete, where it was not said when it was finished, and what comes next; of several processes of one
     command the first tells it."""
-    if os.environ.get("RANK", "0") != "0":
+    if os.environ.get("RANK", "0") != "0" or not (hasattr(stage, "reached") or hasattr(stage, "comes_next")):
         return
     from cache import runs  # with pandas, which whoever asks for help does without
 

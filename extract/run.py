@@ -169,8 +169,10 @@ def _specs(config: ExtractConfig, manifest: Manifest) -> "tuple[list[FeatureSpec
 
 def _stays_with_torch(manifest: Manifest, specs: list[FeatureSpec]) -> bool:
     """Whether a conversion would take longer than what it spares, or most of torch's features are here already."""
-    missing = Missing.of(manifest, specs)
-    return len(missing.rows) < FEW or 2 * missing.images < len(missing.rows)
+    if len(manifest) < FEW:
+        return True
+    missing = Missing.of(manifest, specs[:1])  # of one feature: all are looked up once more when they are filled
+    return 2 * missing.images < len(missing.rows)
 
 
 def _randomised(name: str, size: int) -> "Backbone":

@@ -333,7 +333,7 @@ def test_where_the_data_set_changed_since_saved_scores_say_what_was_seen(made, t
     monkeypatch.setattr(predictor.Manifest, "load", lambda path: pytest.fail("read") if path == other else None)
     judge = open_detector(made.sweep)
     monkeypatch.setattr(predictor.runs, "read_json", lambda path: {"manifest": str(other)})
-    seen = predictor._seen(judge)
+    seen = predictor._seen(judge, predictor._own(judge.manifest_file))
     expected = {split: len(pd.read_csv(made.sweep / f"predictions-{split}.csv")) for split in ("train", "val", "test")}
     assert pd.Series(seen.values()).value_counts().to_dict() == expected
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from analysis.predict.image_files import contents, upright
 from cache import paths, runs
-from cache.errors import UserError, printable
+from cache.errors import printable
 from data.crop.crop_folder import settings_of
 from data.crop.cutting import Crop, crops, share
 from data.crop.options import ALL, Cutting
@@ -57,13 +57,16 @@ def cutting_of(run: Path) -> Cutting | None:
     return found.pop() if len(found) == 1 else None
 
 
-def warning(run: Path, files: Sequence[Named]) -> str:
+def warning(run: Path, files: Sequence[Named], own: Manifest | None) -> str:
     """What is to be said of judging whole images by a run; '' where nothing is known to be wrong with it.
 
     Where nobody knows how its own images were cut out, only images of another shape than theirs are looked at.
+
+    Args:
+        own: the usable images of the run's data set; None where they are gone.
     """
     cutting = cutting_of(run)
-    margin, shapes = (cutting or Cutting()).margin, None if cutting else _shapes(run)
+    margin, shapes = (cutting or Cutting()).margin, None if cutting else _shapes(own)
     good = [each for each in files if not each.status]
     shares = dict(_shares(good[:: -(-len(good) // LOOKED_AT) or 1], cutting or Cutting(), shapes))
     strange = [path for path, taken in shares.items() if taken * margin < SMALL]
@@ -84,14 +87,11 @@ def warning(run: Path, files: Sequence[Named]) -> str:
     )
 
 
-def _shapes(run: Path) -> tuple[float, float]:
+def _shapes(own: Manifest | None) -> tuple[float, float]:
     """Least and greatest width / height of the run's own images, with some room; all where none are known."""
-    file = paths.manifest_file(str(runs.result(run)["dataset"]))
-    try:
-        rows = Manifest.load(file).usable.rows
-    except UserError:
+    if own is None:
         return 0.0, np.inf
-    found = rows.width / rows.height
+    found = own.rows.width / own.rows.height
     return found.min() / ROOM, found.max() * ROOM
 
 

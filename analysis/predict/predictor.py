@@ -52,7 +52,7 @@ class Predictor:
 
     scorer: what judges. rule: of rules.RULES, or a probability of fake as text. seen: digest of the run's own images ->
     split. copies: whether the copies of data.perturb.COPIES are scored too. finder: of the faces that are judged
-    instead of whole images, if so.
+    instead of whole images, if so. own: the usable images of its data set; None where they are gone.
     """
 
     scorer: DetectorScorer
@@ -61,6 +61,7 @@ class Predictor:
     seen: dict[str, str]
     copies: bool = False
     finder: FaceFinder | None = None
+    own: Manifest | None = None
 
     @classmethod
     def load(cls, run: str = "", *, data: str = "", device: str = "auto", batch: int = 0, engine: str = TORCH,
@@ -83,7 +84,8 @@ class Predictor:
         given_probability(str(threshold))
         calibration = calibration_of(folder)
         scorer = open_detector(folder, device=device, batch=batch, engine=engine)
-        return cls(scorer, calibration, str(threshold), _seen(scorer), copies, FaceFinder.of(folder, faces))
+        own = _own(scorer.manifest_file)
+        return cls(scorer, calibration, str(threshold), _seen(scorer, own), copies, FaceFinder.of(folder, faces), own)
 
     @property
     def folder(self) -> Path:
@@ -248,9 +250,8 @@ def _input(image: Image.Image, how: Preprocess, digest: str, view: int) -> np.nd
     return to_input(image, how, digest=digest, draw=of_view(view))
 
 
-def _seen(scorer: DetectorScorer) -> dict[str, str]:
+def _seen(scorer: DetectorScorer, own: Manifest | None) -> dict[str, str]:
     """Digest -> split of the run's own images: of its data set or, where that has changed since, of what it scored."""
-    own = _own(scorer.manifest_file)
     if own and own.key == runs.result(scorer.folder)["manifest_key"]:
         known = own.rows[[name for name in ("digest", SOURCE_DIGEST) if name in own.rows]]  # faces, and whose they are
         return {digest: split for name in known for digest, split in zip(known[name], own.rows.split, strict=True)}

@@ -69,7 +69,7 @@ def run(config: PredictConfig) -> Path:
         predictor = Predictor.of(judge, device=config.device, batch=config.batch, threshold=config.threshold,
                                  engine=config.engine, copies=config.scores_copies_of(len(files)),
                                  faces=config.faces)  # fmt: skip
-        strange = "" if config.faces else warning(judge, files)
+        strange = "" if config.faces else warning(judge, files, predictor.own)
         draw = _Drawer(predictor, config.heat_maps)
         predictions = [replace(draw(each), path=printable(each.path)) for each in _scored(predictor, files)]
         _clear(folder, earlier)

@@ -23,7 +23,7 @@ from cache import paths
 from data.probing import cores
 from tests.bench.manifest import SIDE, drawn
 
-COUNT = 20_000
+COUNT = 5_000
 TICK = 0.2  # seconds
 BACKBONE = ("--backbone=test_resnet", "--weights=random", f"--size={SIDE}")
 STAGES = {
