@@ -208,15 +208,16 @@ def _refuse_few_groups(manifest: Manifest, count: int) -> None:
             )
 
 
-def stratified(fake: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
+def stratified(fake: np.ndarray, groups: np.ndarray, count: int, *, many: int | None = None) -> np.ndarray:
     """Rows (n,) cut into `count` parts alike in their share of fakes, groups kept together: (count, n) bool.
 
-    StratifiedGroupKFold places one group after another. Beyond MANY images that are all alone StratifiedKFold cuts
-    them at once. It does so there alone because it draws other folds, and folds are part of what a finished run found.
+    StratifiedGroupKFold places one group after another. Beyond `many` images (default MANY) that are all alone
+    StratifiedKFold cuts them at once. It does so there alone because it draws other folds, and folds are part of what a
+    finished run found.
     """
     from sklearn.model_selection import StratifiedGroupKFold, StratifiedKFold  # seconds, and a given split is not cut
 
-    at_once = len(fake) > MANY and pd.Series(groups).is_unique
+    at_once = len(fake) > (MANY if many is None else many) and pd.Series(groups).is_unique
     splitter = (StratifiedKFold if at_once else StratifiedGroupKFold)(count, shuffle=True, random_state=0)
     parts = splitter.split(fake, fake, None if at_once else groups)
     held_out = np.zeros((count, len(fake)), bool)

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from cache.settings import setting
 from heads.families.discriminant import Discriminant, discriminant_lines
 from heads.families.penalised import Penalised
@@ -13,7 +11,7 @@ from heads.families.ridge import ridge_lines
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Lines, Principal
+    from heads.fitting.convex import Lines, Training
 
 FLAT = 1e-12  # a deviation of scores that is nothing to divide by
 
@@ -28,19 +26,19 @@ class Blend(Penalised):
     """
 
     family: ClassVar[str] = "blend"
+    apart: ClassVar[bool] = True
     whitening: float = setting(0.3, above=0)
 
     @classmethod
-    def path(cls, principal: "Principal", fake: np.ndarray, configs: "list[Blend]", *,
-             groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
+    def path(cls, training: "Training", configs: "list[Blend]") -> "tuple[torch.Tensor, torch.Tensor]":
         penalties = list(dict.fromkeys(config.penalty for config in configs))
         whitenings = list(dict.fromkeys(config.whitening for config in configs))
-        ridges = _unit(ridge_lines(principal, fake, penalties, groups=groups))
+        ridges = _unit(ridge_lines(training, penalties))
         whitened = [Discriminant(penalty=each) for each in whitenings]
-        others = _unit(discriminant_lines(principal, fake, whitened, groups=groups))
+        others = _unit(discriminant_lines(training, whitened))
         first = [penalties.index(config.penalty) for config in configs]
         second = [whitenings.index(config.whitening) for config in configs]
-        return _mean(ridges, first, others, second).logits(fake)
+        return _mean(ridges, first, others, second).logits(training)
 
 
 def _unit(lines: "Lines") -> "Lines":

@@ -3,17 +3,14 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from cache.settings import setting
 from heads.families.penalised import Penalised
 
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Lines, Principal
-
-INNER = 3  # fits on parts of the training rows, which give the scores of rows that their head did not see
+    from heads.fitting.convex import Lines, Training
+    from heads.fitting.principal import Sums
 
 
 @dataclass(frozen=True)
@@ -28,79 +25,36 @@ class Discriminant(Penalised):
     """
 
     family: ClassVar[str] = "discriminant"
+    apart: ClassVar[bool] = True
     reals: float = setting(1.0, least=0, most=1)
 
     @classmethod
-    def path(cls, principal: "Principal", fake: np.ndarray, configs: "list[Discriminant]", *,
-             groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
-        return discriminant_lines(principal, fake, configs, groups=groups).logits(fake)
+    def path(cls, training: "Training", configs: "list[Discriminant]") -> "tuple[torch.Tensor, torch.Tensor]":
+        return discriminant_lines(training, configs).logits(training)
 
 
-@dataclass(frozen=True)
-class Sums:
-    """Of some rows in principal coordinates: how many, their sum (r,) and their products (r, r)."""
-
-    count: int
-    total: "torch.Tensor"
-    square: "torch.Tensor"
-
-    def __sub__(self, other: "Sums") -> "Sums":
-        return Sums(self.count - other.count, self.total - other.total, self.square - other.square)
-
-    @property
-    def mean(self) -> "torch.Tensor":
-        return self.total / self.count
-
-    @property
-    def scatter(self) -> "torch.Tensor":
-        """About their mean."""
-        return self.square - self.total.outer(self.mean)
-
-
-def discriminant_lines(principal: "Principal", fake: np.ndarray, configs: list[Discriminant], *,
-                       groups: np.ndarray) -> "Lines":  # fmt: skip
-    """Every setting's head, float64, and what heads that are fitted without a part of the rows say of it.
-
-    Args:
-        fake: (N,) bool. groups: (N,) int64.
-    """
+def discriminant_lines(training: "Training", configs: list[Discriminant]) -> "Lines":
+    """Every setting's head, float64, and what heads that are fitted without a part of the rows say of it."""
     import torch
 
     from heads.fitting.convex import Lines
 
-    parts = _parts(fake, groups)  # (k, N) bool
-    real = [_sums(principal, part & ~fake) for part in parts]
-    made = [_sums(principal, part & fake) for part in parts]
-    both = [_added(each) for each in (real, made)]
+    principal, parts, rows = training.principal, training.inner[:, training.fair], training.fair
+    real, made = principal.sums[: len(parts)], principal.sums[len(parts) :]
+    both = [sum(each[1:], each[0]) for each in (real, made)]
     axes, levels = _heads(*both, configs)
-    fair = principal.scores(axes) + levels  # of a class in one group, for which there is nothing else
-    if len(parts) > 1:
-        for part, of_real, of_made in zip(parts, real, made, strict=True):
-            inner, inner_levels = _heads(both[0] - of_real, both[1] - of_made, configs)
-            at = torch.from_numpy(part).to(fair.device)
-            fair[at] = (principal.scores(inner) + inner_levels)[at]
-    weights = principal.weights(axes)
+    turned = principal.turned(axes)
+    fair = turned.new_empty(len(rows), len(configs))
+    for part, of_real, of_made in zip(parts, real, made, strict=True):
+        # Of a class in one group there is nothing else than the head itself.
+        inner, level = (axes, levels) if len(parts) == 1 else _heads(both[0] - of_real, both[1] - of_made, configs)
+        fair[torch.from_numpy(part).to(fair.device)] = principal.scores(principal.turned(inner), rows[part]) + level
+    weights = principal.weights(turned)
     return Lines(weights, levels - weights @ principal.offset, fair)
 
 
-def _parts(fake: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    """(k, N) bool: every row in one part, groups kept together."""
-    from heads.folds import stratified
-
-    fits = min(INNER, *(len(np.unique(groups[label])) for label in (fake, ~fake)))
-    return stratified(fake, groups, fits) if fits > 1 else np.ones((1, len(fake)), bool)
-
-
-def _sums(principal: "Principal", rows: np.ndarray) -> Sums:
-    return Sums(int(rows.sum()), *principal.moments(np.flatnonzero(rows)))
-
-
-def _added(each: list[Sums]) -> Sums:
-    return Sums(*(sum(getattr(one, name) for one in each) for name in ("count", "total", "square")))
-
-
-def _heads(real: Sums, made: Sums, configs: list[Discriminant]) -> "tuple[torch.Tensor, torch.Tensor]":
-    """Axes (r, P) and levels (P,): a score is coordinates @ axis + level, 0 half way between the classes."""
+def _heads(real: "Sums", made: "Sums", configs: list[Discriminant]) -> "tuple[torch.Tensor, torch.Tensor]":
+    """Axes (f, P) in the frame of the sums, and levels (P,): a score is row @ axis + level, 0 half way between both."""
     import torch
 
     apart, between = made.mean - real.mean, (made.mean + real.mean) / 2

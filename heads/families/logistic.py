@@ -3,14 +3,12 @@
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from heads.families.penalised import Penalised
 
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Principal
+    from heads.fitting.convex import Training
 
 TOLERANCE = 1e-6  # bound on the distance of weights and intercept from the optimum
 FLATTEST = 0.05  # the intercept has no penalty; its curvature is that of its scores, at most 1 / 4
@@ -23,29 +21,25 @@ class Logistic(Penalised):
     family: ClassVar[str] = "logistic"
 
     @classmethod
-    def path(cls, principal: "Principal", fake: np.ndarray, configs: "list[Logistic]", *,
-             groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
+    def path(cls, training: "Training", configs: "list[Logistic]") -> "tuple[torch.Tensor, torch.Tensor]":
         """Its scores are logits by themselves, whatever the groups."""
-        return logistic_path(principal, fake, [config.penalty for config in configs])
+        return logistic_path(training, [config.penalty for config in configs])
 
 
-def logistic_path(principal: "Principal", fake: np.ndarray,
-                  penalties: list[float]) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
+def logistic_path(training: "Training", penalties: list[float]) -> "tuple[torch.Tensor, torch.Tensor]":
     """Weights (P, D) and intercepts (P,), float64, of L2-penalised logistic regression for every penalty.
 
     Minimises the mean log loss plus penalty / 2 * |w|^2, all penalties together; a step is one pass over the rows. A
     penalty that has not converged after heads.fitting.lbfgs.MAX_STEPS stays where it is: an early-stopped head like any
     other.
-
-    Args:
-        fake: (N,) bool.
     """
     import torch
 
     from heads.fitting.lbfgs import lbfgs
 
-    labels = torch.from_numpy(fake.astype(float)).to(principal.device)[:, None]
-    strength, rows = labels.new_tensor(penalties), len(fake)
+    principal = training.principal
+    labels = torch.from_numpy(training.fake.astype(float)).to(principal.device)[:, None]
+    strength, rows = labels.new_tensor(penalties), len(labels)
 
     def evaluate(v: torch.Tensor, which: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Loss (p,) and gradient (r + 1, p) of some penalties at v, whose last row is the intercept."""

@@ -4,8 +4,6 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
-import numpy as np
-
 from cache.settings import setting
 from heads.families.base import Family, Source, norm_setting
 from heads.families.member import Fitted, Member, Report
@@ -13,15 +11,19 @@ from heads.families.member import Fitted, Member, Report
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Principal
+    from heads.fitting.convex import Training
 
 
 @dataclass(frozen=True)
 class Penalised(Family):
-    """Linear in the features, with one optimum for every penalty. norm: of each vector, as of Stacked."""
+    """Linear in the features, with one optimum for every penalty. norm: of each vector, as of Stacked.
+
+    apart: it is made of sums over each class by itself (Training).
+    """
 
     scouts: ClassVar[bool] = True
     streams: ClassVar[bool] = True
+    apart: ClassVar[bool] = False
     penalty: float = setting(above=0)
     norm: str = norm_setting()
 
@@ -46,12 +48,6 @@ class Penalised(Family):
         return source.folds * seconds_a_path(source.rows, source.columns, len({member.config for member in members}))
 
     @classmethod
-    def path(cls, principal: "Principal", fake: np.ndarray, configs: "list[Penalised]", *,
-             groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
-        """Weights (P, D) and intercepts (P,), float64, for every setting; scores are logits of fake.
-
-        Args:
-            principal: the fold's training rows (N, D), on the device that computes. fake: (N,) bool. configs: of this
-                family. groups: (N,) int64; rows of one group are no evidence for one another.
-        """
+    def path(cls, training: "Training", configs: "list[Penalised]") -> "tuple[torch.Tensor, torch.Tensor]":
+        """Weights (P, D) and intercepts (P,), float64, for every setting of this family; scores are logits of fake."""
         raise NotImplementedError

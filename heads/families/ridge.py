@@ -11,11 +11,11 @@ from heads.families.penalised import Penalised
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Lines, Principal
+    from heads.fitting.convex import Lines, Training
+    from heads.fitting.principal import Principal
 
 ROUNDING = 1e-14  # of a leverage of one
 SMALLEST_PENALTY = 1e-10  # of the largest eigenvalue; below it scores of left-out rows are rounding
-LARGEST = 256  # rows of a group that are left out together
 SOLVED = 2048  # rows of groups that are solved at once
 
 
@@ -26,97 +26,66 @@ class Ridge(Penalised):
     family: ClassVar[str] = "ridge"
 
     @classmethod
-    def path(cls, principal: "Principal", fake: np.ndarray, configs: "list[Ridge]", *,
-             groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
-        return ridge_logits(principal, fake, [config.penalty for config in configs], groups=groups)
+    def path(cls, training: "Training", configs: "list[Ridge]") -> "tuple[torch.Tensor, torch.Tensor]":
+        return ridge_lines(training, [config.penalty for config in configs]).logits(training)
 
 
-def ridge_path(principal: "Principal", fake: np.ndarray, penalties: list[float]) -> "tuple[torch.Tensor, torch.Tensor]":
+def ridge_path(training: "Training", penalties: list[float]) -> "tuple[torch.Tensor, torch.Tensor]":
     """Weights (P, D) and intercepts (P,), float64, of ridge regression on targets -1 and 1 for every penalty.
 
     Minimises |Xw + b - t|^2 + penalty * |w|^2 (Hoerl and Kennard 1970).
-
-    Args:
-        fake: (N,) bool.
     """
-    targets = _targets(principal, fake)
-    level = targets.mean()
-    shares = 1 / (principal.values[:, None] + targets.new_tensor(penalties))
-    weights = principal.weights(principal.gather((targets - level)[:, None]) * shares)
-    return weights, level - weights @ principal.offset
+    principal = training.principal
+    weights = principal.weights(training.pull * _shares(principal, penalties))
+    return weights, training.targets.mean() - weights @ principal.offset
 
 
-def ridge_logits(principal: "Principal", fake: np.ndarray, penalties: list[float], *,
-                 groups: np.ndarray) -> "tuple[torch.Tensor, torch.Tensor]":  # fmt: skip
-    """The ridge path with scores that are logits: scaled by what each row's head says that its group left alone.
-
-    Args:
-        fake: (N,) bool. groups: (N,) int64.
-    """
-    return ridge_lines(principal, fake, penalties, groups=groups).logits(fake)
-
-
-def ridge_lines(principal: "Principal", fake: np.ndarray, penalties: list[float], *, groups: np.ndarray) -> "Lines":
-    """The ridge path, and what its heads say of each row when its group is left out.
-
-    Args:
-        fake: (N,) bool. groups: (N,) int64.
-    """
+def ridge_lines(training: "Training", penalties: list[float]) -> "Lines":
+    """The ridge path, and what its heads say of each row when its group is left out."""
     from heads.fitting.convex import Lines
 
-    return Lines(*ridge_path(principal, fake, penalties), left_out_scores(principal, fake, penalties, groups=groups))
+    return Lines(*ridge_path(training, penalties), left_out_scores(training, penalties))
 
 
-def left_out_scores(principal: "Principal", fake: np.ndarray, penalties: list[float], *,
-                    groups: np.ndarray) -> "torch.Tensor":  # fmt: skip
-    """Scores (N, P) of every row by the ridge heads that are fitted without its group; nothing is fitted again.
+def left_out_scores(training: "Training", penalties: list[float]) -> "torch.Tensor":
+    """Scores (M, P) of the rows Training.fair by ridge heads that are fitted without their group; none is fitted again.
 
     Without the rows B of a group their residuals are (I - H_BB)^-1 times those of all rows, H being the hat matrix
     (of one row: Allen 1974). The intercept is then that of all rows: one that lacks a row's label lies on the other
-    side of it, which would turn the scores of strongly penalised heads round. Of a group of more than LARGEST rows so
-    many are left out at a time.
-
-    Args:
-        fake: (N,) bool. groups: (N,) int64.
+    side of it, which would turn the scores of strongly penalised heads round. Of a group of more than
+    heads.fitting.convex.LARGEST rows so many are left out at a time.
     """
     import torch
 
-    targets = _targets(principal, fake)
-    level, count = targets.mean(), len(fake)
+    principal, targets = training.principal, training.targets
+    level, count = targets.mean(), len(targets)
     smallest = SMALLEST_PENALTY * max(principal.values.tolist(), default=0.0)
-    shares = 1 / (principal.values[:, None] + targets.new_tensor(penalties).clamp_min(smallest))
-    solved = principal.gather((targets - level)[:, None]) * shares
-    residuals = (targets - level)[:, None] - principal.scores(solved)
-    scores = torch.empty_like(residuals)
-    for positions in _blocks(groups):
+    shares = _shares(principal, [max(penalty, smallest) for penalty in penalties])
+    solved = training.pull * shares
+    scores = targets.new_empty(len(training.fair), len(penalties))
+    for positions in _few_at_once(training.blocks):
         size, rows = positions.shape[1], torch.from_numpy(positions).to(targets.device)
-        hats = 1 / count + _products(principal.coordinates(positions), shares)  # (P, G, s, s)
+        coordinates = principal.coordinates(positions)  # (G, s, r)
+        residuals = (targets[rows] - level)[..., None] - coordinates @ solved
+        hats = 1 / count + _products(coordinates, shares)  # (P, G, s, s)
         rest = (1 + ROUNDING) * torch.eye(size, dtype=hats.dtype, device=hats.device) - hats
-        left = torch.linalg.solve(rest, residuals[rows].permute(2, 0, 1)[..., None])  # (P, G, s, 1)
+        left = torch.linalg.solve(rest, residuals.permute(2, 0, 1)[..., None])  # (P, G, s, 1)
         without = (count * level - targets[rows].sum(dim=1, keepdim=True)) / max(count - size, 1)
-        scores[rows] = (targets[rows] + level - without)[..., None] - left[..., 0].permute(1, 2, 0)
+        places = torch.from_numpy(np.searchsorted(training.fair, positions)).to(targets.device)
+        scores[places] = (targets[rows] + level - without)[..., None] - left[..., 0].permute(1, 2, 0)
     return scores
 
 
-def _targets(principal: "Principal", fake: np.ndarray) -> "torch.Tensor":
-    """-1 and 1, (N,) float64."""
-    import torch
-
-    return torch.from_numpy(np.where(fake, 1.0, -1.0)).to(principal.device)
+def _shares(principal: "Principal", penalties: list[float]) -> "torch.Tensor":
+    """What each penalty leaves of each axis, (r, P)."""
+    return 1 / (principal.values[:, None] + principal.values.new_tensor(penalties))
 
 
-def _blocks(groups: np.ndarray) -> Iterator[np.ndarray]:
-    """Row numbers (G, s) of groups that have as many rows, so many groups at a time that they stay small."""
-    order = np.argsort(groups, kind="stable")
-    _, first, counts = np.unique(groups[order], return_index=True, return_counts=True)
-    rank = np.arange(len(order)) - np.repeat(first, counts)  # within its group
-    starts = np.flatnonzero(rank % LARGEST == 0)
-    sizes = np.diff(np.append(starts, len(order)))
-    for size in np.unique(sizes):
-        alike = order[np.repeat(sizes == size, sizes)].reshape(-1, size)
-        alike = alike[np.argsort(alike[:, 0])]  # rows are read in their order where they are streamed
-        together = max(1, SOLVED // size)
-        yield from np.split(alike, range(together, len(alike), together))
+def _few_at_once(blocks: list[np.ndarray]) -> Iterator[np.ndarray]:
+    """The same, so many groups at a time that they stay small, in the order of their first rows, as disks like it."""
+    for alike in blocks:
+        together = max(1, SOLVED // alike.shape[1])
+        yield from np.split(alike[np.argsort(alike[:, 0])], range(together, len(alike), together))
 
 
 def _products(coordinates: "torch.Tensor", shares: "torch.Tensor") -> "torch.Tensor":

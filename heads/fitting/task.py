@@ -8,12 +8,12 @@ import torch
 
 from cache.errors import UserError
 from cache.features import FeatureSpec
-from heads.fitting import column_metrics
+from heads.fitting import column_metrics, products
 from heads.folds import Folds
 from heads.memory import free_memory
 from heads.stream import RowStream
 
-PART_NUMBERS = 1 << 21  # of rows that are turned into float64 at once: 16 MB, which a processor's cache holds
+PART_NUMBERS = 1 << 20  # of rows that are turned into float64 at once: 8 MB, which a processor's cache holds
 CONSTANT = 1e-6  # of a mean; a column that deviates less is rounding
 
 
@@ -42,6 +42,13 @@ class SomeRows:
             for batch in self.stream.ordered(self.rows, view=view, batch=max(1, PART_NUMBERS // self.columns)):
                 yield slice(at, at + len(batch.rows)), batch.values.to(device)
                 at += len(batch.rows)
+
+    def doubles(self, device: torch.device) -> Iterator[tuple[slice, torch.Tensor]]:
+        """The same as float64 (k, D), which may be changed and are valid until the next ones."""
+        buffer = None
+        for at, values in self.parts(device):
+            buffer = torch.empty(values.shape, dtype=torch.float64) if buffer is None else buffer
+            yield at, products.doubled(values, buffer)
 
     def read(self, positions: np.ndarray) -> torch.Tensor:
         """Any of them, (k,) -> (k, D) as they are stored."""
@@ -189,14 +196,14 @@ def _moments(rows: SomeRows, trained: torch.Tensor, device: torch.device, *,
         trained: (F, N) bool, which of the manifest's rows each fold trains on. alike: of all columns the root of their
             mean variance.
     """
-    mean = sum(values.double().sum(dim=0) for _, values in rows.parts(device)) / len(rows)
+    mean = sum(products.added(values) for _, values in rows.doubles(device)) / len(rows)
     every = torch.from_numpy(np.tile(rows.rows, rows.views)).to(device)
     sums, squares = torch.zeros(2, 1 + len(trained), rows.columns, dtype=torch.float64, device=device)
-    for at, values in rows.parts(device):
-        chosen = torch.cat([torch.ones(1, at.stop - at.start, device=device), trained[:, every[at]]]).double()
-        distance = values - mean
-        sums += chosen @ distance
-        squares += chosen @ distance.square_()
+    for at, values in rows.doubles(device):
+        chosen = torch.cat([torch.ones(1, at.stop - at.start, device=device), trained[:, every[at]]]).double().T
+        distance = products.less(values, mean)
+        sums += products.across(distance, chosen).T
+        squares += products.across(products.by_itself(distance), chosen).T
     counts = rows.views * torch.cat([trained.any(dim=0).sum()[None], trained.sum(dim=1)]).double()[:, None]
     std = _deviation(squares[:1] / counts[:1], mean, alike=alike)
     if len(trained) == 1:

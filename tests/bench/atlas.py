@@ -3,6 +3,7 @@
     python -m tests.bench.atlas [INPUTS [ROWS]]
 
 Seconds of the fitted part, wall and processor, for so many inputs of 1 024 columns in float16, and the peak memory.
+Each family by itself, and the grid of CHOOSE=mean, whose families are fitted together.
 """
 
 import resource
@@ -16,6 +17,7 @@ from heads.families.penalised import Penalised
 from heads.fitting.convex import fit_convex
 from heads.fitting.task import Task
 from heads.folds import Folds
+from heads.sweep.grid import UNSEEN, read_grid
 from tests.tables import in_memory
 
 COLUMNS, GENERATORS = 1024, 5
@@ -30,9 +32,9 @@ HEADS = {
 def main(inputs: int = 2, rows: int = 20_000) -> None:
     print(f"{inputs} inputs of {rows} x {COLUMNS}, {GENERATORS + 1} folds, seconds an input (wall, processor):")
     tasks = [made(rows, seed) for seed in range(inputs)]
-    for name, configs in HEADS.items():
+    for name, configs in (HEADS | {"unseen": read_grid(UNSEEN)}).items():
         wall, busy = zip(*(seconds(task, configs) for task in tasks), strict=True)
-        print(f"  {name:12s} {len(configs)} penalties  {np.mean(wall):6.2f} {np.mean(busy):6.2f}", flush=True)
+        print(f"  {name:12s} {len(configs):2d} settings  {np.mean(wall):6.2f} {np.mean(busy):6.2f}", flush=True)
     print(f"  peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB")
 
 
