@@ -36,22 +36,48 @@ class Images(Protocol):
     def group(self) -> np.ndarray: ...
 
 
+class Places:
+    """Where images lie in the shards of a feature. Features that were filled together hold the same images in the same
+    order: these are looked up once.
+
+    Args:
+        digests: (N, 32) uint8.
+    """
+
+    def __init__(self, digests: np.ndarray) -> None:
+        self.digests = digests
+        self._known = np.zeros((0, DIGEST_BYTES), np.uint8)
+        self._at = np.full(len(digests), -1)
+
+    def among(self, shards: list[Shard]) -> tuple[np.ndarray, np.ndarray]:
+        """Shard number (-1 = nowhere) and row within it, (N,) int64 each. A row held twice is taken from the first."""
+        known = np.concatenate([self._known[:0], *(shard.digests for shard in shards)])
+        if not np.array_equal(known, self._known):
+            self._known = known
+            self._at = _places(known, self.digests) if len(self.digests) else self._at
+        starts = np.cumsum([0, *map(len, shards)])
+        shard_of = np.where(self._at < 0, -1, np.searchsorted(starts, self._at, side="right") - 1)
+        return shard_of, np.where(self._at < 0, 0, self._at - starts[shard_of])
+
+
 class FeatureTable:
     """Rows of one FeatureSpec joined with the images of a manifest.
+
+    Args:
+        places: of the same images, where several features are opened.
 
     Raises:
         UserError: images without a row, with the command that computes them; a shard of another spec or damaged.
     """
 
-    def __init__(self, spec: FeatureSpec, images: Images):
+    def __init__(self, spec: FeatureSpec, images: Images, places: Places | None = None):
         self.spec, self.images = spec, images
-        digests = images.digests
         self.shards = open_shards(spec)
-        self._shard_of, self._row_of = _locate(self.shards, digests)
-        missing = int((self._shard_of < 0).sum())
-        if missing or not len(digests):
+        self._shard_of, self._row_of = (places or Places(images.digests)).among(self.shards)
+        missing, count = int((self._shard_of < 0).sum()), len(self._shard_of)
+        if missing or not count:
             raise UserError(
-                f"{missing} of {len(digests)} images have no row of {spec.backbone} {spec.feature} in {spec.folder}: "
+                f"{missing} of {count} images have no row of {spec.backbone} {spec.feature} in {spec.folder}: "
                 "run `make extract` with the same DATA, BACKBONE and FEATURES."
             )
         self.row_shape: tuple[int, ...] = self.shards[0].features.shape[1:]
@@ -125,9 +151,9 @@ def open_shards(spec: FeatureSpec) -> list[Shard]:
     return open_shards(spec)
 
 
-def present(spec: FeatureSpec, digests: np.ndarray) -> np.ndarray:
-    """Which of `digests` (N, 32) have a row already: (N,) bool."""
-    return _locate(open_shards(spec), digests)[0] >= 0
+def present(spec: FeatureSpec, places: Places) -> np.ndarray:
+    """Which of the images have a row already: (N,) bool."""
+    return places.among(open_shards(spec))[0] >= 0
 
 
 def verify(path: Path) -> int:
@@ -142,27 +168,14 @@ def verify(path: Path) -> int:
     return len(shard)
 
 
-def _locate(shards: list[Shard], digests: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Shard number (-1 = nowhere) and row within it for each digest. A row held twice is taken from the first."""
-    shard_of = np.full(len(digests), -1, np.int32)
-    row_of = np.zeros(len(digests), np.int64)
-    if not shards or not len(digests):
-        return shard_of, row_of
-    known = np.concatenate([shard.digests for shard in shards])
-    owner = np.repeat(np.arange(len(shards), dtype=np.int32), [len(shard) for shard in shards])
-    row = np.concatenate([np.arange(len(shard)) for shard in shards])
-    at = _places(known, digests)
-    found = at >= 0
-    shard_of[found], row_of[found] = owner[at[found]], row[at[found]]
-    return shard_of, row_of
-
-
 def _places(known: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     """Where in `known` (M, 32) each of `wanted` (N, 32) comes first: (N,) int64, -1 = nowhere.
 
     Looked up by their first eight bytes, which are sorted as one number many times faster than 32 bytes are. Digests
     that begin alike, which chance brings about once in billions of images, are looked up by all.
     """
+    if not len(known):
+        return np.full(len(wanted), -1)
     wanted = np.ascontiguousarray(wanted)
     at = _looked_up(_beginnings(known), _beginnings(wanted))
     other = (at >= 0) & (known[at].view(np.uint64) != wanted.view(np.uint64)).any(axis=1)

@@ -16,13 +16,14 @@ generator     what made a fake image, '' where that is not known and for real on
 
 import hashlib
 import json
-from collections import defaultdict
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+from pyarrow import csv
 
 from cache.atomic import replacing, write_text
 from cache.errors import UserError
@@ -30,6 +31,7 @@ from data.labels import LABELS, SPLITS
 from data.naming import suggestion
 
 COLUMNS = ("digest", "path", "label", "split", "group", "status", "note", "width", "height", "bytes", "format")
+INTEGERS = ("width", "height", "bytes")
 STATISTICS = ("quantisation", "brightness", "colour", "sharpness")
 SAID = 200  # characters of another program's error
 BLACK_DIGEST = hashlib.sha256(b"").hexdigest()  # of the black image that can stand in for an unreadable one
@@ -102,7 +104,7 @@ class Manifest:
     def key(self) -> str:
         """12 hex digits over every usable row's image, label, split and group: what results depend on."""
         columns = self.usable.rows[["digest", "label", "split", "group"]]
-        return hashlib.sha256(_as_csv(columns).encode()).hexdigest()[:12]
+        return hashlib.sha256(_as_csv(columns)).hexdigest()[:12]
 
     def save(self, path: Path) -> None:
         """Write the CSV, and beside it the JSON without which it is no manifest.
@@ -143,22 +145,22 @@ def _beside(path: Path) -> Path:
     return path.with_suffix(".json")
 
 
-def _as_csv(text: pd.DataFrame) -> str:
-    """What to_csv makes of columns of text, in a third of its time where no cell must be quoted."""
-    cells = [list(text), *zip(*(text[name].to_numpy(object) for name in text), strict=True)]
+def _as_csv(text: pd.DataFrame) -> bytes:
+    """What to_csv makes of columns of text, in a tenth of its time where no cell must be quoted."""
     try:
-        lines = "\n".join(map(",".join, cells)) + "\n"
-    except TypeError:  # a cell that is not text
-        return text.to_csv(index=False)
-    apart = lines.count(",") == len(cells) * (text.shape[1] - 1) and lines.count("\n") == len(cells)
-    return lines if apart and '"' not in lines and "\r" not in lines else text.to_csv(index=False)
+        table = pa.Table.from_pandas(text, preserve_index=False)
+        lines = pa.BufferOutputStream()
+        lines.write((",".join(text) + "\n").encode())
+        csv.write_csv(table, lines, csv.WriteOptions(include_header=False, quoting_style="none"))
+    except pa.ArrowException:  # a cell that is not text, or must be quoted
+        return text.to_csv(index=False).encode()
+    is_text = all(pa.types.is_string(each) or pa.types.is_large_string(each) for each in table.schema.types)
+    return lines.getvalue().to_pybytes() if is_text else text.to_csv(index=False).encode()
 
 
 def _read_rows(path: Path) -> pd.DataFrame:
     """Raises: ValueError or LookupError where a cell has what no manifest has."""
-    numbers = {name: int for name in ("width", "height", "bytes")} | {name: float for name in STATISTICS}
-    types = defaultdict(lambda: str, numbers)
-    rows = pd.read_csv(path, dtype=types, keep_default_na=False, na_values={name: [""] for name in STATISTICS})
+    rows = _read_csv(path)
     rows[[*COLUMNS, *STATISTICS]]  # a KeyError names those that are not there
     right = {"digest": rows.digest.str.fullmatch("[0-9a-f]{64}"), "label": rows.label.isin(LABELS),
              "split": rows.split.isin(SPLITS), "path": ~rows.path.duplicated()}  # fmt: skip
@@ -166,3 +168,16 @@ def _read_rows(path: Path) -> pd.DataFrame:
         if not fits.all():
             raise ValueError(f"line {int((~fits).argmax()) + 2}: {name} {rows[name][int((~fits).argmax())]!r}")
     return rows
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    """By Arrow, which takes a quarter of pandas' time: numbers where a manifest has them, all else as it is written."""
+    with csv.open_csv(path) as opened:
+        types = dict.fromkeys(opened.schema.names, pa.string())
+    types |= {name: pa.int64() for name in INTEGERS} | {name: pa.float64() for name in STATISTICS}
+    convert = csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=False)
+    table = csv.read_csv(path, parse_options=csv.ParseOptions(newlines_in_values=True), convert_options=convert)
+    for name in set(INTEGERS) & set(table.column_names):
+        if table[name].null_count:
+            raise ValueError(f"a cell of {name} is empty")
+    return table.to_pandas()

@@ -7,7 +7,7 @@ from typing import Self
 import numpy as np
 
 from cache.features import FeatureSpec
-from cache.table import present
+from cache.table import Places, present
 from data.manifest import Manifest
 
 View = tuple[int, str]  # FeatureSpec.view and its augmentation
@@ -29,8 +29,8 @@ class Missing:
     def of(cls, manifest: Manifest, specs: list[FeatureSpec]) -> Self:
         """As the cache is now."""
         rows = np.flatnonzero(~manifest.rows.digest.duplicated())
-        digests = manifest.digests[rows]  # (M, 32)
-        return cls(manifest, rows, {spec: ~present(spec, digests) for spec in specs})
+        places = Places(manifest.digests[rows])
+        return cls(manifest, rows, {spec: ~present(spec, places) for spec in specs})
 
     def part(self, share: int, shares: int) -> Self:
         """What PART=share/shares takes: always the same images, whatever is missing."""

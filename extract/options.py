@@ -13,9 +13,9 @@ DEFAULT = "tf_efficientnet_lite0"  # the backbone whose weights come with the in
 RANDOM = "random"  # the word of WEIGHTS that means none
 POOLINGS = ("map", "avg", "avgstd", "cls")  # that cache.pooling.pool knows
 COMPUTE = ("bf16", "fp16", "fp32")  # that a network may compute in
-TORCH, OPENVINO = "torch", "openvino"  # engines
+TORCH, OPENVINO, COMPILED = "torch", "openvino", "compiled"  # engines
 AUTO = "auto"  # the word of ENGINE that takes the fastest where it pays
-ENGINES = (TORCH, OPENVINO, AUTO)  # words of ENGINE
+ENGINES = (TORCH, OPENVINO, COMPILED, AUTO)  # words of ENGINE
 OF_CLUSTER = ("parts", "cores")  # options that only CLUSTER heeds
 
 
@@ -32,7 +32,9 @@ class ExtractConfig(Options):
     views: int = option(0, "augmented views to keep beside the evaluation view")
     compute: str = option("auto", "bf16, fp16 or fp32; auto = bf16 where the machine gains from it")
     stored: str = option("auto", "float16 or float32; auto = float16 for maps, float32 for pooled vectors")
-    engine: str = option(AUTO, "torch, openvino, or auto = openvino on a CPU, for features of many images")
+    engine: str = option(
+        AUTO, "torch, openvino (on CPUs), compiled, or auto = openvino where images are many"
+    )
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto = the best there is")
     part: str = option("", "i/n: this process's share (default: torchrun's rank, else 0/1)")
     cluster: str = option("", "local, auto or ray://host:10001: hand out parts to the machines of a Ray cluster")

@@ -15,7 +15,7 @@ from cache.errors import UserError, counted
 from cache.features import FeatureSpec, shard_sizes
 from cache.key import key
 from cache.merging import merge_small
-from cache.table import FeatureTable
+from cache.table import FeatureTable, Places
 from data.build import run as build_manifest
 from data.manifest import Manifest
 from data.preprocess import AUGMENTATION
@@ -138,7 +138,8 @@ def tables(config: ExtractConfig) -> list[FeatureTable]:
     """
     specs = specs_of(run(config))
     manifest = Manifest.load(paths.manifest_file(config.data.dataset)).usable
-    return [FeatureTable(spec, manifest) for spec in specs]
+    places = Places(manifest.digests)
+    return [FeatureTable(spec, manifest, places) for spec in specs]
 
 
 def _specs(config: ExtractConfig, manifest: Manifest) -> "tuple[list[FeatureSpec], Backbone | None]":

@@ -10,7 +10,7 @@ import torch
 from cache.errors import UserError
 from cache.features import FeatureSpec
 from cache.pooling import pool
-from cache.table import FeatureTable
+from cache.table import FeatureTable, Places
 from data.manifest import Manifest
 from heads.stream import Change, RowStream
 
@@ -159,8 +159,9 @@ def load_inputs(manifest: Manifest, specs: list[FeatureSpec], *, memory: int | N
         raise UserError("no features to train on: run `make extract` first")
     several = len({spec.backbone for spec in specs}) > 1
     maps = {feature_name(spec, several=several): views[spec] for spec in views if spec.pooling == "map"}
+    places = Places(manifest.digests)
     tables = [
-        SideBySide([FeatureTable(spec, manifest) for spec in of_view])
+        SideBySide([FeatureTable(spec, manifest, places) for spec in of_view])
         for of_view in zip(*(views[first] for first in used), strict=True)
     ]
     return Inputs(RowStream(tables, memory=memory, device=device), used, tables[0].columns, maps)

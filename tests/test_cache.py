@@ -24,7 +24,7 @@ from cache.features import DamagedShard, FeatureSpec, Preprocess, open_shard, sh
 from cache.key import canonical, differences, key
 from cache.mapping import mapped
 from cache.progress import Progress
-from cache.table import FeatureTable, present, verify
+from cache.table import FeatureTable, Places, present, verify
 
 SPEC = FeatureSpec(
     "net", "ab12", "layer3", "map", Preprocess(256, 224, "bicubic", (0.5,) * 3, (0.5,) * 3), "fp32", "float16"
@@ -293,7 +293,7 @@ def test_what_is_not_finite_is_refused():
 def test_missing_rows_are_counted_with_the_cure():
     digests, features = rows(5)
     write_shard(SPEC, digests[:3], features[:3])
-    assert present(SPEC, digests).tolist() == [True, True, True, False, False]
+    assert present(SPEC, Places(digests)).tolist() == [True, True, True, False, False]
     with pytest.raises(UserError, match=r"2 of 5 images.*make extract"):
         FeatureTable(SPEC, SimpleNamespace(digests=digests))
 
@@ -302,9 +302,25 @@ def test_digests_that_begin_alike_are_told_apart():
     digests, features = rows(4)
     digests[1:, :8] = digests[0, :8]
     write_shard(SPEC, digests[:3], features[:3])
-    assert present(SPEC, digests[::-1]).tolist() == [False, True, True, True]
+    assert present(SPEC, Places(digests[::-1])).tolist() == [False, True, True, True]
     read = FeatureTable(SPEC, SimpleNamespace(digests=digests[[2, 0, 1, 2]])).X
     np.testing.assert_array_equal(read, features[[2, 0, 1, 2]])
+
+
+def test_features_are_looked_up_once_where_they_hold_the_same_rows_and_else_each_by_itself():
+    digests, features = rows(6)
+    other, third = (replace(SPEC, tap=tap) for tap in ("other", "third"))
+    for spec, order in ((SPEC, [0, 1, 2, 3, 4, 5]), (other, [0, 1, 2, 3, 4, 5]), (third, [5, 3, 1, 0, 2])):
+        write_shard(spec, digests[order[:3]], features[order[:3]])
+        write_shard(spec, digests[order[3:]], features[order[3:]])
+    places = Places(digests)
+    found = {spec: present(spec, places).tolist() for spec in (SPEC, other, third, SPEC)}
+    assert found == {SPEC: [True] * 6, other: [True] * 6, third: [True, True, True, True, False, True]}
+    asked = digests[[4, 1, 5]]
+    places = Places(asked)
+    for spec in (other, SPEC):
+        read = FeatureTable(spec, SimpleNamespace(digests=asked), places).X
+        np.testing.assert_array_equal(read, features[[4, 1, 5]])
 
 
 def test_weights_are_loaded_strictly(tmp_path):

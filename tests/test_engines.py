@@ -147,6 +147,42 @@ def test_float32_is_torchs(images):
     assert specs[0].key != specs[1].key
 
 
+def test_kernels_say_what_torch_says_of_every_image_by_itself(images, capsys):
+    """Compiling takes seconds, so all is asked of one engine."""
+    ours, theirs = rows(config(images, engine="compiled")), rows(config(images, engine="torch"))
+    assert "compiling tiny" in capsys.readouterr().out
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=2e-3 if one.ndim > 2 else 1e-4, atol=1e-4)
+    specs = specs_of(run(config(images, engine="compiled")))
+    assert {spec.compute for spec in specs} == {"compiled-fp32"}
+    assert "compiling" not in capsys.readouterr().out
+    network, pixels = tiny_engine("compiled-fp32"), pixels_of(8)
+    together = network(Batch(pixels, 8))
+    kept = [each.clone() for each in together]
+    alone = network(Batch(torch.cat([pixels[5:6], torch.zeros(7, 32, 32, 3, dtype=torch.uint8)]), 1))
+    for one, whole, before in zip(alone, together, kept, strict=True):
+        assert torch.equal(one, whole[5:6])
+        assert torch.equal(whole, before)
+
+
+def test_torch_takes_what_cannot_be_compiled(images, monkeypatch, capsys):
+    def no_compiler(*_, **__):
+        def fails(_):
+            raise RuntimeError("\nno C++ compiler is here\nand more")
+
+        return fails
+
+    monkeypatch.setattr(torch, "compile", no_compiler)
+    found = specs_of(run(config(images, engine="compiled")))
+    assert {spec.compute for spec in found} == {"fp32"}
+    assert "engine of tiny: torch (ENGINE=compiled, torch.compile does not take it: no C++ compiler is here)" in (
+        capsys.readouterr().out
+    )
+    monkeypatch.setattr(torch, "compile", lambda module, **_: lambda pixels: [2 * each for each in module(pixels)])
+    run(config(images, engine="compiled", features="stem:avg"))
+    assert re.search(r"what torch.compile made differs from it by 1\b", capsys.readouterr().out)
+
+
 @installed
 @native
 def test_bfloat16_is_as_far_from_float32_as_torchs():
@@ -426,6 +462,16 @@ def test_a_detector_through_an_engine_says_what_torch_says(beside, name):
     exact = open_detector(folder, device="cpu", batch=8, workers=0, engine="openvino")
     exact.detector.evaluate_in("fp32")
     assert spread_of(exact.scores(manifest), torchs.scores(manifest)) < PARITY_LIMITS["fp32"]
+
+
+def test_a_detector_of_kernels_says_what_torch_says(beside):
+    manifest = Manifest.load(paths.manifest_file("faces")).usable
+    torchs, ours = (open_detector(beside.trained, device="cpu", batch=8, workers=0, engine=e)
+                    for e in ("torch", "compiled"))  # fmt: skip
+    for each in (torchs, ours):
+        each.detector.evaluate_in("fp32")
+    assert ours.engine == "compiled"
+    assert spread_of(ours.scores(manifest), torchs.scores(manifest)) < PARITY_LIMITS["fp32"]
 
 
 @installed

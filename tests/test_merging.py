@@ -12,7 +12,7 @@ from cache.errors import UserError
 from cache.features import DamagedShard, FeatureSpec, open_shard, shard_paths, write_shard
 from cache.merging import merge_small
 from cache.options import Options
-from cache.table import FeatureTable, open_shards, present
+from cache.table import FeatureTable, Places, open_shards, present
 from tests.test_cache import SPEC, rows
 
 LIMIT = 200_000  # bytes, of which the shards of four rows are less than a fourth
@@ -54,7 +54,7 @@ def test_shards_grow_to_the_limit_and_large_ones_are_left(spec):
     assert len(shards) < len(before)
     assert all(shard.path.stat().st_size <= limit for shard in shards if shard.path != large)
     assert len(shards) > 2  # what is small did not fit into one
-    assert present(spec, rows(22)[0]).all()
+    assert present(spec, Places(rows(22)[0])).all()
 
 
 def test_a_kill_at_any_moment_leaves_every_row(spec, monkeypatch):
@@ -65,7 +65,7 @@ def test_a_kill_at_any_moment_leaves_every_row(spec, monkeypatch):
             raise KeyboardInterrupt
         removed.append(path)
         path.unlink()
-        assert present(spec, rows(22)[0]).all()
+        assert present(spec, Places(rows(22)[0])).all()
 
     with monkeypatch.context() as context:
         context.setattr(merging, "remove", killed)
@@ -92,7 +92,7 @@ def test_who_listed_or_mapped_the_old_shards_reads_on(spec, monkeypatch):
     assert opened.X.tobytes() == read().tobytes()
     lists = iter([listed])
     monkeypatch.setattr(table, "shard_paths", lambda folder: next(lists, shard_paths(folder)))
-    assert present(spec, rows(22)[0]).all()
+    assert present(spec, Places(rows(22)[0])).all()
 
 
 def test_a_link_that_leads_nowhere_is_told(spec):

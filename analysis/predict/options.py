@@ -7,7 +7,7 @@ from analysis.options import RunOptions
 from cache.errors import UserError, one_of
 from cache.options import Options, option, section
 from data.crop.options import ALL, FACES
-from extract.options import OPENVINO, TORCH
+from extract.options import COMPILED, OPENVINO, TORCH
 
 AUTO, FEW = "auto", 4  # images; with their copies they fill no more than a batch on a CPU, which is filled up anyway
 WORDS = {"1": ALL, "0": ""}  # what FACES=1 and FACES=0 say
@@ -21,7 +21,7 @@ class PredictConfig(Options):
     images: str = option("", "files, folders and patterns, separated by spaces")
     out: str = option("", "folder for the tables (default: one in runs/predict)")
     device: str = option("auto", "cpu, cuda, cuda:1; auto = the best there is")
-    engine: str = option(TORCH, "of a trained network: torch, or openvino on a CPU; a head has its features'")
+    engine: str = option(TORCH, "of a trained network: torch, openvino (CPUs) or compiled; a head has its features'")
     batch: int = option(0, "images in a forward pass (default 32 on a CPU, 256 on a GPU)")
     threshold: str = option(
         DEFAULT_RULE, f"{', '.join(RULES)}: which of the run's thresholds decides; or a probability of fake, as .9"
@@ -40,7 +40,7 @@ class PredictConfig(Options):
         one_of(self.faces, ("", *FACES), what="FACES")
         given_probability(self.threshold)
         one_of(self.copies, (AUTO, "0", "1"), what="COPIES")
-        one_of(self.engine, (TORCH, OPENVINO), what="ENGINE")
+        one_of(self.engine, (TORCH, OPENVINO, COMPILED), what="ENGINE")
         if min(self.batch, self.heat_maps) < 0:
             raise UserError("BATCH and HEAT_MAPS must not be negative")
 

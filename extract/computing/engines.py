@@ -2,6 +2,7 @@
 
 torch       everywhere, in torch's eager mode
 openvino    on CPUs, 2 to 3 times faster: the network and its poolings as one compiled graph
+compiled    on CPUs and CUDA: the same by torch.compile, on CUDA as a CUDA graph; only where it is asked for
 
 They round at different places, so FeatureSpec.compute names the engine that is not torch: `openvino-bf16`.
 """
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING
 
 from cache.errors import UserError
 from cache.features import FeatureSpec
-from extract.computing.conversions import of_features
+from extract.computing.conversions import Conversion, NotTaken, of_features
 from extract.computing.machine import batch_of, device_of, multiplies_bf16
-from extract.options import OPENVINO, TORCH, ExtractConfig, engine_of
+from extract.options import AUTO, COMPILED, OPENVINO, TORCH, ExtractConfig, engine_of
 
 if TYPE_CHECKING:
     import torch
@@ -36,11 +37,16 @@ def engine(backbone: "Backbone", specs: list[FeatureSpec], device: "torch.device
     Raises:
         UserError: the specs name an engine that is not installed, or cannot take the network.
     """
-    if engine_of(specs[0].compute) == OPENVINO:
+    wanted = engine_of(specs[0].compute)
+    if wanted == OPENVINO:
         _refuse_missing(f"{backbone.name}'s features of {specs[0].compute}")
         from extract.computing.openvino_engine import OpenVinoEngine
 
         return OpenVinoEngine(backbone, specs, batch=batch)
+    if wanted == COMPILED:
+        from extract.computing.compiled import CompiledEngine
+
+        return CompiledEngine(backbone, specs, device, batch=batch)
     from extract.computing.torch_engine import TorchEngine
 
     return TorchEngine(backbone, specs, device)
@@ -61,38 +67,45 @@ def chosen(config: ExtractConfig, specs: list[FeatureSpec],
     Raises:
         UserError: ENGINE=openvino on another device or in another number type than it has, or without its package.
     """
+    name = COMPILED if config.engine == COMPILED else OPENVINO
     reason, settled = why_not(config.engine, config.device, specs[0].compute), False
     if not reason:
+        device = "cpu" if name == OPENVINO else device_of(config.device)
         plain = [spec for spec in specs if not spec.view]
-        conversion = of_features(plain, batch_of(config.batch, "cpu"))
+        conversion = of_features(plain, batch_of(config.batch, device), engine=name, device=device)
         reason = conversion.refusal
         settled = bool(reason) or conversion.file.exists()
         if not settled:
-            backbone, reason = _converted(config, plain, backbone)
-    if not settled or (reason and config.engine == OPENVINO):
+            backbone, reason = _converted(config, plain, backbone, conversion, device)
+    if not settled or (reason and config.engine != AUTO):
         tell(config.backbone, config.engine, reason)
     if reason:
         return specs, backbone
-    return [replace(spec, compute=f"{OPENVINO}-{spec.compute}") for spec in specs], backbone
+    return [replace(spec, compute=f"{name}-{spec.compute}") for spec in specs], backbone
 
 
 def tell(network: str, word: str, reason: str) -> None:
     """Say which engine a network has. reason: why it is torch, or nothing."""
-    print(f"engine of {network}: {TORCH if reason else OPENVINO} (ENGINE={word}, {reason or 'it takes the network'})")
+    taken = TORCH if reason else COMPILED if word == COMPILED else OPENVINO
+    print(f"engine of {network}: {taken} (ENGINE={word}, {reason or 'it takes the network'})")
 
 
 def why_not(word: str, device: str, compute: str) -> str:
-    """Why OpenVINO is out of the question whatever the network, or nothing.
+    """Why the engine that ENGINE means is out of the question whatever the network, or nothing.
 
     Args:
         word: of ENGINE. device: a word of DEVICE. compute: bf16, fp16 or fp32.
 
     Raises:
-        UserError: openvino was asked for, and its package, the device or the number type is the reason.
+        UserError: the engine was asked for by its name, and its package, the device or the number type is the reason.
     """
     if word == OPENVINO:
         _refuse_missing("ENGINE=openvino")
     device = device_of(device)
+    if word == COMPILED:
+        if device == "mps":
+            raise UserError("ENGINE=compiled is for CPUs and CUDA and the device is mps: ENGINE=torch")
+        return ""
     if find_spec(OPENVINO) is None:
         reason = "openvino is not installed"
     elif device != "cpu":
@@ -108,16 +121,23 @@ def why_not(word: str, device: str, compute: str) -> str:
     return reason
 
 
-def _converted(config: ExtractConfig, specs: list[FeatureSpec],
-               backbone: "Backbone | None") -> "tuple[Backbone, str]":  # fmt: skip
-    """The backbone, and why OpenVINO did not take it, or nothing."""
-    from extract.computing.openvino_engine import convert
-    from extract.computing.openvino_graph import NotTaken
+def _converted(config: ExtractConfig, specs: list[FeatureSpec], backbone: "Backbone | None", conversion: Conversion,
+               device: str) -> "tuple[Backbone, str]":  # fmt: skip
+    """The backbone, and why the engine of the conversion did not take it, or nothing."""
     from extract.networks.backbones import build
 
     backbone = backbone or build(config.backbone, weights=config.weights, size=specs[0].preprocess.crop)
     try:
-        convert(backbone, specs, of_features(specs, batch_of(config.batch, "cpu")))
+        if conversion.engine == COMPILED:
+            import torch
+
+            from extract.computing.compiled import try_out
+
+            try_out(backbone, specs, torch.device(device), conversion)
+        else:
+            from extract.computing.openvino_engine import convert
+
+            convert(backbone, specs, conversion)
     except NotTaken as error:
         return backbone, str(error)
     return backbone, ""

@@ -18,14 +18,10 @@ from torch import nn
 from cache.atomic import remove_leftovers, replacing
 from cache.checkpoint import load_weights, save_weights
 from cache.errors import UserError
-from extract.computing.conversions import Conversion
+from extract.computing.conversions import Conversion, NotTaken
 
 PRECISIONS = {"bf16": openvino.Type.bf16, "fp32": openvino.Type.f32}
 TOLERANCE = 1e-3  # of an output's largest value: how far the graph may be from torch in float32; a wrong one is beyond
-
-
-class NotTaken(UserError):
-    """OpenVINO cannot convert a network, makes another one of it, or has no such number type here."""
 
 
 class Graph:

@@ -15,9 +15,10 @@ from cache.errors import UserError
 from data.manifest import Manifest
 from data.perturb import Perturbation
 from data.preprocess import AUGMENTATION, of_view
+from extract.computing.conversions import NotTaken
 from extract.computing.engines import tell, why_not
 from extract.computing.machine import batch_of, training_device
-from extract.options import AUTO, OPENVINO, TORCH, engine_of
+from extract.options import AUTO, COMPILED, OPENVINO, TORCH, engine_of
 from finetune.training.job import BEST
 from heads.head_file import load_head, read_record
 from heads.scorer import HeadScorer, Scorer
@@ -25,7 +26,7 @@ from heads.sweep.sweep_result import HEAD_FILE
 
 if TYPE_CHECKING:
     from finetune.detectors.detector import Detector
-    from finetune.detectors.openvino_detector import OpenVinoDetector
+    from finetune.detectors.engine_detector import EngineDetector
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ class DetectorScorer(Scorer):
         return detector.to(self.device)
 
     @cached_property
-    def judge(self) -> "Detector | OpenVinoDetector":
+    def judge(self) -> "Detector | EngineDetector":
         """The same for scores alone: its networks run by the engine that is wanted, or by torch where that cannot.
 
         Raises:
@@ -68,11 +69,11 @@ class DetectorScorer(Scorer):
             return self.detector
         reason = why_not(self.wanted, self.device, self.detector.compute)
         if not reason:
-            from extract.computing.openvino_graph import NotTaken
-            from finetune.detectors.openvino_detector import OpenVinoDetector
+            from finetune.detectors.engine_detector import EngineDetector
 
+            engine = COMPILED if self.wanted == COMPILED else OPENVINO
             try:
-                return OpenVinoDetector(self.detector, batch=self.size, tuned=self._trained)
+                return EngineDetector(self.detector, engine, self.device, batch=self.size, tuned=self._trained)
             except NotTaken as error:
                 reason = str(error)
         tell(self.folder.name, self.wanted, reason)
@@ -80,7 +81,9 @@ class DetectorScorer(Scorer):
 
     @property
     def engine(self) -> str:
-        return TORCH if self.judge is self.detector else OPENVINO
+        if self.judge is self.detector:
+            return TORCH
+        return COMPILED if self.wanted == COMPILED else OPENVINO
 
     @property
     def once(self) -> "DetectorScorer":
@@ -161,6 +164,6 @@ def _views(sweep: Path) -> int:
 
 
 def _engine_of_features(sweep: Path) -> str:
-    """auto where another engine than torch made what a head reads: its absence here is no error."""
+    """What made all that a head reads; auto where that is openvino, whose absence here is no error."""
     made_by = {engine_of(spec.compute) for spec in read_record(sweep / HEAD_FILE).inputs}
-    return TORCH if made_by == {TORCH} else AUTO
+    return made_by.pop() if made_by in ({TORCH}, {COMPILED}) else AUTO

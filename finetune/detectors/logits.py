@@ -15,15 +15,15 @@ from extract.loading import batches, default_workers
 from finetune.detectors.detector import Detector
 
 if TYPE_CHECKING:
-    from finetune.detectors.openvino_detector import OpenVinoDetector
+    from finetune.detectors.engine_detector import EngineDetector
 
 
 @torch.inference_mode()
-def logits_of(detector: "Detector | OpenVinoDetector", manifest: Manifest, rows: np.ndarray, device: torch.device, *,
+def logits_of(detector: "Detector | EngineDetector", manifest: Manifest, rows: np.ndarray, device: torch.device, *,
            batch: int = 0, workers: int = -1, draw: Draw | Perturbation | None = None) -> np.ndarray:  # fmt: skip
     """Of fake, (k,) float64, of some rows of a manifest: in the evaluation view, or as `draw` changes them.
 
-    detector: on the device, in eval mode; an engine's is on the CPU.
+    detector: on the device, in eval mode; OpenVINO's is on the CPU.
 
     Raises:
         UserError: images that are gone or changed since they were hashed; out of memory.

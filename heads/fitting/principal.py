@@ -43,11 +43,15 @@ class Sums:
         """About their mean."""
         return self.square - self.total.outer(self.mean)
 
+    def without(self, other: "Sums") -> "Sums":
+        """self - other, in place of the products of `other`: they are large."""
+        return Sums(self.count - other.count, self.total - other.total, other.square.neg_().add_(self.square))
+
     def about(self, point: torch.Tensor, scale: torch.Tensor) -> "Sums":
-        """Of the rows less `point` (f,), divided by `scale` (f,)."""
+        """Of the rows less `point` (f,), divided by `scale` (f,); in place of the products of `self`."""
         total = self.total - self.count * point
-        square = self.square - self.total.outer(point) - point.outer(total)
-        return Sums(self.count, total / scale, square / scale.outer(scale))
+        square = self.square.addr_(self.total, point, alpha=-1).addr_(point, total, alpha=-1)
+        return Sums(self.count, total / scale, square.div_(scale).div_(scale[:, None]))
 
 
 class Principal(ABC):
@@ -118,17 +122,17 @@ class ByColumns(Principal):
 
     Args:
         mean, std: (D,), by which heads standardise. The rows need not have exactly this mean.
-        sums: of parts of the rows, each row in one, less the point (D,). Their frame are then the standardised columns
-            less their mean.
+        sums: of parts of the rows, each row in one, less the point (D,); taken over. Their frame are then the
+            standardised columns less their mean.
     """
 
     def __init__(self, rows: SomeRows, mean: torch.Tensor, std: torch.Tensor, point: torch.Tensor,
                  sums: list[Sums]) -> None:  # fmt: skip
-        every = sum(sums[1:], sums[0])
-        self.rows, self.std, self.centre = rows, std, point + every.mean
+        every = sum(each.total for each in sums) / len(rows)
+        self.rows, self.std, self.centre = rows, std, point + every
         self.offset = (self.centre - mean) / std
-        self.sums = [each.about(every.mean, std) for each in sums]
-        self.values, self.vectors = _decomposed(every.about(every.mean, std).square)
+        self.sums = [each.about(every, std) for each in sums]
+        self.values, self.vectors = _decomposed(sum(each.square for each in self.sums))
         self.axes = self.vectors / std[:, None]
 
     def swept(self, v: torch.Tensor, answer: Answer) -> torch.Tensor:

@@ -96,12 +96,10 @@ class Trainings:
         """Of the images (n,) bool that a fold trains on, less that point; of each part, or of each class, where they
         are looked at apart.
         """
-        if 2 * trained.sum() < len(trained):
+        if trained.all() or 2 * trained.sum() < len(trained):
             sums = self._added(trained)
-        elif trained.all():
-            sums = self._every
         else:
-            sums = [every - left for every, left in zip(self._every, self._added(~trained), strict=True)]
+            sums = [every.without(left) for every, left in zip(self._every, self._added(~trained), strict=True)]
         if merged and self.apart:
             half = len(sums) // 2
             return [sum(each[1:], each[0]) for each in (sums[:half], sums[half:])]

@@ -20,7 +20,7 @@ import pandas as pd
 
 from cache.features import write_shard
 from cache.key import file_digest
-from cache.table import present
+from cache.table import Places, present
 from data.layouts import list_images
 from data.layouts.base import Source
 from data.made import inputs_of
@@ -51,7 +51,7 @@ def main(count: int) -> None:
         manifest = timed("make extract: the manifest read", lambda: Manifest.load(files[0]).usable)
         timed("  its key", lambda: manifest.key)
         timed("  digests as bytes", lambda: manifest.digests)
-        timed("  rows of one feature found", lambda: present(OF, manifest.digests))
+        timed("  rows of one feature found", lambda: present(OF, Places(manifest.digests)))
         print(f"peak {peak() / 1e9:.2f} GB")
 
 

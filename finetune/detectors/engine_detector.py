@@ -1,9 +1,11 @@
-"""A detector whose networks OpenVINO runs on the CPU; its head stays in torch, in float32.
+"""A detector whose networks another engine than torch's eager mode runs; its head stays in torch, in float32.
 
 A graph rounds at other places than torch, so logits are torch's to the tolerance of the number type, as features are.
-Graphs are kept in cache/engines/: a finished detector is converted once, and that of a head on cached features is the
-graph that made those, where it is there.
+Graphs of OpenVINO are kept in cache/engines/: a finished detector is converted once, and that of a head on cached
+features is the graph that made those, where it is there.
 """
+
+from collections.abc import Callable
 
 import torch
 from torch import nn
@@ -12,27 +14,32 @@ from cache.checkpoint import checksum
 from cache.features import Preprocess
 from cache.key import plain
 from extract.computing.conversions import Conversion, of_features
-from extract.computing.openvino_engine import Pooled
-from extract.computing.openvino_graph import Graph
+from extract.computing.pooled import Pooled
+from extract.options import COMPILED
 from finetune.detectors.detector import Detector, FeatureDetector, NetworkDetector, Trunk
 
+Graph = Callable[[torch.Tensor], list[torch.Tensor]]  # pixels of a full batch -> outputs
 
-class OpenVinoDetector:
+
+class EngineDetector:
     """uint8 pixels (batch, side, side, 3), one tensor for each of the detector's preprocessings -> logits (batch,).
 
     Args:
-        detector: in eval mode, on the CPU. tuned: its networks' weights are not those that its specs name.
+        detector: in eval mode, on the device. engine: what runs its networks. tuned: their weights are not those that
+            its specs name.
 
     Raises:
-        NotTaken: OpenVINO does not take one of its networks, or has no such number type.
+        NotTaken: the engine does not take one of its networks, or has no such number type.
     """
 
-    def __init__(self, detector: Detector, *, batch: int, tuned: bool) -> None:
+    def __init__(self, detector: Detector, engine: str, device: str, *, batch: int, tuned: bool) -> None:
         self.detector = detector
+        make = _kernels if engine == COMPILED else _openvino
         if isinstance(detector, FeatureDetector):
-            self.graphs = [_of_trunk(trunk, batch, tuned=tuned) for trunk in detector.trunks]
+            self.graphs = [make(*_of_trunk(trunk, batch, tuned=tuned), trunk.compute, device)
+                           for trunk in detector.trunks]  # fmt: skip
         else:
-            self.graphs = [_of_network(detector, batch)]
+            self.graphs = [make(*_of_network(detector, batch), detector.compute, device)]
 
     @property
     def preprocess(self) -> Preprocess:
@@ -58,17 +65,28 @@ class Vectors(nn.Module):
         return (self.body(self.normalise(pixels)),)
 
 
-def _of_trunk(trunk: Trunk, batch: int, *, tuned: bool) -> Graph:
+def _openvino(module: nn.Module, conversion: Conversion, compute: str, _device: str) -> Graph:
+    from extract.computing.openvino_graph import Graph
+
+    return Graph(conversion, module, compute)
+
+
+def _kernels(module: nn.Module, conversion: Conversion, compute: str, device: str) -> Graph:
+    from extract.computing.compiled import Kernels
+
+    return Kernels(module, torch.device(device), compute, batch=conversion.batch, side=conversion.crop)
+
+
+def _of_trunk(trunk: Trunk, batch: int, *, tuned: bool) -> tuple[nn.Module, Conversion]:
     tensors = checksum(dict(trunk.tapped.state_dict())) if tuned else ""
-    conversion = of_features(trunk.inputs, batch, tensors=tensors)
-    return Graph(conversion, Pooled(trunk.tapped, trunk.inputs), trunk.compute)
+    return Pooled(trunk.tapped, trunk.inputs), of_features(trunk.inputs, batch, tensors=tensors)
 
 
-def _of_network(detector: NetworkDetector, batch: int) -> Graph:
+def _of_network(detector: NetworkDetector, batch: int) -> tuple[nn.Module, Conversion]:
     module = Vectors(detector).eval()
     made_from = {
         "module": repr(module), "preprocess": plain(detector.preprocess),
         "tensors": checksum(dict(module.state_dict())),
     }  # fmt: skip
     name = type(module.body).__name__.lower()
-    return Graph(Conversion(name, made_from, batch, detector.preprocess.crop), module, detector.compute)
+    return module, Conversion(name, made_from, batch, detector.preprocess.crop)
