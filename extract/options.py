@@ -32,9 +32,7 @@ class ExtractConfig(Options):
     views: int = option(0, "augmented views to keep beside the evaluation view")
     compute: str = option("auto", "bf16, fp16 or fp32; auto = bf16 where the machine gains from it")
     stored: str = option("auto", "float16 or float32; auto = float16 for maps, float32 for pooled vectors")
-    engine: str = option(
-        AUTO, "torch, openvino (on CPUs), compiled, or auto = openvino where images are many"
-    )
+    engine: str = option(AUTO, "torch, openvino (on CPUs), compiled, or auto = openvino where images are many")
     device: str = option("auto", "cpu, cuda, cuda:1, mps; auto = the best there is")
     part: str = option("", "i/n: this process's share (default: torchrun's rank, else 0/1)")
     cluster: str = option("", "local, auto or ray://host:10001: hand out parts to the machines of a Ray cluster")
