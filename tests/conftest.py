@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from threadpoolctl import threadpool_limits
 
 # Tensors are small here: threads that wait for one another cost more than they bring, many times over on busy cores.
 torch.set_num_threads(1)
+threadpool_limits(1)  # of NumPy's and SciPy's products
 os.environ["OMP_NUM_THREADS"] = "1"  # of the processes that tests start
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGNgAAAAAgABSK+kcQAAAABJRU5ErkJggg=="  # as PNG
