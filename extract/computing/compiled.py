@@ -69,9 +69,7 @@ class Kernels:
         for ours, theirs in zip(found, expected, strict=True):
             difference = float((ours.float() - theirs.float()).abs().max() / theirs.abs().max().clamp_min(1e-9))
             if not difference <= TOLERANCES[self.compute]:
-                raise NotTaken(
-                    f"what torch.compile made of it differs from it by {difference:.1g} of the largest value"
-                )
+                raise NotTaken(f"what torch.compile made differs from it by {difference:.1g} of the largest value")
 
 
 class CompiledEngine:
