@@ -1,4 +1,4 @@
-"""Images worked on by every core, in the order in which they are asked for.
+"""Files probed on every core, in the order in which they are asked for.
 
 Many files go to processes, because threads wait for each other's Python: it takes as long as decoding where images are
 small. Few go to threads, which are there at once.
@@ -8,20 +8,17 @@ import multiprocessing
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from functools import partial
 from pathlib import Path
 from threading import Thread
-from typing import TypeVar
 
 from data import images
 from data.images import AT_ONCE, Budget, Probe, probe
 
 FEW = 4096  # files; threads are through with as many of 64 pixels when processes have started
-Item, Made = TypeVar("Item"), TypeVar("Made")
-
 HANDED = 16  # files that a process takes at once: asking costs it little then, and stopping waits for no more
 
 
@@ -31,33 +28,24 @@ def cores() -> int:
 
 
 def probed(root: Path, paths: Sequence[str]) -> Iterator[Probe]:
-    """What each file below `root` tells. Close it, or use it up: its processes end with it."""
-    return on_cores(partial(probe, root), paths, by_processes=len(paths) > FEW)
-
-
-def on_cores(work: Callable[[Item], Made], items: Sequence[Item], *, by_processes: bool) -> Iterator[Made]:
-    """What is made of each, in their order. Close it, or use it up: its processes end with it.
+    """What each file below `root` tells. Close it, or use it up: its processes end with it.
 
     Where one of them is killed, for want of memory for example, threads go on with what is left.
-
-    Args:
-        work: of a module, as another process must find it. by_processes: where there are cores for several.
     """
     done = 0
-    if by_processes and cores() > 1:
+    if len(paths) > FEW and cores() > 1:
         try:
-            for each in _each(_processes(), work, items):
+            for each in _each(_processes(), root, paths):
                 yield each
                 done += 1
         except BrokenProcessPool:
-            print(f"a process that worked on images was ended: {len(items) - done} are left to threads",
-                  file=sys.stderr)  # fmt: skip
-    yield from _each(ThreadPoolExecutor(cores()), work, items[done:])
+            print(f"a process that read images was ended: {len(paths) - done} are left to threads", file=sys.stderr)
+    yield from _each(ThreadPoolExecutor(cores()), root, paths[done:])
 
 
-def _each(pool: Executor, work: Callable[[Item], Made], items: Sequence[Item]) -> Iterator[Made]:
+def _each(pool: Executor, root: Path, paths: Sequence[str]) -> Iterator[Probe]:
     try:
-        yield from pool.map(work, items, chunksize=HANDED)
+        yield from pool.map(partial(probe, root), paths, chunksize=HANDED)
     finally:
         pool.shutdown(cancel_futures=True)
 

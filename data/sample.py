@@ -17,7 +17,7 @@ each seam, so that a heat map can be checked against it.
 
 import io
 import json
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
@@ -29,12 +29,10 @@ from PIL import Image, ImageDraw, ImageFilter
 from cache import paths
 from cache.atomic import remove, remove_leftovers, replacing, write_bytes, write_json
 from cache.progress import Progress
-from data.probing import on_cores
 
 VERSION = 3  # in seams.json: a sample of another version is drawn anew
 VIDEOS = 160
 COUNT = 3 * VIDEOS  # images
-FEW = 100  # of them; threads draw as many before processes have started
 KERNEL = np.array([0.25, 0.5, 0.25], np.float32)  # a kernel that takes one pixel in two away
 SIDE = 256  # pixels
 SEED = 20_250_912
@@ -72,11 +70,8 @@ def draw_sample(folder: Path) -> None:
         return
     _remove_other(folder)
     seams: dict[str, list[float]] = {}
-    with (
-        Progress("data sample: drawing", COUNT) as progress,
-        closing(on_cores(_drawn, range(COUNT), by_processes=COUNT > FEW)) as drawn,
-    ):
-        for path, content, seam in drawn:
+    with Progress("data sample: drawing", COUNT) as progress, ThreadPoolExecutor() as pool:
+        for path, content, seam in pool.map(_drawn, range(COUNT)):
             write_bytes(folder / path, content)
             if seam:
                 seams[path] = [round(edge, 1) for edge in seam]
