@@ -8,20 +8,36 @@ Normalisation happens later, on the device (extract.networks.backbones.Normalise
 import numpy as np
 from PIL import Image
 
+from cache.errors import UserError
 from cache.features import Preprocess
 from data.augment import Augmentation, Draw, changed, random_window
 from data.perturb import Perturbation
 
-AUGMENTATION = "flip-rotate-crop-colour-jpeg-1"  # in the spec of views 1..k: change it with VIEWS, or what it draws
-VIEWS = Augmentation(flip=0.5, rotation=10, zoom=0.8, colour=0.2, jpeg=0.5)
+# By words of AUGMENT, what changes views 1..k; and by its name in their spec, which changes with what it draws.
+AUGMENTATIONS = {"mild": "flip-rotate-crop-colour-jpeg-1", "harsh": "flip-crop-jpeg-blur-chain-1"}
+DRAWN = {
+    AUGMENTATIONS["mild"]: Augmentation(flip=0.5, rotation=10, zoom=0.8, colour=0.2, jpeg=0.5),
+    AUGMENTATIONS["harsh"]: Augmentation(flip=0.5, zoom=0.8, jpeg=0.5, lowest_quality=40, blur=0.5, chain=0.3),
+}
 INTERPOLATION = {name.lower(): value for name, value in Image.Resampling.__members__.items()}
 
 
 def of_view(view: int, policy: str = "") -> Draw | Perturbation | None:
-    """What makes a cached view of an image, as a FeatureSpec says it; None is the evaluation view."""
+    """What makes a cached view of an image, as a FeatureSpec says it; None is the evaluation view.
+
+    Raises:
+        UserError: views of a policy that this version of the program does not draw.
+    """
+    if view and policy not in DRAWN:
+        raise UserError(f"views of {policy!r} are not drawn by this version of the program, but of {', '.join(DRAWN)}")
     if view:
-        return Draw(VIEWS, (view,))
+        return Draw(DRAWN[policy], (view,))
     return Perturbation.named(policy) if policy else None
+
+
+def draws_of(views: int, augmentation: str) -> list[Draw | Perturbation | None]:
+    """What makes each of so many views, the first being the evaluation view. Raises: UserError as of_view."""
+    return [of_view(view, augmentation if view else "") for view in range(views)]
 
 
 def to_input(image: Image.Image, how: Preprocess, *, digest: str = "",

@@ -18,7 +18,7 @@ from cache.merging import merge_small
 from cache.table import FeatureTable, Places
 from data.build import run as build_manifest
 from data.manifest import Manifest
-from data.preprocess import AUGMENTATION
+from data.preprocess import AUGMENTATIONS
 from extract.computing.machine import compute_of, device_of
 from extract.extraction import ExtractResult
 from extract.missing import Missing
@@ -157,7 +157,7 @@ def _specs(config: ExtractConfig, manifest: Manifest) -> "tuple[list[FeatureSpec
         FeatureSpec(
             backbone=config.backbone, weights=weights.identity, tap=tap, pooling=pooling, preprocess=how,
             compute=compute, stored=_stored(config.stored, pooling),
-            view=view, augmentation=AUGMENTATION if view else "", **laid_out,
+            view=view, augmentation=AUGMENTATIONS[config.augment] if view else "", **laid_out,
         )
         for view in range(config.views + 1) for tap, pooling in wanted
     ]  # fmt: skip

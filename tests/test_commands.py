@@ -198,7 +198,7 @@ def test_plugins_reach_every_command(goal):
     [
         (["data", "BAKBONE=x"], r"unknown: BAKBONE (did you mean BACKBONE?)"),
         (["data", "DATS=x"], r"unknown: DATS (did you mean DATA?)"),
-        (["heads", "STORAGE=x"], "make heads takes no STORAGE. It takes: BACKBONE"),
+        (["heads", "STORAGE=x"], "make heads takes no STORAGE. It takes: AUGMENT BACKBONE"),
         (["data", "RECIPE=x", "FOLDS=5"], "make data takes no FOLDS RECIPE"),
         (["verify", "DATA=x"], "make verify takes no DATA. It takes: no options"),
         (["data", "DATA=x\ntouch y"], "DATA holds a line break"),
@@ -219,7 +219,7 @@ def test_gpus_are_processes_of_one_training():
 
 def test_epochs_are_those_of_what_is_fine_tuned():
     assert make("finetune", "EPOCHS=2").stdout.splitlines()[-1].endswith("-m finetune --epochs='2'")
-    assert "make heads takes no EPOCHS. It takes: BACKBONE" in make("heads", "EPOCHS=2").stderr
+    assert "make heads takes no EPOCHS. It takes: AUGMENT BACKBONE" in make("heads", "EPOCHS=2").stderr
     config = FinetuneConfig.of(epochs=2)
     assert (config.asked.recipe.epochs, config.heads.head_epochs) == (2, 0)
     assert config.asked == FinetuneConfig.of(recipe='{"recipe": "two-phase", "epochs": 2}').asked

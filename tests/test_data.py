@@ -20,7 +20,7 @@ from data.audit.shortcuts import auc
 from data.augment import Augmentation, Draw, changed
 from data.manifest import BLACK_DIGEST, Manifest
 from data.options import DataConfig
-from data.preprocess import of_view, to_input
+from data.preprocess import AUGMENTATIONS, of_view, to_input
 from tests.conftest import jpeg, picture, write_faces
 
 
@@ -303,17 +303,18 @@ def test_the_sample_has_videos_and_generators_in_every_split():
     assert not rows.path.duplicated().any()
 
 
-def test_views_are_seeded_by_image_and_number():
+@pytest.mark.parametrize("policy", AUGMENTATIONS.values())
+def test_views_are_seeded_by_image_and_number(policy):
     how = Preprocess(0, 48, "bicubic", (0.5,) * 3, (0.5,) * 3)
     image, digest = picture(1, fake=False), "ab" * 32
     plain = to_input(image, how)
     np.testing.assert_array_equal(plain, np.asarray(image)[8:56, 8:56])
-    first = to_input(image, how, digest=digest, draw=of_view(1))
-    np.testing.assert_array_equal(first, to_input(image, how, digest=digest, draw=of_view(1)))
+    first = to_input(image, how, digest=digest, draw=of_view(1, policy))
+    np.testing.assert_array_equal(first, to_input(image, how, digest=digest, draw=of_view(1, policy)))
     for other in (
         plain,
-        to_input(image, how, digest=digest, draw=of_view(2)),
-        to_input(image, how, digest="cd" * 32, draw=of_view(1)),
+        to_input(image, how, digest=digest, draw=of_view(2, policy)),
+        to_input(image, how, digest="cd" * 32, draw=of_view(1, policy)),
     ):
         assert (other != first).any()
     larger = Preprocess(80, 100, "bicubic", (0.5,) * 3, (0.5,) * 3)

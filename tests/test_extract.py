@@ -233,6 +233,15 @@ def test_a_changed_image_stops_and_what_was_done_stays(faces):
     assert runs.is_complete(run(options.but(rehash=True)))
 
 
+def test_mild_and_harsh_views_live_side_by_side_and_the_image_itself_is_computed_once(faces):
+    mild, harsh = (config(faces, views=1, features="layer2:avg", augment=each) for each in ("mild", "harsh"))
+    first, other = (tables(each) for each in (mild, harsh))
+    np.testing.assert_array_equal(first[0].X, other[0].X)
+    assert first[1].spec.augmentation != other[1].spec.augmentation
+    assert (np.abs(first[1].X - other[1].X).max(axis=1) > 0).all()
+    assert runs.result(run(harsh))["computed"] == len(manifest_of(harsh))  # the harsh view alone
+
+
 def test_views_differ_and_are_kept_beside_the_first(faces):
     options = config(faces, views=2, features="layer2:avg")
     plain, first, second = loaded(options)

@@ -76,6 +76,8 @@ def test_inherited_options_count_too():
         (lambda: HeadsConfig.of(memory="1KB"), "MEMORY='1KB': expected a size in MB, GB, TB, such as 8GB"),
         (lambda: HeadsConfig.of(views=-1), "VIEWS, SIZE and BATCH must not be negative"),
         (lambda: HeadsConfig.of(mean_views=True), "MEAN_VIEWS needs cached views"),
+        (lambda: HeadsConfig.of(augment="harsh"), "AUGMENT=harsh says what changes views, and VIEWS is 0"),
+        (lambda: HeadsConfig.of(augment="hard", views=1), "did you mean harsh"),
         (lambda: DataConfig.of().but(backbone="x"), "unknown option of DataConfig 'backbone'"),
         (lambda: ExtractConfig(data="faces"), r"expected a DataConfig, found 'faces'; ExtractConfig.of\(data"),
     ],

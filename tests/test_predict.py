@@ -26,9 +26,8 @@ from analysis.predict.prediction import Prediction
 from analysis.predict.predictor import Predictor
 from cache import paths
 from cache.errors import UserError
-from data import disk
+from data import disk, preprocess
 from data.perturb import COPIES
-from finetune.detectors import image_scorer
 from finetune.detectors.image_scorer import open_detector
 from finetune.options import FinetuneConfig
 from finetune.run import run as run_finetune
@@ -68,7 +67,7 @@ def finished_runs(root: Path) -> World:
         return World(
             root, faces,
             run_heads(HeadsConfig.of(data=str(faces), **SMALL)),
-            run_heads(HeadsConfig.of(data=str(faces), **SMALL, views=2, mean_views=True)),
+            run_heads(HeadsConfig.of(data=str(faces), **SMALL, views=2, mean_views=True, augment="harsh")),
             run_heads(HeadsConfig.of(data=str(faces), **SMALL | both)),
             run_finetune(FinetuneConfig.of(data=str(faces), **SMALL | NETWORK)),
         )  # fmt: skip
@@ -296,8 +295,8 @@ def test_a_score_that_is_no_number_is_a_failure_of_that_image(made, monkeypatch)
 
 
 def test_views_that_are_drawn_otherwise_now_are_refused(made, monkeypatch):
-    monkeypatch.setattr(image_scorer, "AUGMENTATION", "another")
-    with pytest.raises(UserError, match=r"is judged by views of .*; this program draws another"):
+    monkeypatch.setattr(preprocess, "DRAWN", {"another": None})
+    with pytest.raises(UserError, match=r"views of 'flip-.*' are not drawn by this version of the program, but of an"):
         Predictor.of(made.views)
     assert open_detector(made.sweep).views == open_detector(made.trained).views == 1
 

@@ -31,12 +31,11 @@ from analysis.predict.image_files import contents, upright
 from analysis.predict.prediction import Prediction
 from cache import runs
 from cache.errors import UserError
-from cache.features import Preprocess
 from data.crop.crop_tables import SOURCE_DIGEST
 from data.disk import BadImageError, Named
 from data.manifest import SPLITS, Manifest
 from data.perturb import COPIES
-from data.preprocess import of_view, to_input
+from data.preprocess import to_input
 from data.probing import cores
 from extract.options import TORCH
 from finetune.detectors.detector import Detector
@@ -159,7 +158,7 @@ class Predictor:
         with upright(contents(source)[0]) as (image, _):
             if self.finder and face:
                 image = list(self.finder.crops(image))[face - 1].image
-            return [_input(image, how, "", 0) for how in self.detector.preprocesses]
+            return [to_input(image, how) for how in self.detector.preprocesses]
 
     def _open(self, source: Source) -> list["_Opened"]:
         path = source.path if isinstance(source, Named) else str(source) if isinstance(source, str | Path) else ""
@@ -189,8 +188,8 @@ class Predictor:
 
     def _views(self, image: Image.Image, digest: str) -> list[list[np.ndarray]]:
         """Of an upright image, each view for each preprocessing."""
-        return [[_input(image, how, digest, view) for how in self.detector.preprocesses]
-                for view in range(self.scorer.views)]  # fmt: skip
+        return [[to_input(image, how, digest=digest, draw=draw) for how in self.detector.preprocesses]
+                for draw in self.scorer.draws]  # fmt: skip
 
     def _judged(self, images: list["_Opened"]) -> Iterator[Prediction]:
         versions = [pixels for each in images for pixels in each.versions]
@@ -244,10 +243,6 @@ def _flips(flipped: np.ndarray) -> dict[str, int | str]:
         return {}
     by = [copy.words for copy, one in zip(COPIES, flipped[1:], strict=True) if one]
     return {"copies": len(COPIES), "flips": len(by), "flipped_by": "; ".join(by)}
-
-
-def _input(image: Image.Image, how: Preprocess, digest: str, view: int) -> np.ndarray:
-    return to_input(image, how, digest=digest, draw=of_view(view))
 
 
 def _seen(scorer: DetectorScorer, own: Manifest | None) -> dict[str, str]:

@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from cache.errors import UserError
+from data.augment import Draw
 from data.manifest import Manifest
 from data.perturb import Perturbation
-from data.preprocess import AUGMENTATION, of_view
+from data.preprocess import draws_of
 from extract.computing.conversions import NotTaken
 from extract.computing.engines import tell, why_not
 from extract.computing.machine import batch_of, training_device
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 class DetectorScorer(Scorer):
     """The detector of a finished sweep or training, on images.
 
-    size: images in a forward pass. workers: processes that decode, -1 = as many as suit the device. wanted: the word of
-    ENGINE for its networks.
+    size: images in a forward pass. views: whose mean is the score; all but the first are changed by `augmentation`.
+    workers: processes that decode, -1 = as many as suit the device. wanted: the word of ENGINE for its networks.
     """
 
     folder: Path
@@ -43,6 +43,7 @@ class DetectorScorer(Scorer):
     views: int = 1
     workers: int = -1
     wanted: str = TORCH
+    augmentation: str = ""
 
     @cached_property
     def detector(self) -> "Detector":
@@ -86,6 +87,11 @@ class DetectorScorer(Scorer):
         return COMPILED if self.wanted == COMPILED else OPENVINO
 
     @property
+    def draws(self) -> list[Draw | Perturbation | None]:
+        """What makes each of its views."""
+        return draws_of(self.views, self.augmentation)
+
+    @property
     def once(self) -> "DetectorScorer":
         return replace(self, views=1)
 
@@ -94,7 +100,7 @@ class DetectorScorer(Scorer):
 
         from finetune.detectors.logits import logits_of
 
-        draws = [change] if change else [of_view(view) for view in range(self.views)]
+        draws = [change] if change else self.draws
         rows, device = np.arange(len(manifest)), torch.device(self.device)
         return np.mean([logits_of(self.judge, manifest, rows, device, batch=self.size, workers=self.workers,
                                   draw=draw) for draw in draws], axis=0)  # fmt: skip
@@ -132,10 +138,12 @@ def open_detector(
     Raises:
         UserError: as open_scorer; the head is judged by views that this version of the program draws otherwise.
     """
-    where, views = training_device(device), 1
+    where, views, augmentation = training_device(device), 1, ""
     if model_file(folder).name == HEAD_FILE:
-        views, engine = _views(folder), _engine_of_features(folder)
-    return DetectorScorer(folder, where, batch_of(batch, where), views, workers, engine)
+        record, engine = read_record(folder / HEAD_FILE), _engine_of_features(folder)
+        views, augmentation = record.views, record.augmentation
+    draws_of(views, augmentation)  # views that are drawn no more are told before anything is loaded
+    return DetectorScorer(folder, where, batch_of(batch, where), views, workers, engine, augmentation)
 
 
 def model_file(folder: Path) -> Path:
@@ -153,14 +161,6 @@ def _with_backbones(folder: Path) -> "Detector":
     sides = {spec.backbone: spec.preprocess.crop for spec in record.inputs}
     backbones = [build(name, weights=weights.get(name, ""), size=side) for name, side in sides.items()]
     return FeatureDetector(backbones, head, record.inputs).eval().requires_grad_(False)
-
-
-def _views(sweep: Path) -> int:
-    """By how many a head is judged."""
-    record = read_record(sweep / HEAD_FILE)
-    if record.views > 1 and record.augmentation != AUGMENTATION:
-        raise UserError(f"{sweep.name} is judged by views of {record.augmentation}; this program draws {AUGMENTATION}")
-    return record.views
 
 
 def _engine_of_features(sweep: Path) -> str:
