@@ -1,6 +1,7 @@
 """What the READMEs say is true: commands are understood, what they name exists, examples run."""
 
 import ast
+import importlib
 import re
 import runpy
 import shlex
@@ -215,6 +216,11 @@ def test_its_links_lead_somewhere(path):
         assert page.exists(), target
         headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE) if anchor else []
         assert not anchor or anchor in [re.sub(r"[^\w -]", "", each).lower().replace(" ", "-") for each in headings]
+
+
+@pytest.mark.parametrize("path", sorted([*ROOT.glob("tests/bench/*.py"), *ROOT.glob("tests/soak/*.py")]), ids=named)
+def test_a_benchmark_and_a_soak_find_what_they_import(path):
+    importlib.import_module(".".join(path.relative_to(ROOT).with_suffix("").parts))
 
 
 def test_the_first_one_is_a_page_with_a_picture():

@@ -29,8 +29,8 @@ from torch.utils.data import DataLoader
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from extract.computing.pooled import Pooled, taps_of
 from extract.computing.openvino_graph import _graph, core
+from extract.computing.pooled import Pooled, taps_of
 from extract.networks.backbones import Normalise
 from extract.options import OPENVINO, TORCH
 from tests.bench import rounds
