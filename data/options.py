@@ -11,6 +11,8 @@ from data.labels import classes_of, one_means
 from data.naming import is_there, known_manifest, meant_by
 
 SAMPLE = "sample"  # the word of DATA that means the built-in data set
+MILD = "mild"  # words of AUGMENT, what changes cached views; and the name in their spec, which goes with what is drawn
+AUGMENTATIONS = {MILD: "flip-rotate-crop-colour-jpeg-1", "harsh": "flip-crop-jpeg-blur-chain-1"}
 OF_ONE_SET = ("root", "train_csv", "valid_csv", "test_csv", "classes", "labels")  # options that describe its files
 
 

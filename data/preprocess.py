@@ -11,12 +11,11 @@ from PIL import Image
 from cache.errors import UserError
 from cache.features import Preprocess
 from data.augment import Augmentation, Draw, changed, random_window
+from data.options import AUGMENTATIONS, MILD
 from data.perturb import Perturbation
 
-# By words of AUGMENT, what changes views 1..k; and by its name in their spec, which changes with what it draws.
-AUGMENTATIONS = {"mild": "flip-rotate-crop-colour-jpeg-1", "harsh": "flip-crop-jpeg-blur-chain-1"}
-DRAWN = {
-    AUGMENTATIONS["mild"]: Augmentation(flip=0.5, rotation=10, zoom=0.8, colour=0.2, jpeg=0.5),
+DRAWN = {  # in views 1..k, by the name in their spec
+    AUGMENTATIONS[MILD]: Augmentation(flip=0.5, rotation=10, zoom=0.8, colour=0.2, jpeg=0.5),
     AUGMENTATIONS["harsh"]: Augmentation(flip=0.5, zoom=0.8, jpeg=0.5, lowest_quality=40, blur=0.5, chain=0.3),
 }
 INTERPOLATION = {name.lower(): value for name, value in Image.Resampling.__members__.items()}

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from cache.errors import UserError, one_of
 from cache.options import Options, option, section
 from cache.settings import LONGEST_SIDE, MOST_VIEWS
-from data.options import DataConfig
+from data.options import AUGMENTATIONS, MILD, DataConfig
 
 DEFAULT = "tf_efficientnet_lite0"  # the backbone whose weights come with the installation
 RANDOM = "random"  # the word of WEIGHTS that means none
@@ -16,7 +16,6 @@ COMPUTE = ("bf16", "fp16", "fp32")  # that a network may compute in
 TORCH, OPENVINO, COMPILED = "torch", "openvino", "compiled"  # engines
 AUTO = "auto"  # the word of ENGINE that takes the fastest where it pays
 ENGINES = (TORCH, OPENVINO, COMPILED, AUTO)  # words of ENGINE
-AUGMENTS = ("mild", "harsh")  # words of AUGMENT, as data.preprocess.AUGMENTATIONS has them
 OF_CLUSTER = ("parts", "cores")  # options that only CLUSTER heeds
 
 
@@ -31,7 +30,7 @@ class ExtractConfig(Options):
     size: int = option(0, "side of the network's input in pixels (default: the model's own)")
     crop_only: bool = option(False, "no resize, centre crop only")
     views: int = option(0, "augmented views to keep beside the evaluation view")
-    augment: str = option("mild", "what changes those views: mild, or harsh = blur, strong JPEG and chains of both")
+    augment: str = option(MILD, "what changes those views: mild, or harsh = blur, strong JPEG and chains of both")
     compute: str = option("auto", "bf16, fp16 or fp32; auto = bf16 where the machine gains from it")
     stored: str = option("auto", "float16 or float32; auto = float16 for maps, float32 for pooled vectors")
     engine: str = option(AUTO, "torch, openvino (on CPUs), compiled, or auto = openvino where images are many")
@@ -48,8 +47,8 @@ class ExtractConfig(Options):
         super().__post_init__()
         one_of(self.compute, ("auto", *COMPUTE), what="COMPUTE")
         one_of(self.engine, ENGINES, what="ENGINE")
-        one_of(self.augment, AUGMENTS, what="AUGMENT")
-        if self.augment != AUGMENTS[0] and not self.views:
+        one_of(self.augment, AUGMENTATIONS, what="AUGMENT")
+        if self.augment != MILD and not self.views:
             raise UserError(f"AUGMENT={self.augment} says what changes views, and VIEWS is 0: VIEWS=4, for example")
         one_of(self.stored, ("auto", "float16", "float32"), what="STORED")
         if min(self.views, self.size, self.batch) < 0 or self.shard_mb < 1:
@@ -104,6 +103,11 @@ class ExtractConfig(Options):
 def engine_of(compute: str) -> str:
     """The engine in FeatureSpec.compute: openvino of `openvino-bf16`; where none is named it is torch."""
     return compute.rpartition("-")[0] or TORCH
+
+
+def engine_meant(word: str) -> str:
+    """The engine beside torch that a word of ENGINE means."""
+    return COMPILED if word == COMPILED else OPENVINO
 
 
 def number_type(compute: str) -> str:

@@ -18,7 +18,7 @@ from cache.merging import merge_small
 from cache.table import FeatureTable, Places
 from data.build import run as build_manifest
 from data.manifest import Manifest
-from data.preprocess import AUGMENTATIONS
+from data.options import AUGMENTATIONS
 from extract.computing.machine import compute_of, device_of
 from extract.extraction import ExtractResult
 from extract.missing import Missing

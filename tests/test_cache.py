@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from cache import paths, runs
+from cache import paths, runs, table
 from cache.atomic import append_line, copy, locked, read_lines, remove_leftovers, replacing, write_bytes, write_text
 from cache.checkpoint import load_strictly, load_weights, save_weights
 from cache.environment import describe_environment
@@ -307,7 +307,9 @@ def test_digests_that_begin_alike_are_told_apart():
     np.testing.assert_array_equal(read, features[[2, 0, 1, 2]])
 
 
-def test_features_are_looked_up_once_where_they_hold_the_same_rows_and_else_each_by_itself():
+def test_features_are_looked_up_once_where_they_hold_the_same_rows_and_else_each_by_itself(monkeypatch):
+    looked_up, look_up = [], table._places
+    monkeypatch.setattr(table, "_places", lambda *args: looked_up.append(args) or look_up(*args))
     digests, features = rows(6)
     other, third = (replace(SPEC, tap=tap) for tap in ("other", "third"))
     for spec, order in ((SPEC, [0, 1, 2, 3, 4, 5]), (other, [0, 1, 2, 3, 4, 5]), (third, [5, 3, 1, 0, 2])):
@@ -316,6 +318,7 @@ def test_features_are_looked_up_once_where_they_hold_the_same_rows_and_else_each
     places = Places(digests)
     found = {spec: present(spec, places).tolist() for spec in (SPEC, other, third, SPEC)}
     assert found == {SPEC: [True] * 6, other: [True] * 6, third: [True, True, True, True, False, True]}
+    assert len(looked_up) == 3  # the first two are one
     asked = digests[[4, 1, 5]]
     places = Places(asked)
     for spec in (other, SPEC):

@@ -19,8 +19,8 @@ from data import augment, build, images, probing, sample
 from data.audit.shortcuts import auc
 from data.augment import Augmentation, Draw, changed
 from data.manifest import BLACK_DIGEST, Manifest
-from data.options import DataConfig
-from data.preprocess import AUGMENTATIONS, of_view, to_input
+from data.options import AUGMENTATIONS, DataConfig
+from data.preprocess import of_view, to_input
 from tests.conftest import jpeg, picture, write_faces
 
 

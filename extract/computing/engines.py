@@ -16,7 +16,7 @@ from cache.errors import UserError
 from cache.features import FeatureSpec
 from extract.computing.conversions import Conversion, NotTaken, of_features
 from extract.computing.machine import batch_of, device_of, multiplies_bf16
-from extract.options import AUTO, COMPILED, OPENVINO, TORCH, ExtractConfig, engine_of
+from extract.options import AUTO, COMPILED, OPENVINO, TORCH, ExtractConfig, engine_meant, engine_of
 
 if TYPE_CHECKING:
     import torch
@@ -67,7 +67,7 @@ def chosen(config: ExtractConfig, specs: list[FeatureSpec],
     Raises:
         UserError: ENGINE=openvino on another device or in another number type than it has, or without its package.
     """
-    name = COMPILED if config.engine == COMPILED else OPENVINO
+    name = engine_meant(config.engine)
     reason, settled = why_not(config.engine, config.device, specs[0].compute), False
     if not reason:
         device = "cpu" if name == OPENVINO else device_of(config.device)
@@ -86,7 +86,7 @@ def chosen(config: ExtractConfig, specs: list[FeatureSpec],
 
 def tell(network: str, word: str, reason: str) -> None:
     """Say which engine a network has. reason: why it is torch, or nothing."""
-    taken = TORCH if reason else COMPILED if word == COMPILED else OPENVINO
+    taken = TORCH if reason else engine_meant(word)
     print(f"engine of {network}: {taken} (ENGINE={word}, {reason or 'it takes the network'})")
 
 

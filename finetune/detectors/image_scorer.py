@@ -18,9 +18,9 @@ from data.preprocess import draws_of
 from extract.computing.conversions import NotTaken
 from extract.computing.engines import tell, why_not
 from extract.computing.machine import batch_of, training_device
-from extract.options import AUTO, COMPILED, OPENVINO, TORCH, engine_of
+from extract.options import AUTO, COMPILED, TORCH, engine_meant, engine_of
 from finetune.training.job import BEST
-from heads.head_file import load_head, read_record
+from heads.head_file import HeadRecord, load_head, read_record
 from heads.scorer import HeadScorer, Scorer
 from heads.sweep.sweep_result import HEAD_FILE
 
@@ -72,9 +72,9 @@ class DetectorScorer(Scorer):
         if not reason:
             from finetune.detectors.engine_detector import EngineDetector
 
-            engine = COMPILED if self.wanted == COMPILED else OPENVINO
             try:
-                return EngineDetector(self.detector, engine, self.device, batch=self.size, tuned=self._trained)
+                return EngineDetector(self.detector, engine_meant(self.wanted), self.device, batch=self.size,
+                                      tuned=self._trained)  # fmt: skip
             except NotTaken as error:
                 reason = str(error)
         tell(self.folder.name, self.wanted, reason)
@@ -82,9 +82,7 @@ class DetectorScorer(Scorer):
 
     @property
     def engine(self) -> str:
-        if self.judge is self.detector:
-            return TORCH
-        return COMPILED if self.wanted == COMPILED else OPENVINO
+        return TORCH if self.judge is self.detector else engine_meant(self.wanted)
 
     @property
     def draws(self) -> list[Draw | Perturbation | None]:
@@ -140,7 +138,8 @@ def open_detector(
     """
     where, views, augmentation = training_device(device), 1, ""
     if model_file(folder).name == HEAD_FILE:
-        record, engine = read_record(folder / HEAD_FILE), _engine_of_features(folder)
+        record = read_record(folder / HEAD_FILE)
+        engine = _engine_of_features(record)
         views, augmentation = record.views, record.augmentation
     draws_of(views, augmentation)  # views that are drawn no more are told before anything is loaded
     return DetectorScorer(folder, where, batch_of(batch, where), views, workers, engine, augmentation)
@@ -163,7 +162,7 @@ def _with_backbones(folder: Path) -> "Detector":
     return FeatureDetector(backbones, head, record.inputs).eval().requires_grad_(False)
 
 
-def _engine_of_features(sweep: Path) -> str:
+def _engine_of_features(record: HeadRecord) -> str:
     """What made all that a head reads; auto where that is openvino, whose absence here is no error."""
-    made_by = {engine_of(spec.compute) for spec in read_record(sweep / HEAD_FILE).inputs}
+    made_by = {engine_of(spec.compute) for spec in record.inputs}
     return made_by.pop() if made_by in ({TORCH}, {COMPILED}) else AUTO

@@ -11,7 +11,8 @@ from heads.families.ridge import ridge_lines
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Lines, Training
+    from heads.fitting.convex import Lines
+    from heads.fitting.training import Training
 
 FLAT = 1e-12  # a deviation of scores that is nothing to divide by
 

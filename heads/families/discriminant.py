@@ -9,8 +9,9 @@ from heads.families.penalised import Penalised
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Lines, Training
+    from heads.fitting.convex import Lines
     from heads.fitting.principal import Sums
+    from heads.fitting.training import Training
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from heads.families.penalised import Penalised
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Training
+    from heads.fitting.training import Training
 
 TOLERANCE = 1e-6  # bound on the distance of weights and intercept from the optimum
 FLATTEST = 0.05  # the intercept has no penalty; its curvature is that of its scores, at most 1 / 4

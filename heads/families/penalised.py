@@ -11,7 +11,7 @@ from heads.families.member import Fitted, Member, Report
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Training
+    from heads.fitting.training import Training
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from heads.families.penalised import Penalised
 if TYPE_CHECKING:
     import torch
 
-    from heads.fitting.convex import Lines, Training
+    from heads.fitting.convex import Lines
     from heads.fitting.principal import Principal
+    from heads.fitting.training import Training
 
 ROUNDING = 1e-14  # of a leverage of one
 SMALLEST_PENALTY = 1e-10  # of the largest eigenvalue; below it scores of left-out rows are rounding
@@ -53,7 +54,7 @@ def left_out_scores(training: "Training", penalties: list[float]) -> "torch.Tens
     Without the rows B of a group their residuals are (I - H_BB)^-1 times those of all rows, H being the hat matrix
     (of one row: Allen 1974). The intercept is then that of all rows: one that lacks a row's label lies on the other
     side of it, which would turn the scores of strongly penalised heads round. Of a group of more than
-    heads.fitting.convex.LARGEST rows so many are left out at a time.
+    heads.fitting.training.LARGEST rows so many are left out at a time.
     """
     import torch
 
