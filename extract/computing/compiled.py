@@ -1,8 +1,8 @@
 """A module from pixels to vectors or maps as kernels that torch.compile makes; on a GPU they are replayed as a CUDA
 graph, for which every batch has the same size.
 
-Compiling EfficientNet-Lite0 took most of a minute on two cores, and a dozen seconds the second time, by what torch keeps
-where TORCHINDUCTOR_CACHE_DIR says, or among temporary files. A network that is new here is compiled twice: to see that
+Compiling EfficientNet-Lite0 took most of a minute on two cores, and a dozen seconds the second time, by what torch
+keeps where TORCHINDUCTOR_CACHE_DIR says, or among temporary files. A network that is new here is compiled twice: to see that
 it can be, and to run. On a CPU it needs a C++ compiler. Kernels add up in another order than torch's eager mode, so
 features of this engine have a name of their own.
 """
