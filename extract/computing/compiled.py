@@ -2,9 +2,9 @@
 graph, for which every batch has the same size.
 
 Compiling EfficientNet-Lite0 took most of a minute on two cores, and a dozen seconds the second time, by what torch
-keeps where TORCHINDUCTOR_CACHE_DIR says, or among temporary files. A network that is new here is compiled twice: to see that
-it can be, and to run. On a CPU it needs a C++ compiler. Kernels add up in another order than torch's eager mode, so
-features of this engine have a name of their own.
+keeps where TORCHINDUCTOR_CACHE_DIR says, or among temporary files. A network that is new here is compiled twice: to
+see that it can be, and to run. On a CPU it needs a C++ compiler. Kernels add up in another order than torch's eager
+mode, so features of this engine have a name of their own.
 """
 
 import logging
